@@ -1,0 +1,1 @@
+"""The command `molgen`: one file per verb."""

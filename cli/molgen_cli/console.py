@@ -1,0 +1,87 @@
+"""What the commands tell people: on stderr, so that stdout holds data and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a note for people, unless they asked for quiet."""
+    if not quiet:
+        _write(text)
+
+
+def warn(text: str) -> None:
+    """Print something that people must know even when they asked for quiet."""
+    _write(f"molgen: {text}")
+
+
+def on_terminal() -> bool:
+    """Whether a person watches stderr on a terminal that can redraw a line."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Progress:
+    """How far the work is. This one shows nothing: nobody watches."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that `count` more items are done; `note` stands behind the bar, such as a loss."""
+
+
+@contextmanager
+def progress(description: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Progress]:
+    """A bar with rate and time left while the block runs; silent unless a person watches a terminal.
+
+    Args:
+        description: what is being done, in a word or two.
+        total: how many items there will be, if that is known.
+        quiet: show nothing in any case. Set it too where data goes to the same terminal.
+    """
+    if quiet or not on_terminal():
+        yield Progress()
+        return
+    with _rich_progress() as bars:
+        yield _Bar(bars, description, total)
+
+
+class _Bar(Progress):
+    def __init__(self, bars: RichProgress, description: str, total: int | None) -> None:
+        self._bars = bars
+        self._task = bars.add_task(description, total=total, rate="", note="")
+        self._started = time.monotonic()
+        self._done = 0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        rate = self._done / max(time.monotonic() - self._started, 1e-9)
+        self._bars.update(self._task, advance=count, rate=f"{rate:,.0f}/s", note=note)
+
+
+def _rich_progress() -> RichProgress:
+    from rich.console import Console  # rich takes a tenth of a second, which a script need not pay
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR"))),
+        redirect_stdout=False,  # stdout is for data, never for the bar's console
+        transient=True,
+    )
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # nobody listens any more, which is no reason to stop the work
+        print(text, file=sys.stderr, flush=True)

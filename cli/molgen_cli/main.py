@@ -1,0 +1,184 @@
+"""The command `molgen`: finds the verb, turns errors into one line and an exit code.
+
+Each verb is a module of this package with two functions: `configure(parser)`, which adds its
+arguments and imports nothing heavy, and `run(args) -> int`, which does the work and returns the exit
+code. A verb's module is imported when its verb is named, so `molgen --help` costs only this file.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 partly failed, 130 interrupted by
+SIGINT, 143 ended by SIGTERM. `MOLGEN_DEBUG=1` shows the traceback behind an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NoReturn
+
+from molgen.errors import MolgenError, UsageError
+from molgen_cli.console import warn
+from molgen_cli.signals import Terminated, signals_as_exceptions
+
+DESCRIPTION = "Learn, generate and score molecules and other designed objects."
+EPILOG = "'molgen VERB --help' says more about a verb. MOLGEN_DEBUG=1 shows the traceback behind an error."
+
+#: The module of each verb, and its line in the help. Strings, so that the help imports none of them.
+VERBS: dict[str, tuple[str, str]] = {
+    "generate": ("molgen_cli.generate", "draw new items from a model"),
+    "score": ("molgen_cli.score", "log-density and properties of the items in a file"),
+    "train": ("molgen_cli.train", "train a model, or fine-tune one on your own file"),
+    "models": ("molgen_cli.models", "list the models at hand, or describe one"),
+    "data": ("molgen_cli.data", "list, describe or fetch data sets"),
+    "plugins": ("molgen_cli.plugins", "list domains, encoders, families and other plugins"),
+    "env": ("molgen_cli.env", "versions and devices, for a report of a problem"),
+}
+
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and which takes no abbreviated options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # An abbreviation that works today would change its meaning with the next option that is added.
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise UsageError(f"{message}; type: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: the arguments after the command's name; those of the process by default.
+    """
+    try:
+        with signals_as_exceptions():
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a closed pipe can still be told from a failure
+            return code
+    except BaseException as error:
+        return _report(error)
+
+
+def _run(argv: list[str]) -> int:
+    verb = next((argument for argument in argv if not argument.startswith("-")), None)
+    module = None if verb is None else _verb_module(verb)
+    parser, parser_of_verb = _parsers(verb, module)
+    if not argv:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        args, unknown = parser.parse_known_args(argv)
+    except SystemExit as leaving:  # --help and --version have printed what they print
+        return int(leaving.code or 0)
+    if unknown:
+        raise _unknown_argument(unknown[0], parser_of_verb)
+    if module is None:
+        parser.error("a verb is missing")
+    return int(module.run(args))
+
+
+def _parsers(verb: str | None, module: ModuleType | None) -> tuple[Parser, Parser]:
+    """The whole command, where only the verb that was named has arguments of its own, and that verb's parser."""
+    parser = named = Parser(prog="molgen", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"molgen {_version()}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    for name, (_, line) in VERBS.items():
+        parser_of_verb = verbs.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        if module is not None and name == verb:
+            module.configure(parser_of_verb)
+            named = parser_of_verb
+    return parser, named
+
+
+def _unknown_argument(argument: str, parser: Parser) -> UsageError:
+    close = _closest(argument.partition("=")[0], re.findall(r"--[\w-]+", parser.format_usage()))
+    suggestion = f"; did you mean {close}?" if close else ""
+    return UsageError(f"unknown argument {argument!r}{suggestion or ';'} type: {parser.prog} --help")
+
+
+def _version() -> str:
+    from molgen import __version__
+
+    return __version__
+
+
+def _verb_module(verb: str) -> ModuleType:
+    if verb not in VERBS:
+        raise _unknown_verb(verb)
+    module = VERBS[verb][0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UsageError(
+            f"the verb {verb!r} is missing from this installation; type: pip install --force-reinstall molgen-toolkit"
+        ) from error
+
+
+def _unknown_verb(verb: str) -> UsageError:
+    close = _closest(verb.lower(), VERBS)
+    suggestion = f"; did you mean {close!r}?" if close else "."
+    return UsageError(f"no verb is named {verb!r}{suggestion} Verbs: {', '.join(VERBS)}")
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    import difflib  # only a typo needs it
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+
+
+def _report(error: BaseException) -> int:
+    """Say in one line what ended the command, and return the exit code for it."""
+    if os.environ.get("MOLGEN_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, OSError) and _stdout_is_closed():
+        return FAILED
+    message, code = _verdict(error)
+    warn(message)
+    return code
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, MolgenError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, Terminated):
+        return "ended by SIGTERM", TERMINATED
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part), FAILED
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("molgen"):
+        package = error.name.partition(".")[0]
+        return f"the package {package!r} is needed and not installed; type: pip install {package}", USAGE
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{line.removesuffix(':')} (MOLGEN_DEBUG=1 shows where)", FAILED
+
+
+def _stdout_is_closed() -> bool:
+    """Whether the reader of our output has left. Where stdout takes no more, shutdown must not try again."""
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return isinstance(error, BrokenPipeError)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

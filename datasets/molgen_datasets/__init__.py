@@ -1,0 +1,1 @@
+"""Real data sources with checksums, and the making of synthetic data sets."""

@@ -1,0 +1,69 @@
+"""molgen: six generative families over any domain, behind one contract that generates and scores."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from molgen.backbone import Backbone, CausalBackbone
+    from molgen.batch import Batch, Partial
+    from molgen.domain import Domain, Encoder, Invalid, Record
+    from molgen.family import Density, Family, LogDensity
+    from molgen.model import GenerativeModel
+    from molgen.seeding import Rng
+    from molgen.space import Axis, Categorical, Real, Space
+
+#: Where each public name lives. Strings, so that `import molgen` costs no numpy and no torch.
+_PUBLIC = {
+    "Axis": "molgen.space",
+    "Backbone": "molgen.backbone",
+    "Batch": "molgen.batch",
+    "Categorical": "molgen.space",
+    "CausalBackbone": "molgen.backbone",
+    "Density": "molgen.family",
+    "Domain": "molgen.domain",
+    "Encoder": "molgen.domain",
+    "Family": "molgen.family",
+    "GenerativeModel": "molgen.model",
+    "Invalid": "molgen.domain",
+    "LogDensity": "molgen.family",
+    "Partial": "molgen.batch",
+    "Real": "molgen.space",
+    "Record": "molgen.domain",
+    "Rng": "molgen.seeding",
+    "Space": "molgen.space",
+}
+
+__all__ = [
+    "Axis",
+    "Backbone",
+    "Batch",
+    "Categorical",
+    "CausalBackbone",
+    "Density",
+    "Domain",
+    "Encoder",
+    "Family",
+    "GenerativeModel",
+    "Invalid",
+    "LogDensity",
+    "Partial",
+    "Real",
+    "Record",
+    "Rng",
+    "Space",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # the next access finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_PUBLIC))

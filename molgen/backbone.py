@@ -1,0 +1,109 @@
+"""The network contracts: from a batch to one output tensor per head.
+
+Letters in shapes: B batch, T slices of a walk, S slices of one field, W width of a head.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from molgen.batch import Batch, Partial
+from molgen.domain import API_VERSION, Config
+from molgen.space import Axis, Layout, Slice, Space, layout
+from molgen.walk import Choices
+
+
+@dataclass(frozen=True)
+class Head:
+    """An output: `width` numbers at every place of `axes`, (B, *axes, W); without axes, one pooled vector (B, W)."""
+
+    width: int
+    axes: tuple[Axis, ...] = ()
+    rotates: bool = False
+
+
+class State(ABC):
+    """What a causal network carries from slice to slice, for some rows."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> State:
+        """The state of the given rows."""
+
+
+class Build(Protocol):
+    """build(inputs, outputs, causal) -> Backbone: handed to a family, called as often as it needs networks."""
+
+    def __call__(self, inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone: ...
+
+
+class Backbone(nn.Module, ABC):
+    """forward(batch, time, condition) -> {head: (B, *axes, W)}, invariant to padding and to the other rows.
+
+    `time` is None, (B,), or {field: (B,)}. A categorical field comes as ids or as one-hot floats.
+    """
+
+    molgen_api: ClassVar[int] = API_VERSION
+    Config: ClassVar[type] = Config
+    layouts: ClassVar[frozenset[Layout]]
+    #: whether `build(..., causal=True)` gives a `CausalBackbone`.
+    causal: ClassVar[bool] = False
+
+    def __init__(self, inputs: Space, outputs: Mapping[str, Head], config: Any, condition: Space | None = None) -> None:
+        super().__init__()
+        if layout(inputs) not in self.layouts:
+            known = ", ".join(sorted(arrangement.value for arrangement in self.layouts))
+            raise ValueError(f"the backbone {type(self).__name__} reads {known}, not a {layout(inputs).value}")
+        self.inputs, self.outputs, self.config = dict(inputs), dict(outputs), config
+
+    @abstractmethod
+    def forward(self, batch: Any, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None) -> dict[str, Tensor]:
+        """The outputs of every head."""
+
+
+class CausalBackbone(Backbone):
+    """forward(choices, None, condition) -> {field: (B, S, W)}: each slice's output sees earlier slices only.
+
+    `start` and `step` give the same outputs one slice at a time, to 1e-5 in float32 and 1e-10 in float64.
+    """
+
+    causal = True
+
+    @abstractmethod
+    def forward(self, batch: Choices, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None) -> dict[str, Tensor]:
+        """The outputs of all slices at once, from the choices made at them."""
+
+    @abstractmethod
+    def start(self, condition: Partial | None, rows: int) -> State:
+        """The state before the first slice."""
+
+    @abstractmethod
+    def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
+        """The output (B, W) for one slice, given the slice before it and the choices (B,) made there."""
+
+
+def make_build(backbone: type[Backbone], config: Any, condition: Space | None) -> Build:
+    """The `Build` of one backbone class and configuration."""
+
+    def build(inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone:
+        if causal and not backbone.causal:
+            raise ValueError(f"the backbone {backbone.__name__} cannot run causally, as this family needs")
+        return backbone(inputs, outputs, config, condition)
+
+    return build
+
+
+#: The backbone that serves a layout when the user names none.
+DEFAULT_BACKBONES: Mapping[Layout, str] = {
+    Layout.RECORD: "recurrent",
+    Layout.SEQUENCE: "recurrent",
+    Layout.SET: "recurrent",
+    Layout.GRID: "recurrent",
+    Layout.GRAPH: "recurrent",
+}
+
+__all__ = ["DEFAULT_BACKBONES", "Backbone", "Batch", "Build", "CausalBackbone", "Head", "State", "make_build"]

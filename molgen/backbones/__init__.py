@@ -1,0 +1,1 @@
+"""The networks, each for the layouts it names."""

@@ -1,0 +1,173 @@
+"""A recurrent network along the autoregressive walk: GRU (Cho et al. 2014) or LSTM (Hochreiter & Schmidhuber 1997).
+
+Letters in shapes: B batch, T slices, S slices of one field, H width, L layers, E embedding width, W head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbones.condition import ConditionEmbedding
+from molgen.batch import Partial
+from molgen.family import UnsupportedSpace
+from molgen.space import Categorical, Field, Layout, Slice, Space
+from molgen.walk import Choices, Walk
+
+Hidden = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class RecurrentConfig:
+    """The size of the network; `cell` is `gru` or `lstm`."""
+
+    cell: str = "gru"
+    width: int = 384
+    layers: int = 3
+    embedding: int = 96
+    dropout: float = 0.0
+
+
+class _Gru(nn.GRU):
+    tensors = 1
+
+    def forward(self, inputs: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:  # type: ignore[override]
+        outputs, last = super().forward(inputs, hidden[0])
+        return outputs, (last,)
+
+
+class _Lstm(nn.LSTM):
+    tensors = 2
+
+    def forward(self, inputs: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:  # type: ignore[override]
+        return super().forward(inputs, hidden)
+
+
+CELLS: Mapping[str, type[_Gru] | type[_Lstm]] = {"gru": _Gru, "lstm": _Lstm}
+
+
+@dataclass(frozen=True)
+class RecurrentState(State):
+    """The hidden state, (L, B, H) for each tensor of the cell, and the embedded condition, (B, E)."""
+
+    hidden: Hidden
+    condition: Tensor | None
+
+    def take(self, rows: Tensor) -> RecurrentState:
+        """The state of the given rows."""
+        condition = None if self.condition is None else self.condition[rows]
+        return RecurrentState(tuple(tensor[:, rows] for tensor in self.hidden), condition)
+
+
+class Recurrent(CausalBackbone):
+    """Reads the choices one by one; each input is the choice before, and which slice is asked for now.
+
+    Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive
+    model must: the density is of that order.
+    """
+
+    Config = RecurrentConfig
+    layouts = frozenset({Layout.RECORD, Layout.SEQUENCE, Layout.SET, Layout.GRID, Layout.GRAPH})
+
+    def __init__(
+        self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, config, condition)
+        if config.cell not in CELLS:
+            raise ValueError(f"no recurrent cell {config.cell!r}; known: {', '.join(CELLS)}")
+        self.first_choice = _offsets({name: _choices(field) for name, field in inputs.items()}, start=1)
+        self.first_question = _offsets({name: _questions(field) for name, field in inputs.items()})
+        self.choice = nn.Embedding(1 + sum(map(_choices, inputs.values())), config.embedding)
+        self.question = nn.Embedding(sum(map(_questions, inputs.values())), config.embedding)
+        self.cell = CELLS[config.cell](
+            config.embedding, config.width, config.layers, batch_first=True, dropout=config.dropout if config.layers > 1 else 0
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        self.condition = ConditionEmbedding(condition, config.embedding) if condition else None
+        self.first_hidden = nn.Linear(config.embedding, config.layers * config.width) if condition else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.normal_(self.question.weight, std=0.1)
+        for name, parameter in self.cell.named_parameters():
+            if name.startswith("weight_hh"):
+                for gate in parameter.data.split(self.config.width):
+                    nn.init.orthogonal_(gate)
+
+    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+        """The outputs (B, S, W) of every field's slices."""
+        state = self.start(condition, len(batch.ids))
+        inputs = self._inputs(batch, state)
+        outputs, _ = self.cell(inputs, state.hidden)
+        return {name: head(outputs[:, batch.walk.steps[name]]) for name, head in self.heads.items()}
+
+    def start(self, condition: Partial | None, rows: int) -> RecurrentState:
+        """The state before the first slice: zero, or made from the condition."""
+        like = self.choice.weight
+        shape = (self.config.layers, rows, self.config.width)
+        if self.condition is None or self.first_hidden is None:
+            return RecurrentState(tuple(like.new_zeros(shape) for _ in range(self.cell.tensors)), None)
+        embedded = self.condition(condition, rows)
+        first = torch.tanh(self.first_hidden(embedded)).view(rows, shape[0], shape[2]).transpose(0, 1).contiguous()
+        return RecurrentState((first, *(torch.zeros_like(first) for _ in range(self.cell.tensors - 1))), embedded)
+
+    def step(
+        self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None
+    ) -> tuple[Tensor, RecurrentState]:
+        """The output (B, W) for one slice and the state after it."""
+        assert isinstance(state, RecurrentState)
+        rows = state.hidden[0].shape[1]
+        device = self.choice.weight.device
+        if previous is None:
+            choice = torch.zeros(rows, dtype=torch.long, device=device)
+        else:
+            choice = self.first_choice[previous[0].field] + previous[1]
+        asked = torch.tensor(self._question_of(slice), device=device)
+        inputs = self.choice(choice) + self.question(asked)
+        if state.condition is not None:
+            inputs = inputs + state.condition
+        outputs, hidden = self.cell(inputs[:, None], state.hidden)
+        return self.heads[slice.field](outputs[:, 0]), RecurrentState(hidden, state.condition)
+
+    def _inputs(self, batch: Choices, state: RecurrentState) -> Tensor:
+        """What the cell reads at every slice, (B, T, E)."""
+        device = self.choice.weight.device
+        offsets = torch.tensor([self.first_choice[s.field] for s in batch.walk.slices], device=device)
+        choice = nn.functional.pad((batch.ids + offsets)[:, :-1], (1, 0))
+        inputs = self.choice(choice) + self.question(self._questions_of(batch.walk).to(device))
+        return inputs if state.condition is None else inputs + state.condition[:, None]
+
+    def _questions_of(self, walk: Walk) -> Tensor:
+        return torch.tensor([self._question_of(s) for s in walk.slices])
+
+    def _question_of(self, slice: Slice) -> int:
+        flat = 0
+        for axis, index in zip(self.inputs[slice.field].axes[1:], slice.index[1:], strict=True):
+            flat = flat * axis.maximum + index
+        return self.first_question[slice.field] + flat
+
+
+def _choices(field: Field) -> int:
+    """The classes of a field and END."""
+    if not isinstance(field, Categorical):
+        raise UnsupportedSpace(f"the recurrent backbone reads categorical fields, not {type(field).__name__}")
+    return field.classes + 1
+
+
+def _questions(field: Field) -> int:
+    """How many places a field has at one index of its leading axis."""
+    return prod(axis.maximum for axis in field.axes[1:])
+
+
+def _offsets(counts: Mapping[str, int], start: int = 0) -> dict[str, int]:
+    offsets = {}
+    for name, count in counts.items():
+        offsets[name] = start
+        start += count
+    return offsets

@@ -1,0 +1,270 @@
+"""Batches of samples as tensors, their masks, and their packed form of free elements only.
+
+Letters in shapes: B batch, N and M lengths of padded axes, E packed elements, K classes, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, singledispatch
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molgen.domain import Sample
+from molgen.space import Axis, Categorical, Field, Real, Space, variable_axes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Field tensors of shape (B, *axes, *channels), zero in the padding, and a size (B,) per variable axis."""
+
+    fields: Mapping[str, Tensor]
+    sizes: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter({**self.sizes, **self.fields}.values())))
+
+    def take(self, rows: Tensor | slice) -> Batch:
+        """The given rows, in the given order."""
+        return self._map(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def with_fields(self, fields: Mapping[str, Tensor]) -> Batch:
+        """The same sizes with other field tensors."""
+        return replace(self, fields=dict(fields))
+
+    def _map(self, function) -> Batch:  # noqa: ANN001 - Callable[[Tensor], Tensor]
+        return Batch(
+            {name: function(tensor) for name, tensor in self.fields.items()},
+            {name: function(tensor) for name, tensor in self.sizes.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A batch of which only some elements are given: conditions with gaps, or the known part of a sample.
+
+    `given` holds a bool tensor of shape (B, *axes) per field; a field that it lacks is not given at all.
+    """
+
+    batch: Batch
+    given: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor | slice) -> Partial:
+        """The given rows, in the given order."""
+        return Partial(self.batch.take(rows), {name: mask[rows] for name, mask in self.given.items()})
+
+    def to(self, device: torch.device | str) -> Partial:
+        """The same on a device."""
+        return Partial(self.batch.to(device), {name: mask.to(device) for name, mask in self.given.items()})
+
+
+class Packed(NamedTuple):
+    """The free elements of one field, (B, E) or (B, E, K), and which of them exist, (B, E)."""
+
+    values: Tensor
+    mask: Tensor
+
+
+def lengths(space: Space, batch: Batch) -> dict[str, int]:
+    """The padded length of every axis in a batch."""
+    return {
+        axis.name: batch.fields[name].shape[1 + position]
+        for name, field in space.items()
+        for position, axis in enumerate(field.axes)
+    }
+
+
+def mask(field: Field, sizes: Mapping[str, Tensor], shape: Sequence[int], rows: int) -> Tensor:
+    """Which places of a field exist: bool, (B, *shape); the only place where masks are made from sizes.
+
+    Args:
+        field: its axes say which sizes matter; the diagonal of a symmetric field does not exist.
+        sizes: (B,) per variable axis.
+        shape: the padded length of each axis of the field.
+        rows: B.
+    """
+    device = next(iter(sizes.values())).device if sizes else torch.device("cpu")
+    exists = torch.ones((rows, *shape), dtype=torch.bool, device=device)
+    for position, axis in enumerate(field.axes):
+        if axis.variable:
+            inside = torch.arange(shape[position], device=device) < sizes[axis.name][:, None]
+            exists &= inside.view(rows, *(shape[position] if k == position else 1 for k in range(len(shape))))
+    if isinstance(field, Categorical) and field.symmetric:
+        exists &= ~torch.eye(shape[0], dtype=torch.bool, device=device)
+    return exists
+
+
+def field_mask(space: Space, batch: Batch, name: str) -> Tensor:
+    """The mask of one field of a batch: bool, (B, *axes)."""
+    field, tensor = space[name], batch.fields[name]
+    return mask(field, batch.sizes, tensor.shape[1 : 1 + len(field.axes)], len(batch)).to(tensor.device)
+
+
+def pack(space: Space, batch: Batch) -> dict[str, Packed]:
+    """The free elements of every field, (B, E[, K]), with their masks; padding is zero.
+
+    A symmetric field keeps i > j without the diagonal, a centred field its coordinates in an
+    orthonormal basis of the (n - 1)-dimensional space of centred configurations.
+    """
+    return {
+        name: pack_field(field, batch.fields[name], field_mask(space, batch, name)) for name, field in space.items()
+    }
+
+
+def unpack(
+    space: Space, packed: Mapping[str, Tensor], sizes: Mapping[str, Tensor], lengths: Mapping[str, int]
+) -> Batch:
+    """The batch whose `pack` has these values: the inverse of `pack`, with zeros in the padding."""
+    fields = {}
+    for name, field in space.items():
+        shape = [lengths[axis.name] for axis in field.axes]
+        exists = mask(field, sizes, shape, len(packed[name])).to(packed[name].device)
+        fields[name] = unpack_field(field, packed[name], exists)
+    return Batch(fields, dict(sizes))
+
+
+@singledispatch
+def pack_field(field: Field, tensor: Tensor, exists: Tensor) -> Packed:
+    """The free elements of one field; register a function here for a kind of field of your own."""
+    raise TypeError(f"molgen cannot pack a field of kind {type(field).__name__}")
+
+
+@singledispatch
+def unpack_field(field: Field, values: Tensor, exists: Tensor) -> Tensor:
+    """The inverse of `pack_field` at the places that exist, zero elsewhere."""
+    raise TypeError(f"molgen cannot unpack a field of kind {type(field).__name__}")
+
+
+@pack_field.register
+def _(field: Categorical, tensor: Tensor, exists: Tensor) -> Packed:
+    tail = tensor.shape[exists.ndim :]
+    if field.symmetric:
+        row, column = _lower_triangle(exists.shape[1])
+        return _masked(tensor[:, row, column], exists[:, row, column])
+    return _masked(tensor.reshape(len(tensor), -1, *tail), exists.reshape(len(exists), -1))
+
+
+@unpack_field.register
+def _(field: Categorical, values: Tensor, exists: Tensor) -> Tensor:
+    tail = values.shape[2:]
+    if field.symmetric:
+        row, column = _lower_triangle(exists.shape[1])
+        full = values.new_zeros(*exists.shape, *tail)
+        full[:, row, column] = values
+        full[:, column, row] = values
+    else:
+        full = values.reshape(*exists.shape, *tail)
+    return _zero_outside(full, exists)
+
+
+@pack_field.register
+def _(field: Real, tensor: Tensor, exists: Tensor) -> Packed:
+    rows, channels = len(tensor), int(np.prod(field.channels))
+    if field.centred:
+        # Row k of the basis touches atoms 0..k+1 only, so one basis serves every size.
+        tensor = torch.einsum("mn,bn...->bm...", helmert(tensor.shape[1]).to(tensor), tensor)
+        exists = exists[:, 1:]
+    exists = exists[..., None].expand(*exists.shape, channels).reshape(rows, -1)
+    return _masked(tensor.reshape(rows, -1), exists)
+
+
+@unpack_field.register
+def _(field: Real, values: Tensor, exists: Tensor) -> Tensor:
+    places = (exists.shape[1] - 1,) if field.centred else exists.shape[1:]
+    full = values.reshape(len(values), *places, *field.channels)
+    if field.centred:
+        full = _zero_outside(full, exists[:, 1:])
+        full = torch.einsum("mn,bm...->bn...", helmert(exists.shape[1]).to(full), full)
+    return _zero_outside(full, exists)
+
+
+def helmert(n: int) -> Tensor:
+    """An orthonormal basis, (n-1, n) in float64, of the vectors of length n that sum to zero."""
+    return _helmert(n)
+
+
+@lru_cache(maxsize=256)
+def _helmert(n: int) -> Tensor:
+    k = torch.arange(1, n, dtype=torch.float64)[:, None]
+    j = torch.arange(n, dtype=torch.float64)[None]
+    return torch.where(j < k, 1.0, torch.where(j == k, -k, 0.0)) / torch.sqrt(k * (k + 1))
+
+
+@lru_cache(maxsize=256)
+def _lower_triangle(n: int) -> tuple[Tensor, Tensor]:
+    # Ordered by the larger index, so that an element keeps its place when padding grows.
+    row, column = torch.tril_indices(n, n, -1)
+    return row, column
+
+
+def _masked(values: Tensor, exists: Tensor) -> Packed:
+    return Packed(_zero_outside(values, exists), exists)
+
+
+def _zero_outside(tensor: Tensor, exists: Tensor) -> Tensor:
+    exists = exists.reshape(*exists.shape, *(1 for _ in range(tensor.ndim - exists.ndim)))
+    return torch.where(exists, tensor, torch.zeros((), dtype=tensor.dtype, device=tensor.device))
+
+
+def levels_to_values(field: Real, levels: Tensor) -> Tensor:
+    """Level numbers 0..L-1 as the values (2k+1)/L - 1 that networks see."""
+    return (2 * levels.to(torch.get_default_dtype()) + 1) / _levels(field) - 1
+
+
+def values_to_levels(field: Real, values: Tensor) -> Tensor:
+    """The level number of the cell in which each value lies."""
+    count = _levels(field)
+    return ((values + 1) * count / 2).floor().long().clamp(0, count - 1)
+
+
+def _levels(field: Real) -> int:
+    if field.levels is None:
+        raise ValueError("the field is not quantised, so it has no levels")
+    return field.levels
+
+
+def collate(space: Space, samples: Sequence[Sample]) -> Batch:
+    """Samples without a batch dimension as one batch, padded with zeros to the largest of each axis."""
+    sizes = {name: torch.tensor([size_of(space, s, axis) for s in samples]) for name, axis in variable_axes(space).items()}
+    fields = {name: _stack(field, [np.asarray(s[name]) for s in samples]) for name, field in space.items()}
+    return Batch(fields, sizes)
+
+
+def separate(space: Space, batch: Batch) -> list[Sample]:
+    """The samples of a batch as arrays without padding: the inverse of `collate`."""
+    fields = {name: tensor.cpu().numpy() for name, tensor in batch.fields.items()}
+    sizes = {name: tensor.tolist() for name, tensor in batch.sizes.items()}
+    return [
+        {
+            name: fields[name][(row, *(slice(sizes[axis.name][row]) if axis.variable else slice(None) for axis in field.axes))]
+            for name, field in space.items()
+        }
+        for row in range(len(batch))
+    ]
+
+
+def size_of(space: Space, sample: Sample, axis: Axis) -> int:
+    """How many elements a sample has along an axis."""
+    for name, field in space.items():
+        if axis in field.axes:
+            return sample[name].shape[field.axes.index(axis)]
+    raise ValueError(f"no field has the axis {axis.name!r}")
+
+
+def _stack(field: Field, arrays: Sequence[np.ndarray]) -> Tensor:
+    shape = np.max([array.shape for array in arrays], axis=0).astype(int) if arrays[0].ndim else ()
+    full = np.zeros((len(arrays), *shape), dtype=np.int64 if isinstance(field, Categorical) else np.float32)
+    for row, array in enumerate(arrays):
+        full[(row, *(slice(n) for n in array.shape))] = array
+    return torch.from_numpy(full)

@@ -1,0 +1,141 @@
+"""What a model is made of, by registry name, with one frozen dataclass of settings per part.
+
+A configuration is data: it names parts of the registry, never a module or a path to import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from molgen import registry
+from molgen.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model: its registry name and its settings as plain values."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"name": self.name, "settings": dict(self.settings)}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> Part:
+        """What `to_json` gave.
+
+        Raises:
+            UsageError: the data have another form.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+            raise UsageError(f"{where}: expected a part with a name")
+        settings = data.get("settings", {})
+        if not isinstance(settings, Mapping):
+            raise UsageError(f"{where}: the settings must be a mapping")
+        return cls(data["name"], dict(settings))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The three parts of a model and the names of the numbers that it can be conditioned on."""
+
+    encoder: Part
+    family: Part
+    backbone: Part
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def domain(self) -> str:
+        """The registry name of the domain: the encoder's name up to the dot."""
+        return self.encoder.name.partition(".")[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "encoder": self.encoder.to_json(),
+            "family": self.family.to_json(),
+            "backbone": self.backbone.to_json(),
+            "conditions": list(self.conditions),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """What `to_json` gave."""
+        parts = {name: Part.from_json(data.get(name), name) for name in ("encoder", "family", "backbone")}
+        return cls(**parts, conditions=tuple(map(str, data.get("conditions", ()))))
+
+
+def settings_of(kind: str, part: Part) -> tuple[type, Any]:
+    """The class of a part and its checked settings, as its own `Config`.
+
+    Raises:
+        UsageError: an unknown name (see the registry), an unknown setting, or a value of a wrong type.
+    """
+    cls = registry.get(kind, part.name)
+    return cls, make_settings(cls.Config, part.settings, f"{kind} {part.name}")
+
+
+def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
+    """Values as a settings dataclass; a wrong name or type is one line that says where.
+
+    Raises:
+        UsageError: as said above.
+    """
+    types_of = typing.get_type_hints(schema)
+    known = {f.name: types_of[f.name] for f in dataclasses.fields(schema)}
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(f"{where}: no setting {name!r}{_suggestion(name, known)}")
+        if not _fits(value, known[name]):
+            raise UsageError(f"{where}: {name} must be {_type_name(known[name])}, not {value!r}")
+    try:
+        return schema(**{name: _converted(value, known[name]) for name, value in values.items()})
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def to_settings(config: Any) -> dict[str, Any]:
+    """A settings dataclass as plain JSON values."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _suggestion(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{hint} Known: {', '.join(known) or 'none'}"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in typing.get_args(kind))
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        return isinstance(value, list | tuple) and all(_fits(item, inner) for item in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    if kind is float:
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)

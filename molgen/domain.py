@@ -1,0 +1,127 @@
+"""What objects are, and how they become samples and come back. This module imports no torch.
+
+An item is plain data (a string, an array), because items cross process borders.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+
+from molgen.space import Space
+
+Item = Any
+Sample = Mapping[str, np.ndarray]
+
+#: The plugin interface that this molgen speaks; every plugin class carries it as `molgen_api`.
+API_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """Something that is no item, and why, in one line that names the cause."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a user's file: its number from 0, its item (or why there is none), its other columns."""
+
+    row: int
+    item: Item | Invalid
+    columns: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a part that has none; parts with settings define their own frozen dataclass."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Named yes-or-no rules and named numbers that a domain can say of an item.
+
+    `properties` map an item to a number, or NaN where it cannot be computed, never to zero instead.
+    `filters` map an item to whether it passes.
+    """
+
+    properties: Mapping[str, Callable[[Item], float]] = field(default_factory=dict)
+    filters: Mapping[str, Callable[[Item], bool]] = field(default_factory=dict)
+
+
+class Domain(ABC):
+    """What the objects are: examples, canonical form, reading, writing, properties, drawing."""
+
+    molgen_api: ClassVar[int] = API_VERSION
+    Config: ClassVar[type] = Config
+    #: the name of the column that holds an item in a table.
+    column: ClassVar[str] = "item"
+    #: names of the metrics that judge samples of this domain when none are asked for.
+    metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
+    #: the folder of the trained models that ship with the domain, one checkpoint folder each.
+    pretrained: ClassVar[Path | None] = None
+
+    @abstractmethod
+    def examples(self) -> list[Item]:
+        """A few items that show the range of the domain; the conformance kit starts from them."""
+
+    def canonical(self, item: Item) -> Item | Invalid:
+        """The one form that all equal items share, or why `item` is none. Never raises on bad data."""
+        return item
+
+    def key(self, item: Item) -> str:
+        """A string that is the same for equal canonical items and differs for others."""
+        return repr(item)
+
+    def rules(self) -> Rules:
+        """The properties and filters of the domain by name."""
+        return Rules()
+
+    def read(self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None) -> Iterator[Record]:
+        """The rows of a user's file in their order; none is dropped, a bad one has an `Invalid` item."""
+        raise ValueError(f"{type(self).__name__} does not read files")
+
+    def write(self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None) -> int:
+        """Write rows of named values to a file and return their count."""
+        raise ValueError(f"{type(self).__name__} does not write files")
+
+    def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
+        """A contact sheet of items as one SVG document."""
+        raise ValueError(f"{type(self).__name__} does not draw")
+
+
+class Encoder(ABC):
+    """Turns items into samples of a space and back; decoding never raises on a sample of the space."""
+
+    molgen_api: ClassVar[int] = API_VERSION
+    Config: ClassVar[type] = Config
+
+    @property
+    @abstractmethod
+    def space(self) -> Space:
+        """The fields of a sample."""
+
+    @abstractmethod
+    def encode(self, item: Item) -> Sample | Invalid:
+        """One item as arrays without a batch dimension, one per field, or why it cannot be."""
+
+    @abstractmethod
+    def decode(self, sample: Sample) -> Item | Invalid:
+        """One sample as an item, or why it is none. Never raises on a sample of the space."""
+
+    def prepare(self, items: Iterable[Item]) -> None:
+        """Learn what the encoder needs from the training items (a vocabulary, the largest size)."""
+
+    def state(self) -> dict[str, Any]:
+        """What `prepare` learned, as JSON values; it lies in the checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""

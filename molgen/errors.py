@@ -1,0 +1,23 @@
+"""The errors that a user can cause or mend. The command line turns each into one line and an exit code."""
+
+
+class MolgenError(Exception):
+    """Something failed for a reason that the message names in one line; the command ends with 1."""
+
+    exit_code = 1
+
+
+class UsageError(MolgenError):
+    """The request or a configuration is wrong, and the message says what to type; the command ends with 2."""
+
+    exit_code = 2
+
+
+class PluginError(UsageError):
+    """A plugin could not be found, imported or accepted; the message says what to type."""
+
+
+class PartialFailure(MolgenError):
+    """Part of the work was done and kept, the rest failed; the command ends with 3."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""The generative families, each over samples of any typed fields."""

@@ -1,0 +1,230 @@
+"""The autoregressive family: an exact product of conditionals along the walk of a space.
+
+log p(x) = sum over slices of log p(choice | choices before), where a choice is a class or END.
+END has probability 1 at the maximum of an axis and 0 below its minimum, so the probabilities of all
+samples of a space sum to one.
+
+Letters in shapes: B batch, A rows still growing, T slices, S slices of one field, K classes (+ END).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molgen.backbone import Build, CausalBackbone, Head
+from molgen.batch import Batch, Partial, pack
+from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss, UnsupportedSpace
+from molgen.seeding import Rng, inverse_cdf
+from molgen.space import Categorical, Field, Slice, Space
+from molgen.statistics import Statistics
+from molgen.walk import GOES_ON, Choices, Walk, choices, ending_fields, from_choices, full_walk, known_choices
+
+#: Rows leave the batch in multiples of this, because smaller matrix products round differently.
+ROW_MULTIPLE = 32
+#: The batch shrinks once at most this share of its rows is still growing; each shrink copies the state.
+SHRINK_BELOW = 0.85
+
+
+@dataclass(frozen=True)
+class AutoregressiveConfig:
+    """The family has no settings of its own; the network has."""
+
+
+@singledispatch
+def alphabet(field: Field) -> int:
+    """How many classes the family chooses among at an element; register a kind of field of your own."""
+    raise UnsupportedSpace(f"the autoregressive family chooses among classes; a {type(field).__name__} field has none")
+
+
+@alphabet.register
+def _(field: Categorical) -> int:
+    return field.classes
+
+
+@dataclass(frozen=True)
+class Sharpening:
+    """How sampling departs from the model's distribution; the defaults do not depart.
+
+    `temperature` divides the logits; `top_k` keeps the k likeliest choices (0: all); `top_p` the
+    smallest set of choices whose probability reaches p (Holtzman et al., arXiv 1904.09751).
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (all) or more, not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The distribution to draw from, (A, K) in float64."""
+        p = torch.softmax(logits.double() / self.temperature, -1)
+        if 0 < self.top_k < p.shape[-1]:
+            p = torch.where(p >= p.topk(self.top_k).values[:, -1:], p, 0.0)
+        if self.top_p < 1:
+            p = _nucleus(p / p.sum(-1, keepdim=True), self.top_p)
+        return p
+
+
+def _nucleus(p: Tensor, mass: float) -> Tensor:
+    ranked, places = p.sort(-1, descending=True)
+    # A choice stays while the choices before it have not reached the mass yet.
+    ranked = torch.where(ranked.cumsum(-1) - ranked < mass, ranked, 0.0)
+    return torch.zeros_like(p).scatter(-1, places, ranked)
+
+
+class Autoregressive(Family):
+    """loss = -log p(x), exact; sampling decides slice after slice and stops where END is drawn."""
+
+    Config = AutoregressiveConfig
+    capability = Capability(density=Density.EXACT, known=Known.PREFIX)
+
+    def __init__(
+        self, space: Space, build: Build, config: AutoregressiveConfig, condition: Space | None = None
+    ) -> None:
+        super().__init__(space, build, config, condition)
+        ending = ending_fields(space)
+        self.classes = {name: alphabet(field) for name, field in space.items()}
+        heads = {
+            name: Head(self.classes[name] + (name in ending), axes=field.axes) for name, field in space.items()
+        }
+        backbone = build(space, heads, causal=True)
+        assert isinstance(backbone, CausalBackbone)
+        self.backbone = backbone
+        self.ending = ending
+
+    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
+        """-log p(x | condition) in nats."""
+        return Loss(-self._log_probabilities(choices(self.space, batch), condition).sum(1))
+
+    def log_density(
+        self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
+    ) -> LogDensity:
+        """log p(x | condition) in nats, exact."""
+        if options:
+            raise ValueError(f"the autoregressive density has no option {', '.join(sorted(options))}")
+        with torch.no_grad():
+            value = self._log_probabilities(choices(self.space, batch), condition).double().sum(1)
+        return LogDensity(value, Density.EXACT, _dims(self.space, batch))
+
+    def _log_probabilities(self, made: Choices, condition: Partial | None) -> Tensor:
+        """log p of each choice, (B, T); zero where a row takes no part."""
+        outputs = self.backbone(made, None, condition)
+        total = torch.zeros(made.ids.shape, dtype=next(iter(outputs.values())).dtype, device=made.ids.device)
+        for name, logits in outputs.items():
+            steps = made.walk.steps[name]
+            logits = self._without_forbidden_end(name, logits, made.walk.may_end[name].to(logits.device))
+            targets = torch.where(made.mask[:, steps], made.ids[:, steps], 0)
+            log_p = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+            total[:, steps] = torch.where(made.mask[:, steps], log_p, 0.0)
+        return total
+
+    def _without_forbidden_end(self, name: str, logits: Tensor, may_end: Tensor) -> Tensor:
+        if name not in self.ending or bool(may_end.all()):
+            return logits
+        forbidden = torch.zeros_like(logits[0], dtype=torch.bool)
+        forbidden[..., -1] = ~may_end
+        return logits.masked_fill(forbidden, -torch.inf)
+
+    def sample(
+        self,
+        count: int,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        known: Partial | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw samples; `known` must be a prefix of the walk; options are those of `Sharpening`."""
+        sharpening = _sharpening(options)
+        rng = rng if rng is not None else Rng(torch.seed(), range(count))
+        walk = full_walk(self.space)
+        forced = known_choices(self.space, walk, known, sizes, count).to(self.device)
+        with torch.no_grad():
+            ids, log_p = self._grow(walk, condition, rng, forced, sharpening, count)
+        batch = from_choices(self.space, walk, ids)
+        return Generated(batch, LogDensity(log_p, Density.EXACT, _dims(self.space, batch)))
+
+    def _grow(
+        self, walk: Walk, condition: Partial | None, rng: Rng, forced: Tensor, sharpening: Sharpening, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """The choices (B, T), -1 behind the end of a row, and log p under the unsharpened model (B,)."""
+        ids = torch.full((count, len(walk)), -1, dtype=torch.long, device=self.device)
+        log_p = torch.zeros(count, dtype=torch.float64, device=self.device)
+        uniform = rng.uniform("choice", (len(walk),)).to(self.device)
+        rows = torch.arange(count, device=self.device)
+        growing = torch.ones(count, dtype=torch.bool, device=self.device)
+        state = self.backbone.start(condition, count)
+        previous: tuple[Slice, Tensor] | None = None
+        for t, step in enumerate(walk.slices):
+            outputs, state = self.backbone.step(step, state, previous)
+            logits = self._step_logits(step, outputs)
+            choice = self._choose(logits, uniform[rows, t], forced[rows, t], sharpening)
+            gained = torch.log_softmax(logits.double(), -1).gather(-1, choice[:, None]).squeeze(-1)
+            ids[rows, t] = torch.where(growing, choice, ids[rows, t])
+            log_p[rows] += torch.where(growing, gained, 0.0)
+            growing &= choice < self.classes[step.field]
+            if not growing.any():
+                break
+            choice = choice.clamp(max=self.classes[step.field] - 1)
+            if kept := _rows_to_keep(growing):
+                index = torch.tensor(kept, device=self.device)
+                rows, growing, choice, state = rows[index], growing[index], choice[index], state.take(index)
+            previous = (step, choice)
+        return ids, log_p
+
+    def _step_logits(self, step: Slice, logits: Tensor) -> Tensor:
+        may_end = step.ends is not None and step.index[0] >= self.space[step.field].axes[0].minimum
+        return self._without_forbidden_end(step.field, logits, torch.tensor(may_end, device=logits.device))
+
+    def _choose(self, logits: Tensor, uniform: Tensor, forced: Tensor, sharpening: Sharpening) -> Tensor:
+        """The forced choice where there is one, else a draw; see `walk.known_choices` for the codes."""
+        p = sharpening.probabilities(logits)
+        if (forced == GOES_ON).any():
+            p[:, -1] = torch.where(forced == GOES_ON, 0.0, p[:, -1])
+        return torch.where(forced >= 0, forced, inverse_cdf(p, uniform))
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Start from the frequencies of the classes, so that the first steps need not learn them."""
+        for name, counts in statistics.marginals.items():
+            smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
+            head = self.backbone.heads[name]
+            with torch.no_grad():
+                head.bias[: len(smooth)] = (smooth / smooth.sum()).log().to(head.bias)
+
+
+def _sharpening(options: Mapping[str, Any]) -> Sharpening:
+    try:
+        return Sharpening(**options)
+    except TypeError:
+        unknown = sorted(set(options) - set(Sharpening.__dataclass_fields__))
+        raise ValueError(
+            f"autoregressive sampling has no option {', '.join(unknown)}; "
+            f"known: {', '.join(Sharpening.__dataclass_fields__)}"
+        ) from None
+
+
+def _rows_to_keep(growing: Tensor) -> list[int] | None:
+    """The rows of a smaller batch that holds all growing rows, or None where shrinking is not worth it."""
+    count, alive = len(growing), int(growing.sum())
+    wanted = min(count, -(-alive // ROW_MULTIPLE) * ROW_MULTIPLE)
+    if wanted > SHRINK_BELOW * count:
+        return None
+    # Finished rows fill the batch up; what they compute is thrown away.
+    ranked = torch.argsort((~growing).to(torch.int8), stable=True)[:wanted]
+    return sorted(ranked.tolist())
+
+
+def _dims(space: Space, batch: Batch) -> Tensor:
+    return sum((packed.mask.sum(1) for packed in pack(space, batch).values()), torch.zeros(len(batch), dtype=torch.long))

@@ -1,0 +1,159 @@
+"""The contract of a generative family, and what it returns.
+
+Letters in shapes: B batch. Densities and likelihood losses are in nats, of the representation: of
+that string, of that order of atoms. Time runs from 0 (data) to 1 (noise).
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from molgen.batch import Batch, Partial
+from molgen.domain import API_VERSION, Config
+from molgen.seeding import Rng
+from molgen.space import Space
+
+if TYPE_CHECKING:
+    from molgen.backbone import Build
+    from molgen.statistics import Statistics
+
+
+class Density(enum.IntEnum):
+    """What the number of `log_density` means, the weakest first; a sum has the weakest kind of its parts."""
+
+    CRITIC = 0
+    UNNORMALISED = 1
+    LOWER_BOUND = 2
+    EXACT = 3
+
+
+class Known(enum.Enum):
+    """How a family can keep a known part of a sample while it generates the rest."""
+
+    NONE = "none"
+    PREFIX = "prefix"
+    REPLACEMENT = "replacement"
+    EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a family can do; the conformance kit and the command line ask here, never by name."""
+
+    density: Density
+    known: Known = Known.NONE
+    latent: bool = False
+    guidance: bool = False
+    #: whether the loss of an item depends on the other items of its batch (forbids private training).
+    coupled: bool = False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training minimises: `total` (B,), in nats where it is a likelihood, and its named parts (B,)."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogDensity:
+    """log p(x) in nats, (B,); `dims` counts the elements of each sample, (B,), for figures per dimension."""
+
+    value: Tensor
+    kind: Density
+    dims: Tensor
+    standard_error: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Samples, and their log-density where sampling gives it for free (of an unmodified model: temperature 1)."""
+
+    batch: Batch
+    log_density: LogDensity | None = None
+
+
+class UnsupportedSpace(ValueError):
+    """A family or backbone was asked to work on a space that it has no means for."""
+
+
+class Family(nn.Module, ABC):
+    """loss(batch, condition, rng) -> (B,); sample(count, condition, rng) -> samples; log_density(batch) -> (B,).
+
+    A family knows fields, never domains. It receives `build`, which makes networks for the space,
+    and calls it as often as it needs networks.
+    """
+
+    molgen_api: ClassVar[int] = API_VERSION
+    Config: ClassVar[type] = Config
+    capability: ClassVar[Capability]
+
+    def __init__(self, space: Space, build: Build, config: Any, condition: Space | None = None) -> None:
+        super().__init__()
+        self.space = dict(space)
+        self.condition_space = dict(condition or {})
+        self.config = config
+
+    @property
+    def phases(self) -> Mapping[str, nn.Module]:
+        """The optimisation phases by name, each with the module whose parameters it moves."""
+        return {"model": self}
+
+    @abstractmethod
+    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
+        """The training loss of each item."""
+
+    @abstractmethod
+    def sample(
+        self,
+        count: int,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        known: Partial | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw `count` samples.
+
+        Args:
+            count: the number of rows.
+            condition: what is asked for, with gaps where nothing is asked.
+            rng: random numbers per row; its items name the rows, whatever the batching.
+            known: elements that every sample must have.
+            sizes: the size of each variable axis, (B,) each; drawn by the model where absent.
+            **options: of the family, such as temperature or steps.
+
+        Raises:
+            ValueError: an unknown option, or a known part that the family cannot keep.
+        """
+
+    @abstractmethod
+    def log_density(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any) -> LogDensity:
+        """log p(x | condition) of each item, with its kind."""
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Set weights that depend on the data, once before training."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What training needs beside the weights, such as a replay buffer."""
+        return {}
+
+    def load_training_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `training_state` gave."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Loss:
+        """The loss; so that wrappers for several devices, which call modules, train any family."""
+        return self.loss(*args, **kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device

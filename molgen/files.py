@@ -1,0 +1,84 @@
+"""Files that are either whole or not there: write beside, flush to disk, rename."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name beside `path` that no other process uses; loaders never look at such names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def fsync_file(path: Path) -> None:
+    """Have the disk hold what was written to a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Have the disk hold a folder and the files in it."""
+    for path in folder.iterdir():
+        if path.is_file():
+            fsync_file(path)
+    fsync_file(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    with replaced_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends well, and vanishes when it does not."""
+    temporary = temporary_sibling(path)
+    try:
+        yield temporary
+        fsync_file(temporary)
+        os.replace(temporary, path)
+        fsync_file(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    An existing folder is moved aside first, to the name of `superseded`, and removed last: at every
+    moment one of the two is whole.
+    """
+    temporary = temporary_sibling(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        fsync_folder(temporary)
+        _swap(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def superseded(path: Path) -> Path:
+    """Where the former content of a folder lies while it is being replaced."""
+    return path.parent / f".{path.name}.superseded"
+
+
+def _swap(new: Path, path: Path) -> None:
+    former = superseded(path)
+    if path.exists():
+        shutil.rmtree(former, ignore_errors=True)
+        os.rename(path, former)
+    os.rename(new, path)
+    fsync_file(path.parent)
+    shutil.rmtree(former, ignore_errors=True)

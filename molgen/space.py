@@ -1,0 +1,210 @@
+"""What a sample is made of: named, typed fields over named axes. This module imports no torch.
+
+Letters in shapes: B batch, N elements along an axis, K classes, C channels.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A direction along which elements are arranged; fields that name the same axis share its size.
+
+    A `variable` axis has between `minimum` and `maximum` elements, a size of its own in every
+    sample; a fixed axis always has `maximum`. Along an axis that is not `ordered` positions carry
+    no meaning, so no network may look at them.
+    """
+
+    name: str
+    maximum: int
+    minimum: int = 1
+    variable: bool = True
+    ordered: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum <= self.maximum or self.maximum < 1:
+            raise ValueError(
+                f"axis {self.name!r}: sizes must satisfy 0 <= minimum <= maximum and 1 <= maximum, "
+                f"not {self.minimum} and {self.maximum}"
+            )
+
+
+@dataclass(frozen=True)
+class Field:
+    """One typed tensor of a sample, of shape (B, *axes, *channels); a stranger can add a kind."""
+
+    axes: tuple[Axis, ...] = ()
+
+    @property
+    def channels_shape(self) -> tuple[int, ...]:
+        """The shape behind the axes."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Real(Field):
+    """Real numbers, shape (B, *axes, *channels).
+
+    `levels=L` says that the values are quantised: level k of 0..L-1 stands at (2k+1)/L - 1.
+    `centred` says that the mean over the first axis is zero. `rotates` says that the last channel
+    is a vector in space, so that only equivariant networks may transform it.
+    """
+
+    channels: tuple[int, ...] = ()
+    levels: int | None = None
+    centred: bool = False
+    rotates: bool = False
+
+    def __post_init__(self) -> None:
+        if self.centred and len(self.axes) != 1:
+            raise ValueError("a centred field has exactly one axis, over which its mean is zero")
+        if self.rotates and not self.channels:
+            raise ValueError("a field that rotates needs a channel dimension: the vector in space")
+        if self.levels is not None and (self.centred or self.rotates):
+            raise ValueError("a quantised field can be neither centred nor rotating")
+
+    @property
+    def channels_shape(self) -> tuple[int, ...]:
+        return self.channels
+
+
+@dataclass(frozen=True)
+class Categorical(Field):
+    """One of `classes` classes at each place, as ids of shape (B, *axes).
+
+    A `symmetric` field has the same axis twice; x[i, j] = x[j, i], and the diagonal is always 0.
+    """
+
+    classes: int = 2
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise ValueError(f"a categorical field needs at least one class, not {self.classes}")
+        if self.symmetric and (len(self.axes) != 2 or self.axes[0] != self.axes[1]):
+            raise ValueError("a symmetric field needs the same axis twice")
+
+
+Space = Mapping[str, Field]
+
+
+class Layout(enum.Enum):
+    """How the elements of a sample are arranged; this alone chooses the default network."""
+
+    RECORD = "record"
+    SEQUENCE = "sequence"
+    SET = "set"
+    GRID = "grid"
+    GRAPH = "graph"
+    POINTS = "points"
+
+
+def axes(space: Space) -> dict[str, Axis]:
+    """All axes of a space by name, in the order in which its fields name them.
+
+    Raises:
+        ValueError: two fields describe an axis of one name differently.
+    """
+    found: dict[str, Axis] = {}
+    for name, field in space.items():
+        for axis in field.axes:
+            if found.setdefault(axis.name, axis) != axis:
+                raise ValueError(f"field {name!r} describes the axis {axis.name!r} differently from another field")
+    return found
+
+
+def variable_axes(space: Space) -> dict[str, Axis]:
+    """The axes that have a size of their own in every sample."""
+    return {name: axis for name, axis in axes(space).items() if axis.variable}
+
+
+def is_pairwise(field: Field) -> bool:
+    """Whether the field has a value for each pair of elements of one axis."""
+    return len(field.axes) == 2 and field.axes[0] == field.axes[1]
+
+
+def layout(space: Space) -> Layout:
+    """The arrangement that a space describes."""
+    fields = space.values()
+    if any(isinstance(field, Real) and field.rotates for field in fields):
+        return Layout.POINTS
+    if any(is_pairwise(field) for field in fields):
+        return Layout.GRAPH
+    if any(len(field.axes) > 1 for field in fields):
+        return Layout.GRID
+    found = axes(space)
+    if not found:
+        return Layout.RECORD
+    return Layout.SEQUENCE if all(axis.ordered for axis in found.values()) else Layout.SET
+
+
+class Slice(NamedTuple):
+    """One step of the autoregressive walk: an element, and whether a variable axis may end here.
+
+    With `ends` set, the step first decides whether that axis has exactly `index[0]` elements.
+    """
+
+    field: str
+    index: tuple[int, ...]
+    ends: str | None = None
+
+
+def order(space: Space, lengths: Mapping[str, int]) -> list[Slice]:
+    """The order in which an autoregressive model decides the elements of a sample.
+
+    Axis-free fields come first. Then, for each leading axis and each of its indices i: the END
+    decision, the fields at i in the order of the space, and the pair elements (i, j < i).
+
+    Args:
+        space: the fields.
+        lengths: how many indices of each axis to list; for a variable axis, list one more than
+            the largest size below the maximum, so that its END has a place.
+
+    Raises:
+        ValueError: an axis of variable size is only ever a trailing one, so nothing decides its size.
+    """
+    slices = [Slice(name, ()) for name, field in space.items() if not field.axes]
+    leading = list(dict.fromkeys(field.axes[0] for field in space.values() if field.axes))
+    _require_decided_sizes(space, leading)
+    for axis in leading:
+        for i in range(lengths[axis.name]):
+            slices += _slices_at(space, axis, i, lengths)
+    return slices
+
+
+def _require_decided_sizes(space: Space, leading: list[Axis]) -> None:
+    for name, field in space.items():
+        for axis in field.axes[1:]:
+            if axis.variable and axis not in leading:
+                raise ValueError(
+                    f"field {name!r}: the variable axis {axis.name!r} leads no field, so no step decides its size"
+                )
+
+
+def _slices_at(space: Space, axis: Axis, i: int, lengths: Mapping[str, int]) -> Iterator[Slice]:
+    ends = axis.name if axis.variable else None
+    for name, field in space.items():
+        if not field.axes or field.axes[0] != axis:
+            continue
+        for index in _indices(field, i, lengths):
+            yield Slice(name, index, ends)
+            ends = None
+
+
+def _indices(field: Field, i: int, lengths: Mapping[str, int]) -> Iterator[tuple[int, ...]]:
+    """The indices of a field that are decided at index i of its leading axis."""
+    if isinstance(field, Categorical) and field.symmetric:
+        yield from ((i, j) for j in range(i))
+    elif is_pairwise(field):
+        yield from (pair for j in range(i) for pair in ((i, j), (j, i)))
+        yield (i, i)
+    else:
+        tails: list[tuple[int, ...]] = [(i,)]
+        for axis in field.axes[1:]:
+            tails = [(*head, j) for head in tails for j in range(lengths[axis.name])]
+        yield from tails

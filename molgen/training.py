@@ -1,0 +1,388 @@
+"""The training loop: one for every family, on accelerate.
+
+A run is a pure function of its configuration and data: batches, dropout and noise at step t are
+keyed by (seed, t), so a resumed run continues bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from molgen.batch import Batch, Partial
+from molgen.conditions import Conditions, drop_at_random
+from molgen.errors import MolgenError, UsageError
+from molgen.family import Family
+from molgen.seeding import Rng
+from molgen.store import Store
+
+#: Batches whose items are sorted by size together; larger pools pad less and mix less.
+POOL = 50
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: items in a step.
+        learning_rate: the largest; reached after `warmup` steps, falling linearly to zero at the end.
+        warmup: steps of linear increase.
+        weight_decay, beta2: of AdamW (Loshchilov & Hutter, arXiv 1711.05101).
+        clip: the largest gradient norm.
+        average: decay of the exponential moving average of the weights, which is what is saved.
+        condition_dropout: the share of conditions hidden in training, each by itself.
+        validation: the share of the data that is held out, at most `validation_limit` items.
+        patience: stop after so many checks without a better held-out loss (0: never).
+        check_every: steps between checks of the held-out loss.
+        save_every: steps between saves for resuming.
+        log_every: steps between lines of metrics.
+        seed: of everything random.
+        precision: `no`, `bf16` or `fp16`, as accelerate calls them.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 0.01
+    beta2: float = 0.99
+    clip: float = 1.0
+    average: float = 0.999
+    condition_dropout: float = 0.1
+    validation: float = 0.01
+    validation_limit: int = 5000
+    patience: int = 0
+    check_every: int = 500
+    save_every: int = 500
+    log_every: int = 20
+    seed: int = 0
+    precision: str = "no"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "check_every", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must be at least 0 and below 1, not {self.validation}")
+        if self.precision not in ("no", "bf16", "fp16"):
+            raise ValueError(f"precision must be no, bf16 or fp16, not {self.precision!r}")
+
+
+class TrainingError(MolgenError):
+    """Training cannot go on; what was saved before is whole."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, for display: the step, of how many, the loss and the rate."""
+
+    step: int
+    steps: int
+    loss: float
+    items_per_second: float
+    validation_loss: float = math.nan
+
+
+@dataclass
+class TrainingState:
+    """What resuming needs beside the weights; all of it goes into safetensors and JSON."""
+
+    step: int = 0
+    best: float = math.inf
+    since_best: int = 0
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+
+class BatchPlan:
+    """Which items make up each training step: shuffled anew in every epoch, bucketed by size."""
+
+    def __init__(self, sizes: np.ndarray, batch_size: int, seed: int) -> None:
+        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
+        self.per_epoch = max(1, math.ceil(len(sizes) / batch_size))
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
+
+    def rows(self, step: int) -> np.ndarray:
+        """The item numbers of one step."""
+        epoch, number = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, list(self._shuffled(epoch))
+        return self._batches[number]
+
+    def _shuffled(self, epoch: int) -> Iterator[np.ndarray]:
+        random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+        order = random.permutation(len(self.sizes))
+        pool = self.batch_size * POOL
+        batches = []
+        for start in range(0, len(order), pool):
+            members = order[start : start + pool]
+            ranked = members[np.argsort(self.sizes[members], kind="stable")]
+            batches += [ranked[k : k + self.batch_size] for k in range(0, len(ranked), self.batch_size)]
+        yield from (batches[k] for k in random.permutation(len(batches)))
+
+
+@dataclass
+class Data:
+    """The store, and which of its rows are trained on and which are held out."""
+
+    store: Store
+    conditions: Conditions
+    train: np.ndarray
+    held_out: np.ndarray
+
+    @classmethod
+    def split(cls, store: Store, conditions: Conditions, config: TrainingConfig) -> Data:
+        """Hold out a seeded random share.
+
+        Raises:
+            UsageError: nothing is left to train on.
+        """
+        order = np.random.Generator(np.random.Philox(key=[config.seed, 1 << 63])).permutation(len(store))
+        count = min(int(len(store) * config.validation), config.validation_limit)
+        if len(store) - count < 1:
+            raise UsageError("there is no item to train on")
+        return cls(store, conditions, np.sort(order[count:]), np.sort(order[:count]))
+
+    def batch(self, rows: np.ndarray) -> tuple[Batch, Partial | None]:
+        """Samples and conditions of some rows of the store."""
+        columns = {name: self.store.columns[name][rows] for name in self.conditions.names}
+        return self.store.batch(rows), self.conditions.encode(columns, len(rows))
+
+    def sizes(self, rows: np.ndarray) -> np.ndarray:
+        """A number per row that grows with the cost of the sample."""
+        total = np.ones(len(rows), dtype=np.int64)
+        for sizes in self.store.sizes.values():
+            total += sizes[rows]
+        return total
+
+
+class Trainer:
+    """Trains one family on one store; `run` goes on from wherever the state stands."""
+
+    def __init__(
+        self, family: Family, data: Data, config: TrainingConfig, device: str = "cpu", folder: Path | None = None
+    ) -> None:
+        self.config, self.data, self.folder = config, data, folder
+        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=device == "cpu")
+        self.state = TrainingState()
+        self.averaged = AveragedModel(family, multi_avg_fn=_averaging(config.average), use_buffers=True)
+        self.optimisers = {name: _optimiser(module, config) for name, module in family.phases.items()}
+        self.raw_family = family
+        prepared = self.accelerator.prepare(family, *self.optimisers.values())
+        self.family = prepared[0]
+        self.optimisers = dict(zip(self.optimisers, prepared[1:], strict=True))
+        self.averaged.to(self.accelerator.device)
+        self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed)
+
+    @property
+    def averaged_family(self) -> Family:
+        """The family with the averaged weights: the one to save and to sample from."""
+        return self.averaged.module
+
+    def run(
+        self,
+        save: Callable[[Trainer], None],
+        show: Callable[[Progress], None] = lambda progress: None,
+        log: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    ) -> None:
+        """Train to the last step, saving on the way and before any exception leaves.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite; the optimiser step was not taken.
+        """
+        started, items = time.perf_counter(), 0
+        validation = self.state.history[-1][1] if self.state.history else math.nan
+        while self.state.step < self.config.steps:
+            loss, count = self._step()
+            items += count
+            step = self.state.step
+            rate = items / (time.perf_counter() - started)
+            if step % self.config.log_every == 0:
+                log(step, {"loss": loss, "items_per_second": rate, "learning_rate": self._learning_rate(step)})
+            if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
+                validation = self._check()
+                log(step, {"validation_loss": validation})
+            show(Progress(step, self.config.steps, loss, rate, validation))
+            stop = self.config.patience and self.state.since_best >= self.config.patience
+            if step % self.config.save_every == 0 or step == self.config.steps or stop:
+                save(self)
+            if stop:
+                break
+
+    def _learning_rate(self, step: int) -> float:
+        """The learning rate of the step after `step` steps."""
+        warm = (step + 1) / max(1, self.config.warmup)
+        left = 1 - step / self.config.steps
+        return self.config.learning_rate * min(1.0, warm, 1.0) * left
+
+    def _step(self) -> tuple[float, int]:
+        step = self.state.step
+        rows = self.data.train[self.plan.rows(step)]
+        rng = Rng(self.config.seed, rows).fold(f"step {step}")
+        batch, condition = self.data.batch(rows)
+        condition = drop_at_random(condition, self.config.condition_dropout, rng, step)
+        batch = batch.to(self.accelerator.device)
+        condition = condition.to(self.accelerator.device) if condition else None
+        loss = 0.0
+        with torch.random.fork_rng(devices=self._cuda_devices()):
+            torch.manual_seed(self.config.seed * 1_000_003 + step)
+            for phase, optimiser in self.optimisers.items():
+                loss += self._optimise(optimiser, phase, batch, condition, rng)
+        self.averaged.update_parameters(self.raw_family)
+        self.state.step += 1
+        return loss, len(rows)
+
+    def _cuda_devices(self) -> list[int]:
+        device = self.accelerator.device
+        return [device.index or 0] if device.type == "cuda" else []
+
+    def _optimise(
+        self, optimiser: Any, phase: str, batch: Batch, condition: Partial | None, rng: Rng
+    ) -> float:
+        self.family.train()
+        for group in optimiser.param_groups:
+            group["lr"] = self._learning_rate(self.state.step)
+        optimiser.zero_grad()
+        total = self.family(batch, condition, rng, phase=phase).total.mean()
+        value = float(total.detach())
+        self._require_finite(value, "loss")
+        self.accelerator.backward(total)
+        norm = self.accelerator.clip_grad_norm_(self.raw_family.phases[phase].parameters(), self.config.clip)
+        self._require_finite(float(norm), "gradient")
+        optimiser.step()
+        return value
+
+    def _require_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the {what} is {value} at step {self.state.step}; the weights are those of the step before. "
+                "Try a smaller training.learning_rate"
+            )
+
+    def _check(self) -> float:
+        """The mean held-out loss of the averaged weights."""
+        family = self.averaged_family
+        family.eval()
+        total, rows = 0.0, self.data.held_out
+        ranked = rows[np.argsort(self.data.sizes(rows), kind="stable")]
+        with torch.no_grad():
+            for start in range(0, len(ranked), self.config.batch_size):
+                some = ranked[start : start + self.config.batch_size]
+                batch, condition = self.data.batch(some)
+                condition = condition.to(self.accelerator.device) if condition else None
+                losses = family.loss(batch.to(self.accelerator.device), condition, Rng(self.config.seed, some))
+                total += float(losses.total.double().sum())
+        value = total / len(rows)
+        self.state.history.append((self.state.step, value))
+        self.state.since_best = 0 if value < self.state.best else self.state.since_best + 1
+        self.state.best = min(value, self.state.best)
+        return value
+
+    def state_json(self) -> dict[str, Any]:
+        """The numbers that resuming needs."""
+        return {
+            "step": self.state.step,
+            "best": self.state.best if math.isfinite(self.state.best) else None,
+            "since_best": self.state.since_best,
+            "history": self.state.history,
+            "averaged": int(self.averaged.n_averaged),
+        }
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Raw weights, optimiser moments by parameter name, and the family's own training state."""
+        tensors = {f"weights.{name}": tensor for name, tensor in self.raw_family.state_dict().items()}
+        for phase, optimiser in self.optimisers.items():
+            names = _parameter_names(self.raw_family.phases[phase])
+            for parameter, moments in optimiser.state.items():
+                for key, value in moments.items():
+                    tensors[f"optimiser.{phase}.{names[parameter]}.{key}"] = value
+        tensors |= {f"family.{name}": tensor for name, tensor in self.raw_family.training_state().items()}
+        return tensors
+
+    def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) -> None:
+        """Take back what `state_json`, `state_tensors` and the averaged weights were."""
+        best = numbers["best"]
+        self.state = TrainingState(
+            numbers["step"],
+            math.inf if best is None else best,
+            numbers["since_best"],
+            [(step, value) for step, value in numbers["history"]],
+        )
+        self.raw_family.load_state_dict(_under(tensors, "weights"))
+        self.averaged.module.load_state_dict(averaged)
+        self.averaged.n_averaged.fill_(numbers["averaged"])
+        self.raw_family.load_training_state(_under(tensors, "family"))
+        for phase, optimiser in self.optimisers.items():
+            _load_moments(optimiser, self.raw_family.phases[phase], _under(tensors, f"optimiser.{phase}"))
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _parameter_names(module: nn.Module) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in module.named_parameters()}
+
+
+def _load_moments(optimiser: Any, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    for parameter, name in _parameter_names(module).items():
+        own = {key.rpartition(".")[2]: value for key, value in tensors.items() if key.rpartition(".")[0] == name}
+        if own:
+            optimiser.state[parameter] = {key: value.to(parameter.device).clone() for key, value in own.items()}
+
+
+def _optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    # Decay pulls matrices towards zero; biases and other vectors stay free.
+    matrices = [p for p in module.parameters() if p.ndim >= 2]
+    vectors = [p for p in module.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+    )
+
+
+def _averaging(decay: float) -> Callable[..., None]:
+    """An exponential moving average that follows closely at first, so that short runs are not held back."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, [tensor.to(averaged[0].device) for tensor in current], weight)
+
+    return update
+
+
+class MetricsLog:
+    """Metrics as JSON lines, one object a line, and for TensorBoard; resuming appends."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the values of one step."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close both."""
+        self._file.close()
+        self._board.close()

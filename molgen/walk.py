@@ -1,0 +1,246 @@
+"""The autoregressive walk through a batch: one choice per slice, in the order of `space.order`.
+
+A choice is a class of the slice's field, or END, numbered as one class more, which says that the
+axis has as many elements as were decided before.
+
+Letters in shapes: B batch, T slices, S slices of one field, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from molgen.batch import Batch, Partial, lengths
+from molgen.batch import mask as place_mask
+from molgen.space import Axis, Categorical, Field, Slice, Space, axes, order
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The slices of a space up to some lengths, with index tensors for each field."""
+
+    slices: tuple[Slice, ...]
+    #: per field, which of the T slices are its own, (S,).
+    steps: Mapping[str, Tensor]
+    #: per field, the index of each of its slices along each of its axes, (S,) each.
+    indices: Mapping[str, tuple[Tensor, ...]]
+    #: per field, in which of its slices the model may choose END, (S,).
+    may_end: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choice at every slice, (B, T), and which slices each row takes part in, (B, T)."""
+
+    walk: Walk
+    ids: Tensor
+    mask: Tensor
+
+
+def ending_fields(space: Space) -> set[str]:
+    """The fields among whose choices END is."""
+    return {step.field for step in order(space, {name: 1 for name in axes(space)}) if step.ends}
+
+
+def walk_of(space: Space, batch: Batch) -> Walk:
+    """The walk that covers a batch and the END of its longest row."""
+    found = axes(space)
+    return make_walk(
+        space,
+        {name: min(n + 1, found[name].maximum) if found[name].variable else n for name, n in lengths(space, batch).items()},
+    )
+
+
+def full_walk(space: Space) -> Walk:
+    """The walk through the largest sample of a space."""
+    return make_walk(space, {name: axis.maximum for name, axis in axes(space).items()})
+
+
+def make_walk(space: Space, lengths: Mapping[str, int]) -> Walk:
+    """The walk over the given lengths.
+
+    Raises:
+        ValueError: see `space.order`; or a variable axis leads before another group of fields.
+    """
+    return _make_walk(tuple(space.items()), tuple(lengths.items()))
+
+
+@lru_cache(maxsize=512)
+def _make_walk(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Walk:
+    space = dict(space_items)
+    _require_one_ending(space)
+    slices = tuple(order(space, dict(length_items)))
+    numbered = {name: [(t, s) for t, s in enumerate(slices) if s.field == name] for name in space}
+    return Walk(
+        slices=slices,
+        steps={name: torch.tensor([t for t, _ in own], dtype=torch.long) for name, own in numbered.items()},
+        indices={
+            name: tuple(
+                torch.tensor([s.index[k] for _, s in own], dtype=torch.long) for k in range(len(space[name].axes))
+            )
+            for name, own in numbered.items()
+        },
+        may_end={
+            name: torch.tensor([_may_end(s, space[name]) for _, s in own], dtype=torch.bool)
+            for name, own in numbered.items()
+        },
+    )
+
+
+def _require_one_ending(space: Space) -> None:
+    leading = list(dict.fromkeys(field.axes[0] for field in space.values() if field.axes))
+    if any(axis.variable for axis in leading[:-1]):
+        raise ValueError(
+            f"the variable axis {leading[0].name!r} must lead the last group of fields: "
+            "declare the fields of fixed axes first, and give the space one variable leading axis"
+        )
+
+
+def _may_end(step: Slice, field: Field) -> bool:
+    return step.ends is not None and step.index[0] >= field.axes[0].minimum
+
+
+def choices(space: Space, batch: Batch) -> Choices:
+    """A batch of categorical fields as choices along its walk."""
+    walk = walk_of(space, batch)
+    rows = len(batch)
+    device = next(iter(batch.fields.values())).device
+    ids = torch.zeros(rows, len(walk), dtype=torch.long, device=device)
+    mask = torch.zeros(rows, len(walk), dtype=torch.bool, device=device)
+    for name, field in space.items():
+        ids[:, walk.steps[name]], mask[:, walk.steps[name]] = _field_choices(field, batch, walk, name)
+    return Choices(walk, ids, mask)
+
+
+def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[Tensor, Tensor]:
+    """The ids (B, S) and mask (B, S) of one field."""
+    assert isinstance(field, Categorical)
+    indices = walk.indices[name]
+    rows = len(batch)
+    padded = _pad_to(batch.fields[name], indices)
+    ids = padded[(slice(None), *indices)].reshape(rows, -1)
+    alive = torch.ones_like(ids, dtype=torch.bool)
+    if not field.axes or not field.axes[0].variable:
+        return ids, alive & _inside(field.axes, indices, batch, 0)
+    sizes = batch.sizes[field.axes[0].name][:, None]
+    leading = indices[0].to(ids.device)
+    ends = (leading == sizes) & walk_ends(walk, name).to(ids.device)
+    alive = ((leading < sizes) & _inside(field.axes, indices, batch, 1)) | ends
+    return torch.where(ends, field.classes, ids), alive
+
+
+def walk_ends(walk: Walk, name: str) -> Tensor:
+    """In which slices of a field an END has its place, allowed or not: bool, (S,)."""
+    return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
+
+
+def _inside(found: tuple[Axis, ...], indices: tuple[Tensor, ...], batch: Batch, first: int) -> Tensor:
+    inside = torch.ones((1, 1), dtype=torch.bool)
+    for axis, index in list(zip(found, indices, strict=True))[first:]:
+        if axis.variable:
+            inside = inside & (index.to(batch.sizes[axis.name].device) < batch.sizes[axis.name][:, None])
+    return inside
+
+
+def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
+    """The tensor with zeros behind it, so that every index of the walk has a place."""
+    pad: list[int] = []
+    for position in reversed(range(len(indices))):
+        wanted = int(indices[position].max()) + 1 if len(indices[position]) else 0
+        pad += [0, max(0, wanted - tensor.shape[1 + position])]
+    return torch.nn.functional.pad(tensor, pad) if any(pad) else tensor
+
+
+def from_choices(space: Space, walk: Walk, ids: Tensor) -> Batch:
+    """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `choices`."""
+    sizes = {
+        axis.name: _sizes(space, walk, axis, ids)
+        for axis in axes(space).values()
+        if axis.variable
+    }
+    longest = {
+        axis.name: int(sizes[axis.name].max()) if axis.variable else axis.maximum for axis in axes(space).values()
+    }
+    return Batch({name: _field_from(field, walk, name, ids, sizes, longest) for name, field in space.items()}, sizes)
+
+
+def _sizes(space: Space, walk: Walk, axis: Axis, ids: Tensor) -> Tensor:
+    """The index at which each row ended the axis, its maximum where it never did."""
+    size = torch.full((len(ids),), axis.maximum, dtype=torch.long, device=ids.device)
+    for t in reversed(range(len(walk))):
+        step = walk.slices[t]
+        if step.ends == axis.name:
+            ended = ids[:, t] == _end(space[step.field])
+            size = torch.where(ended, step.index[0], size)
+    return size
+
+
+def _end(field: Field) -> int:
+    assert isinstance(field, Categorical)
+    return field.classes
+
+
+def _field_from(
+    field: Field, walk: Walk, name: str, ids: Tensor, sizes: Mapping[str, Tensor], longest: Mapping[str, int]
+) -> Tensor:
+    assert isinstance(field, Categorical)
+    shape = [longest[axis.name] for axis in field.axes]
+    indices, steps = walk.indices[name], walk.steps[name]
+    inside = torch.ones(len(steps), dtype=torch.bool)
+    for index, length in zip(indices, shape, strict=True):
+        inside &= index < length
+    places = tuple(index[inside] for index in indices)
+    values = ids[:, steps[inside]]
+    full = ids.new_zeros(len(ids), *shape)
+    if not field.axes:
+        return values[:, 0]
+    full[(slice(None), *places)] = values
+    if field.symmetric:
+        full[(slice(None), *reversed(places))] = values
+    return torch.where(place_mask(field, sizes, shape, len(ids)).to(full.device), full, 0)
+
+
+#: Codes of `known_choices` beside a forced choice.
+FREE, GOES_ON = -1, -2
+
+
+def known_choices(
+    space: Space, walk: Walk, known: Partial | None, sizes: Mapping[str, Tensor] | None, rows: int
+) -> Tensor:
+    """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
+
+    Raises:
+        ValueError: the known part is no prefix of the walk, so it cannot be kept exactly.
+    """
+    forced = torch.full((rows, len(walk)), FREE, dtype=torch.long)
+    for axis, size in (sizes or {}).items():
+        _force_size(space, walk, axis, size.cpu(), forced)
+    if known is not None:
+        _force_known(space, walk, known, forced)
+    return forced
+
+
+def _force_size(space: Space, walk: Walk, axis: str, size: Tensor, forced: Tensor) -> None:
+    for t, step in enumerate(walk.slices):
+        if step.ends == axis:
+            forced[:, t] = torch.where(size == step.index[0], _end(space[step.field]), GOES_ON)
+
+
+def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> None:
+    given = torch.zeros(forced.shape, dtype=torch.bool)
+    for name, mask in known.given.items():
+        indices, steps = walk.indices[name], walk.steps[name]
+        own = _pad_to(mask.cpu(), indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        values = _pad_to(known.batch.fields[name].cpu(), indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        given[:, steps] = own
+        forced[:, steps] = torch.where(own, values, forced[:, steps])
+    if bool((given[:, 1:] & ~given[:, :-1]).any()):
+        raise ValueError("an autoregressive model keeps a known beginning of the walk, not parts behind a gap")

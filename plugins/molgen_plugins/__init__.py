@@ -1,0 +1,1 @@
+"""The domains that ship with molgen; each walks the same road as a stranger's plugin."""

@@ -1,0 +1,1 @@
+"""Molecules: SMILES strings, their chemistry, files and drawings."""
