@@ -181,7 +181,7 @@ def _(field: Real, tensor: Tensor, exists: Tensor) -> Packed:
 
 @unpack_field.register
 def _(field: Real, values: Tensor, exists: Tensor) -> Tensor:
-    places = (exists.shape[1] - 1,) if field.centred else exists.shape[1:]
+    places = (max(0, exists.shape[1] - 1),) if field.centred else exists.shape[1:]
     full = values.reshape(len(values), *places, *field.channels)
     if field.centred:
         full = _zero_outside(full, exists[:, 1:])
@@ -196,7 +196,7 @@ def helmert(n: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _helmert(n: int) -> Tensor:
-    k = torch.arange(1, n, dtype=torch.float64)[:, None]
+    k = torch.arange(1, max(n, 1), dtype=torch.float64)[:, None]
     j = torch.arange(n, dtype=torch.float64)[None]
     return torch.where(j < k, 1.0, torch.where(j == k, -k, 0.0)) / torch.sqrt(k * (k + 1))
 
@@ -236,22 +236,40 @@ def _levels(field: Real) -> int:
 
 def collate(space: Space, samples: Sequence[Sample]) -> Batch:
     """Samples without a batch dimension as one batch, padded with zeros to the largest of each axis."""
-    sizes = {name: torch.tensor([size_of(space, s, axis) for s in samples]) for name, axis in variable_axes(space).items()}
-    fields = {name: _stack(field, [np.asarray(s[name]) for s in samples]) for name, field in space.items()}
+    sizes = {
+        name: torch.tensor([size_of(space, s, axis) for s in samples]) for name, axis in variable_axes(space).items()
+    }
+    fields = {name: _stack([to_tensor_values(field, s[name]) for s in samples]) for name, field in space.items()}
     return Batch(fields, sizes)
 
 
 def separate(space: Space, batch: Batch) -> list[Sample]:
     """The samples of a batch as arrays without padding: the inverse of `collate`."""
-    fields = {name: tensor.cpu().numpy() for name, tensor in batch.fields.items()}
+    fields = {name: _to_sample_values(field, batch.fields[name]) for name, field in space.items()}
     sizes = {name: tensor.tolist() for name, tensor in batch.sizes.items()}
+
+    def inside(field: Field, row: int) -> tuple[slice, ...]:
+        return tuple(slice(sizes[axis.name][row] if axis.variable else None) for axis in field.axes)
+
     return [
-        {
-            name: fields[name][(row, *(slice(sizes[axis.name][row]) if axis.variable else slice(None) for axis in field.axes))]
-            for name, field in space.items()
-        }
-        for row in range(len(batch))
+        {name: fields[name][(row, *inside(field, row))] for name, field in space.items()} for row in range(len(batch))
     ]
+
+
+def to_tensor_values(field: Field, array: np.ndarray) -> np.ndarray:
+    """The numbers of a sample as a batch holds them: ids as int64, else float32, levels as their values."""
+    if isinstance(field, Categorical):
+        return np.asarray(array, dtype=np.int64)
+    if isinstance(field, Real) and field.levels is not None:
+        array = (2 * np.asarray(array, dtype=np.float64) + 1) / field.levels - 1
+    return np.asarray(array, dtype=np.float32)
+
+
+def _to_sample_values(field: Field, tensor: Tensor) -> np.ndarray:
+    """The inverse of `to_tensor_values`."""
+    if isinstance(field, Real) and field.levels is not None:
+        tensor = values_to_levels(field, tensor)
+    return tensor.cpu().numpy()
 
 
 def size_of(space: Space, sample: Sample, axis: Axis) -> int:
@@ -262,9 +280,9 @@ def size_of(space: Space, sample: Sample, axis: Axis) -> int:
     raise ValueError(f"no field has the axis {axis.name!r}")
 
 
-def _stack(field: Field, arrays: Sequence[np.ndarray]) -> Tensor:
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
     shape = np.max([array.shape for array in arrays], axis=0).astype(int) if arrays[0].ndim else ()
-    full = np.zeros((len(arrays), *shape), dtype=np.int64 if isinstance(field, Categorical) else np.float32)
+    full = np.zeros((len(arrays), *shape), dtype=arrays[0].dtype)
     for row, array in enumerate(arrays):
         full[(row, *(slice(n) for n in array.shape))] = array
     return torch.from_numpy(full)

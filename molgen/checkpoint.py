@@ -83,11 +83,7 @@ class Checkpoint:
         self.path = _existing(path)
         self.files = _verified_files(self.path)
         self.config = _read_json(self.path / CONFIG)
-        if self.config.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{self.path}: format {self.config.get('format')!r}, and this molgen reads {FORMAT}; "
-                "use the version of molgen that wrote it"
-            )
+        _require_format(self.path / CONFIG, self.config)
 
     @property
     def digest(self) -> str:
@@ -96,10 +92,13 @@ class Checkpoint:
 
     def tensors(self, name: str = "model") -> dict[str, Tensor]:
         """The tensors of one file on the CPU."""
+        path = self.path / f"{name}.safetensors"
+        if not self.has(name):
+            raise CheckpointError(f"{path} is missing; the checkpoint is damaged")
         try:
-            return load_file(self.path / f"{name}.safetensors")
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{self.path / name}.safetensors cannot be read: {error}") from None
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from None
 
     def has(self, name: str) -> bool:
         """Whether there is a file of tensors of that name."""
@@ -115,26 +114,39 @@ def _existing(path: Path) -> Path:
         # The writer was stopped between moving the old folder aside and the new one in.
         if not candidate.exists() and (superseded(candidate) / MANIFEST).is_file():
             return superseded(candidate)
-    raise UsageError(f"{path} holds no molgen model (no {MANIFEST} there); `molgen models list` shows the embedded ones")
+    raise UsageError(
+        f"{path} holds no molgen model (no {MANIFEST} there); `molgen models list` shows the embedded ones"
+    )
 
 
 def _verified_files(folder: Path) -> dict[str, Any]:
-    files = _read_json(folder / MANIFEST).get("files")
+    manifest = _read_json(folder / MANIFEST)
+    # Before anything else, because another format may have other files.
+    _require_format(folder / MANIFEST, manifest)
+    files = manifest.get("files")
     if not isinstance(files, dict) or not {CONFIG, WEIGHTS} <= set(files):
         raise CheckpointError(f"{folder / MANIFEST} lists no model; the checkpoint is damaged")
     for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise CheckpointError(f"{path} is missing; the checkpoint is damaged")
-        if sha256(path) != expected.get("sha256"):
+        if not isinstance(expected, dict) or sha256(path) != expected.get("sha256"):
             raise CheckpointError(f"{path} does not have the hash in {MANIFEST}: it was damaged or changed")
     return files
+
+
+def _require_format(path: Path, data: Mapping[str, Any]) -> None:
+    if data.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {data.get('format')!r}, and this molgen reads {FORMAT}; "
+            "use the version of molgen that wrote it"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} cannot be read: expected a mapping")

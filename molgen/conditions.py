@@ -40,7 +40,7 @@ class Conditions:
         return cls(
             tuple(finite),
             tuple(float(values.mean()) for values in finite.values()),
-            tuple(float(values.std()) or 1.0 for values in finite.values()),
+            tuple(_scale(values) for values in finite.values()),
         )
 
     @property
@@ -63,8 +63,9 @@ class Conditions:
         values, given = {}, {}
         for name, mean, scale in zip(self.names, self.means, self.scales, strict=True):
             raw = np.broadcast_to(np.asarray(columns.get(name, np.nan), dtype=np.float64), (rows,))
-            given[name] = torch.from_numpy(np.isfinite(raw).copy())
-            values[name] = torch.from_numpy(np.nan_to_num((raw - mean) / scale)).float()
+            finite = np.isfinite(raw)
+            given[name] = torch.from_numpy(finite)
+            values[name] = torch.from_numpy(np.where(finite, (raw - mean) / scale, 0.0)).float()
         return Partial(Batch(values, {}), given)
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +76,12 @@ class Conditions:
     def from_json(cls, data: Mapping[str, Sequence[Any]]) -> Conditions:
         """What `to_json` gave."""
         return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]))
+
+
+def _scale(values: np.ndarray) -> float:
+    """The standard deviation, 1 where it is nothing but rounding."""
+    deviation = float(values.std())
+    return deviation if deviation > 1e-12 * float(np.abs(values).max()) else 1.0
 
 
 def drop_at_random(condition: Partial | None, probability: float, rng: Rng, step: int) -> Partial | None:

@@ -37,6 +37,8 @@ class Part:
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
             raise UsageError(f"{where}: expected a part with a name")
+        if unknown := sorted(map(str, set(data) - {"name", "settings"})):
+            raise UsageError(f"{where}: a part has a name and settings, not {', '.join(unknown)}")
         settings = data.get("settings", {})
         if not isinstance(settings, Mapping):
             raise UsageError(f"{where}: the settings must be a mapping")
@@ -73,14 +75,29 @@ class ModelConfig:
         return cls(**parts, conditions=tuple(map(str, data.get("conditions", ()))))
 
 
-def settings_of(kind: str, part: Part) -> tuple[type, Any]:
+def settings_of(kind: registry.Kind, part: Part) -> tuple[type, Any]:
     """The class of a part and its checked settings, as its own `Config`.
 
     Raises:
         UsageError: an unknown name (see the registry), an unknown setting, or a value of a wrong type.
     """
-    cls = registry.get(kind, part.name)
+    cls = part_class(kind, part.name)
     return cls, make_settings(cls.Config, part.settings, f"{kind} {part.name}")
+
+
+def part_class(kind: registry.Kind, name: str) -> type:
+    """The class of a name; a domain that is its own encoder is registered once, as a domain.
+
+    Raises:
+        UsageError: an unknown name (see the registry), or a domain that is no encoder.
+    """
+    if kind != "encoder" or name in registry.names("encoder") or name not in registry.names("domain"):
+        return registry.get(kind, name)
+    cls = registry.get("domain", name)
+    if not hasattr(cls, "encode"):
+        own = [encoder for encoder in registry.names("encoder") if encoder.startswith(f"{name}.")]
+        raise UsageError(f"the domain {name!r} is no encoder; its encoders: {', '.join(own) or 'none'}")
+    return cls
 
 
 def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
@@ -98,7 +115,7 @@ def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
             raise UsageError(f"{where}: {name} must be {_type_name(known[name])}, not {value!r}")
     try:
         return schema(**{name: _converted(value, known[name]) for name, value in values.items()})
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from None
 
 
@@ -124,11 +141,13 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is tuple:
         inner = typing.get_args(kind)[0]
         return isinstance(value, list | tuple) and all(_fits(item, inner) for item in value)
+    if origin is typing.Literal:
+        return value in typing.get_args(kind)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    return kind is Any or isinstance(value, origin or kind)
 
 
 def _converted(value: Any, kind: Any) -> Any:
@@ -138,4 +157,6 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def _type_name(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
     return kind.__name__ if isinstance(kind, type) else str(kind)

@@ -9,14 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 
 from molgen.space import Space
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Item = Any
-Sample = Mapping[str, np.ndarray]
+Sample = Mapping[str, "np.ndarray"]
 
 #: The plugin interface that this molgen speaks; every plugin class carries it as `molgen_api`.
 API_VERSION = 1
@@ -65,8 +67,17 @@ class Domain(ABC):
     column: ClassVar[str] = "item"
     #: names of the metrics that judge samples of this domain when none are asked for.
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
+    #: `module:factory` of what judges untrusted items in worker processes, or None to judge them in this one by
+    #: `canonical` and `rules`. The factory is called as `factory(properties=[names], filters=bool)` once in each
+    #: worker and returns a function of an item. What that returns can be pickled and has the attributes `error`
+    #: (a reason, or None), `properties` (numbers by name), `passes` (all filters; None where not asked) and,
+    #: under the name of `column`, the canonical item (None where there is none).
+    inspector: ClassVar[str | None] = None
     #: the folder of the trained models that ship with the domain, one checkpoint folder each.
     pretrained: ClassVar[Path | None] = None
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else self.Config()
 
     @abstractmethod
     def examples(self) -> list[Item]:

@@ -22,7 +22,7 @@ from molgen.card import model_card
 from molgen.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
 from molgen.conditions import Conditions
 from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
-from molgen.domain import Domain, Encoder, Invalid, Item
+from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UsageError
 from molgen.family import Density, Family
 from molgen.keys import KeySet
@@ -34,12 +34,13 @@ from molgen.statistics import Statistics
 
 @dataclass(frozen=True)
 class Drawn:
-    """One raw draw: its number, what it decodes to, and the log-density of the representation it came from."""
+    """One raw draw: its number, what it decodes to, and the log-density of `sample`, which it was decoded from."""
 
     index: int
     item: Item | Invalid
     log_density: float
     kind: Density | None
+    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class GenerativeModel:
         values = density.value.tolist() if density else [math.nan] * len(items)
         samples = separate(self.encoder.space, generated.batch)
         return [
-            Drawn(index, self.encoder.decode(sample), value, density.kind if density else None)
+            Drawn(index, self.encoder.decode(sample), value, density.kind if density else None, sample)
             for index, sample, value in zip(items, samples, values, strict=True)
         ]
 
@@ -221,7 +222,7 @@ class GenerativeModel:
         items: Sequence[Item],
         *,
         batch_size: int = 512,
-        condition: Mapping[str, Sequence[float]] | None = None,
+        condition: Mapping[str, float | Sequence[float]] | None = None,
         seed: int = 0,
         **options: Any,
     ) -> list[Scored]:
@@ -229,12 +230,15 @@ class GenerativeModel:
         encoded = [self.encoder.encode(item) for item in items]
         scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
         valid = [i for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)]
+        columns = {name: np.broadcast_to(values, len(items)) for name, values in (condition or {}).items()}
         # Neighbours of one size pad least.
         valid.sort(key=lambda i: sum(np.size(array) for array in encoded[i].values()))
         for start in range(0, len(valid), batch_size):
             rows = valid[start : start + batch_size]
-            asked = {name: np.asarray(values)[rows] for name, values in (condition or {}).items()}
-            for row, value in zip(rows, self._score([encoded[i] for i in rows], rows, asked, seed, options), strict=True):
+            asked = {name: values[rows] for name, values in columns.items()}
+            for row, value in zip(
+                rows, self._score([encoded[i] for i in rows], rows, asked, seed, options), strict=True
+            ):
                 scored[row] = value
         return [value for value in scored if value is not None]
 
@@ -263,7 +267,11 @@ class GenerativeModel:
         if self.keys:
             files["training_keys"] = {name: array_tensor(keys.bits) for name, keys in self.keys.items()}
         save_checkpoint(
-            Path(path), self._to_json(), to_half(weights) if half else weights, model_card(self.config, self.info), files
+            Path(path),
+            self._to_json(),
+            to_half(weights) if half else weights,
+            model_card(self.config, self.info),
+            files,
         )
 
     def _to_json(self) -> dict[str, Any]:
@@ -321,8 +329,11 @@ class GenerativeModel:
         if not checkpoint.has("training_keys"):
             return
         bits = checkpoint.tensors("training_keys")
-        numbers = checkpoint.config["keys"]
-        self.keys = {name: KeySet(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers.items()}
+        try:
+            numbers = checkpoint.config["keys"].items()
+            self.keys = {name: KeySet(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
 
 
 def _part(value: str | Part) -> Part:

@@ -42,11 +42,11 @@ class Rng:
     def uniform(self, field: str, shape: Sequence[int] = (), step: int = 0) -> Tensor:
         """Uniform numbers in the open interval (0, 1): float64, (B, *shape)."""
         count = int(np.prod(shape, dtype=np.int64))
-        words = _philox(_key(self.seed, field), self.items, step, (count + 1) // 2)
+        words = _words(_key(self.seed, field), self.items, step, (count + 1) // 2)
         # 52 bits and a half step: neither 0 nor 1 can come out.
         bits = (words[..., 0] << np.uint64(20)) | (words[..., 1] >> np.uint64(12))
         numbers = (bits.astype(np.float64) + 0.5) * 2.0**-52
-        return torch.from_numpy(numbers.reshape(len(self), -1)[:, :count].reshape(len(self), *shape))
+        return torch.from_numpy(numbers.reshape(len(self), numbers.shape[1])[:, :count].reshape(len(self), *shape))
 
     def normal(self, field: str, shape: Sequence[int] = (), step: int = 0) -> Tensor:
         """Standard normal numbers: float64, (B, *shape)."""
@@ -76,13 +76,18 @@ def _key(seed: int, name: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _philox(key: int, items: np.ndarray, step: int, blocks: int) -> np.ndarray:
+def _words(key: int, items: np.ndarray, step: int, blocks: int) -> np.ndarray:
     """Random 32-bit words as uint64, (items, 2 * blocks, 2)."""
     counter = np.empty((4, len(items), blocks), dtype=np.uint64)
     counter[0] = (items & _LOW)[:, None]
     counter[1] = (items >> _SHIFT)[:, None]
     counter[2] = np.uint64(step)
     counter[3] = np.arange(blocks, dtype=np.uint64)
+    return np.moveaxis(philox(counter, key), 0, -1).reshape(len(items), 2 * blocks, 2)
+
+
+def philox(counter: np.ndarray, key: int) -> np.ndarray:
+    """Philox4x32-10: four 32-bit words, as uint64 along the first dimension, to four random ones."""
     low, high = key & 0xFFFFFFFF, key >> 32
     for _ in range(10):
         first, second = counter[0] * _MULTIPLIERS[0], counter[2] * _MULTIPLIERS[1]
@@ -95,4 +100,4 @@ def _philox(key: int, items: np.ndarray, step: int, blocks: int) -> np.ndarray:
             ]
         )
         low, high = (low + _WEYL[0]) & 0xFFFFFFFF, (high + _WEYL[1]) & 0xFFFFFFFF
-    return np.moveaxis(counter, 0, -1).reshape(len(items), 2 * blocks, 2)
+    return counter

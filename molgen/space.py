@@ -50,9 +50,10 @@ class Field:
 class Real(Field):
     """Real numbers, shape (B, *axes, *channels).
 
-    `levels=L` says that the values are quantised: level k of 0..L-1 stands at (2k+1)/L - 1.
-    `centred` says that the mean over the first axis is zero. `rotates` says that the last channel
-    is a vector in space, so that only equivariant networks may transform it.
+    `levels=L` says that the values are quantised: the sample of an encoder holds the level numbers
+    k of 0..L-1, the tensor of a batch the values (2k+1)/L - 1. `centred` says that the mean over the
+    first axis is zero. `rotates` says that the last channel is a vector in space, so that only
+    equivariant networks may transform it.
     """
 
     channels: tuple[int, ...] = ()
@@ -70,6 +71,7 @@ class Real(Field):
 
     @property
     def channels_shape(self) -> tuple[int, ...]:
+        """The shape behind the axes."""
         return self.channels
 
 
@@ -166,24 +168,31 @@ def order(space: Space, lengths: Mapping[str, int]) -> list[Slice]:
             the largest size below the maximum, so that its END has a place.
 
     Raises:
-        ValueError: an axis of variable size is only ever a trailing one, so nothing decides its size.
+        ValueError: no step, or only a later one, decides the size of an axis.
     """
     slices = [Slice(name, ()) for name, field in space.items() if not field.axes]
     leading = list(dict.fromkeys(field.axes[0] for field in space.values() if field.axes))
-    _require_decided_sizes(space, leading)
+    _require_decided_sizes(space)
     for axis in leading:
         for i in range(lengths[axis.name]):
             slices += _slices_at(space, axis, i, lengths)
     return slices
 
 
-def _require_decided_sizes(space: Space, leading: list[Axis]) -> None:
+def _require_decided_sizes(space: Space) -> None:
     for name, field in space.items():
+        if is_pairwise(field):
+            continue
         for axis in field.axes[1:]:
-            if axis.variable and axis not in leading:
+            if axis.variable:
                 raise ValueError(
-                    f"field {name!r}: the variable axis {axis.name!r} leads no field, so no step decides its size"
+                    f"field {name!r}: the size of the variable axis {axis.name!r} would have to be known before its "
+                    "first element; only the leading axis of a field, or both axes of a pair field, can vary"
                 )
+    for axis in variable_axes(space).values():
+        fields = [field for field in space.values() if axis in field.axes]
+        if all(isinstance(field, Categorical) and field.symmetric for field in fields):
+            raise ValueError(f"the variable axis {axis.name!r} needs a field with an element at its first index")
 
 
 def _slices_at(space: Space, axis: Axis, i: int, lengths: Mapping[str, int]) -> Iterator[Slice]:

@@ -35,8 +35,10 @@ class Moments:
         """The standard deviation, 1 where it would be 0."""
         if not self.count:
             return 1.0
-        variance = self.squares / self.count - self.mean**2
-        return variance**0.5 if variance > 1e-12 else 1.0
+        square = self.squares / self.count
+        variance = square - self.mean**2
+        # What rounding leaves of equal values is no scale.
+        return variance**0.5 if variance > 1e-12 * square else 1.0
 
 
 @dataclass

@@ -6,12 +6,10 @@ keyed by (seed, t), so a resumed run continues bit for bit on a CPU.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from molgen.conditions import Conditions, drop_at_random
 from molgen.errors import MolgenError, UsageError
 from molgen.family import Family
 from molgen.seeding import Rng
+from molgen.sharding import Shards
 from molgen.store import Store
 
 #: Batches whose items are sorted by size together; larger pools pad less and mix less.
@@ -51,6 +50,8 @@ class TrainingConfig:
         log_every: steps between lines of metrics.
         seed: of everything random.
         precision: `no`, `bf16` or `fp16`, as accelerate calls them.
+        shards: parts of a batch whose gradients are computed at the same time, one CPU thread each.
+            Small recurrent steps keep every core busy that way; 1 gives all threads the whole batch.
     """
 
     steps: int = 20_000
@@ -70,15 +71,18 @@ class TrainingConfig:
     log_every: int = 20
     seed: int = 0
     precision: str = "no"
+    shards: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "check_every", "save_every", "log_every"):
+        for name in ("steps", "batch_size", "check_every", "save_every", "log_every", "shards"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must be at least 0 and below 1, not {self.validation}")
         if self.precision not in ("no", "bf16", "fp16"):
             raise ValueError(f"precision must be no, bf16 or fp16, not {self.precision!r}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
 
 
 class TrainingError(MolgenError):
@@ -172,10 +176,8 @@ class Data:
 class Trainer:
     """Trains one family on one store; `run` goes on from wherever the state stands."""
 
-    def __init__(
-        self, family: Family, data: Data, config: TrainingConfig, device: str = "cpu", folder: Path | None = None
-    ) -> None:
-        self.config, self.data, self.folder = config, data, folder
+    def __init__(self, family: Family, data: Data, config: TrainingConfig, device: str = "cpu") -> None:
+        self.config, self.data = config, data
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=device == "cpu")
         self.state = TrainingState()
         self.averaged = AveragedModel(family, multi_avg_fn=_averaging(config.average), use_buffers=True)
@@ -185,12 +187,23 @@ class Trainer:
         self.family = prepared[0]
         self.optimisers = dict(zip(self.optimisers, prepared[1:], strict=True))
         self.averaged.to(self.accelerator.device)
+        #: the averaged weights of the best check so far; kept only where training may stop early.
+        self.best: dict[str, Tensor] = {}
         self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed)
+        self.shards = Shards(config.shards, family) if config.shards > 1 else None
 
     @property
     def averaged_family(self) -> Family:
-        """The family with the averaged weights: the one to save and to sample from."""
-        return self.averaged.module
+        """The family with the averaged weights of the last step."""
+        family = self.averaged.module
+        assert isinstance(family, Family)
+        return family
+
+    def finished_family(self) -> Family:
+        """The family to sample from: its weights are those of the best check where training may stop early."""
+        if self.best:
+            self.averaged_family.load_state_dict(self.best)
+        return self.averaged_family
 
     def run(
         self,
@@ -198,14 +211,16 @@ class Trainer:
         show: Callable[[Progress], None] = lambda progress: None,
         log: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
     ) -> None:
-        """Train to the last step, saving on the way and before any exception leaves.
+        """Train to the last step, saving on the way.
+
+        `show` is called between two steps; an exception that it raises to stop leaves after a save.
 
         Raises:
             TrainingError: the loss or a gradient is not finite; the optimiser step was not taken.
         """
         started, items = time.perf_counter(), 0
         validation = self.state.history[-1][1] if self.state.history else math.nan
-        while self.state.step < self.config.steps:
+        while not self.finished:
             loss, count = self._step()
             items += count
             step = self.state.step
@@ -215,18 +230,25 @@ class Trainer:
             if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
                 validation = self._check()
                 log(step, {"validation_loss": validation})
-            show(Progress(step, self.config.steps, loss, rate, validation))
-            stop = self.config.patience and self.state.since_best >= self.config.patience
-            if step % self.config.save_every == 0 or step == self.config.steps or stop:
+            try:
+                show(Progress(step, self.config.steps, loss, rate, validation))
+            except BaseException:
                 save(self)
-            if stop:
-                break
+                raise
+            if step % self.config.save_every == 0 or self.finished:
+                save(self)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step was taken, or the held-out loss has not improved for too long."""
+        exhausted = self.config.patience > 0 and self.state.since_best >= self.config.patience
+        return exhausted or self.state.step >= self.config.steps
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate of the step after `step` steps."""
         warm = (step + 1) / max(1, self.config.warmup)
         left = 1 - step / self.config.steps
-        return self.config.learning_rate * min(1.0, warm, 1.0) * left
+        return self.config.learning_rate * min(1.0, warm) * left
 
     def _step(self) -> tuple[float, int]:
         step = self.state.step
@@ -238,7 +260,7 @@ class Trainer:
         condition = condition.to(self.accelerator.device) if condition else None
         loss = 0.0
         with torch.random.fork_rng(devices=self._cuda_devices()):
-            torch.manual_seed(self.config.seed * 1_000_003 + step)
+            torch.manual_seed((self.config.seed * 1_000_003 + step) % (1 << 63))
             for phase, optimiser in self.optimisers.items():
                 loss += self._optimise(optimiser, phase, batch, condition, rng)
         self.averaged.update_parameters(self.raw_family)
@@ -249,19 +271,22 @@ class Trainer:
         device = self.accelerator.device
         return [device.index or 0] if device.type == "cuda" else []
 
-    def _optimise(
-        self, optimiser: Any, phase: str, batch: Batch, condition: Partial | None, rng: Rng
-    ) -> float:
+    def _optimise(self, optimiser: Any, phase: str, batch: Batch, condition: Partial | None, rng: Rng) -> float:
         self.family.train()
         for group in optimiser.param_groups:
             group["lr"] = self._learning_rate(self.state.step)
         optimiser.zero_grad()
-        total = self.family(batch, condition, rng, phase=phase).total.mean()
-        value = float(total.detach())
+        if self.shards:
+            value = self.shards.backward(self.raw_family, phase, batch, condition, rng)
+        else:
+            total = self.family(batch, condition, rng, phase=phase).total.mean()
+            value = float(total.detach())
+            self.accelerator.backward(total)
         self._require_finite(value, "loss")
-        self.accelerator.backward(total)
         norm = self.accelerator.clip_grad_norm_(self.raw_family.phases[phase].parameters(), self.config.clip)
-        self._require_finite(float(norm), "gradient")
+        # In float16 the first scales of the loss are too large; the scaler skips such a step and lowers its scale.
+        if self.accelerator.scaler is None:
+            self._require_finite(float(norm), "gradient")
         optimiser.step()
         return value
 
@@ -287,7 +312,10 @@ class Trainer:
                 total += float(losses.total.double().sum())
         value = total / len(rows)
         self.state.history.append((self.state.step, value))
-        self.state.since_best = 0 if value < self.state.best else self.state.since_best + 1
+        better = value < self.state.best
+        self.state.since_best = 0 if better else self.state.since_best + 1
+        if better and self.config.patience:
+            self.best = {name: tensor.clone() for name, tensor in family.state_dict().items()}
         self.state.best = min(value, self.state.best)
         return value
 
@@ -310,6 +338,7 @@ class Trainer:
                 for key, value in moments.items():
                     tensors[f"optimiser.{phase}.{names[parameter]}.{key}"] = value
         tensors |= {f"family.{name}": tensor for name, tensor in self.raw_family.training_state().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         return tensors
 
     def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor], averaged: Mapping[str, Tensor]) -> None:
@@ -325,6 +354,7 @@ class Trainer:
         self.averaged.module.load_state_dict(averaged)
         self.averaged.n_averaged.fill_(numbers["averaged"])
         self.raw_family.load_training_state(_under(tensors, "family"))
+        self.best = {name: tensor.to(self.accelerator.device) for name, tensor in _under(tensors, "best").items()}
         for phase, optimiser in self.optimisers.items():
             _load_moments(optimiser, self.raw_family.phases[phase], _under(tensors, f"optimiser.{phase}"))
 
@@ -360,29 +390,9 @@ def _averaging(decay: float) -> Callable[..., None]:
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
         weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averaged, [tensor.to(averaged[0].device) for tensor in current], weight)
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            torch._foreach_copy_(averaged, current)
 
     return update
-
-
-class MetricsLog:
-    """Metrics as JSON lines, one object a line, and for TensorBoard; resuming appends."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"))
-
-    def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the values of one step."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush and close both."""
-        self._file.close()
-        self._board.close()

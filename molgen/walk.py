@@ -15,9 +15,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from molgen.batch import Batch, Partial, lengths
+from molgen.batch import Batch, Partial, field_mask, lengths
 from molgen.batch import mask as place_mask
-from molgen.space import Axis, Categorical, Field, Slice, Space, axes, order
+from molgen.space import Axis, Categorical, Field, Slice, Space, axes, is_pairwise, order, variable_axes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,12 @@ class Choices:
 
 def ending_fields(space: Space) -> set[str]:
     """The fields among whose choices END is."""
-    return {step.field for step in order(space, {name: 1 for name in axes(space)}) if step.ends}
+    # Two indices: a symmetric field has no element at the first.
+    return {
+        step.field
+        for step in order(space, {name: min(2, axis.maximum) for name, axis in axes(space).items()})
+        if step.ends
+    }
 
 
 def walk_of(space: Space, batch: Batch) -> Walk:
@@ -55,7 +60,10 @@ def walk_of(space: Space, batch: Batch) -> Walk:
     found = axes(space)
     return make_walk(
         space,
-        {name: min(n + 1, found[name].maximum) if found[name].variable else n for name, n in lengths(space, batch).items()},
+        {
+            name: min(n + 1, found[name].maximum) if found[name].variable else n
+            for name, n in lengths(space, batch).items()
+        },
     )
 
 
@@ -129,25 +137,18 @@ def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[T
     ids = padded[(slice(None), *indices)].reshape(rows, -1)
     alive = torch.ones_like(ids, dtype=torch.bool)
     if not field.axes or not field.axes[0].variable:
-        return ids, alive & _inside(field.axes, indices, batch, 0)
+        return ids, alive
     sizes = batch.sizes[field.axes[0].name][:, None]
     leading = indices[0].to(ids.device)
-    ends = (leading == sizes) & walk_ends(walk, name).to(ids.device)
-    alive = ((leading < sizes) & _inside(field.axes, indices, batch, 1)) | ends
-    return torch.where(ends, field.classes, ids), alive
+    ends = (leading == sizes) & _ends(walk, name).to(ids.device)
+    if is_pairwise(field):
+        alive = indices[1].to(ids.device) < sizes
+    return torch.where(ends, field.classes, ids), (alive & (leading < sizes)) | ends
 
 
-def walk_ends(walk: Walk, name: str) -> Tensor:
+def _ends(walk: Walk, name: str) -> Tensor:
     """In which slices of a field an END has its place, allowed or not: bool, (S,)."""
     return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
-
-
-def _inside(found: tuple[Axis, ...], indices: tuple[Tensor, ...], batch: Batch, first: int) -> Tensor:
-    inside = torch.ones((1, 1), dtype=torch.bool)
-    for axis, index in list(zip(found, indices, strict=True))[first:]:
-        if axis.variable:
-            inside = inside & (index.to(batch.sizes[axis.name].device) < batch.sizes[axis.name][:, None])
-    return inside
 
 
 def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
@@ -161,11 +162,7 @@ def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
 
 def from_choices(space: Space, walk: Walk, ids: Tensor) -> Batch:
     """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `choices`."""
-    sizes = {
-        axis.name: _sizes(space, walk, axis, ids)
-        for axis in axes(space).values()
-        if axis.variable
-    }
+    sizes = {axis.name: _sizes(space, walk, axis, ids) for axis in axes(space).values() if axis.variable}
     longest = {
         axis.name: int(sizes[axis.name].max()) if axis.variable else axis.maximum for axis in axes(space).values()
     }
@@ -218,14 +215,24 @@ def known_choices(
     """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
 
     Raises:
-        ValueError: the known part is no prefix of the walk, so it cannot be kept exactly.
+        ValueError: the known part is no prefix of the walk or exceeds the sizes, so it cannot be kept exactly;
+            or a size is none of the space.
     """
     forced = torch.full((rows, len(walk)), FREE, dtype=torch.long)
     for axis, size in (sizes or {}).items():
+        _require_size(space, axis, size)
         _force_size(space, walk, axis, size.cpu(), forced)
     if known is not None:
         _force_known(space, walk, known, forced)
     return forced
+
+
+def _require_size(space: Space, name: str, size: Tensor) -> None:
+    axis = variable_axes(space).get(name)
+    if axis is None:
+        raise ValueError(f"no axis {name!r} has a size of its own; known: {', '.join(variable_axes(space)) or 'none'}")
+    if bool(((size < axis.minimum) | (size > axis.maximum)).any()):
+        raise ValueError(f"the sizes of the axis {name!r} must lie between {axis.minimum} and {axis.maximum}")
 
 
 def _force_size(space: Space, walk: Walk, axis: str, size: Tensor, forced: Tensor) -> None:
@@ -238,7 +245,10 @@ def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> No
     given = torch.zeros(forced.shape, dtype=torch.bool)
     for name, mask in known.given.items():
         indices, steps = walk.indices[name], walk.steps[name]
-        own = _pad_to(mask.cpu(), indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        mask = mask.cpu() & field_mask(space, known.batch, name).cpu()
+        own = _pad_to(mask, indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        if bool((own & (forced[:, steps] >= 0)).any()):
+            raise ValueError("the known part is larger than the size that is asked for")
         values = _pad_to(known.batch.fields[name].cpu(), indices)[(slice(None), *indices)].reshape(len(forced), -1)
         given[:, steps] = own
         forced[:, steps] = torch.where(own, values, forced[:, steps])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,14 @@ def say(text: str, *, quiet: bool = False) -> None:
 def warn(text: str) -> None:
     """Print something that people must know even when they asked for quiet."""
     _write(f"molgen: {text}")
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of equal keys as aligned text under a heading; columns that are empty throughout are left out."""
+    columns = [name for name in (rows[0] if rows else ()) if any(str(row[name]) for row in rows)]
+    cells = [columns, *([str(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
 
 def on_terminal() -> bool:

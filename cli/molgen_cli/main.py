@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -145,10 +146,12 @@ def _report(error: BaseException) -> int:
         traceback.print_exception(error)
     if isinstance(error, SystemExit):
         raise error
-    if isinstance(error, OSError) and _stdout_is_closed():
-        return FAILED
+    reader_left = isinstance(error, BrokenPipeError) and _reader_left()
+    if isinstance(error, OSError):
+        _settle_stdout()
     message, code = _verdict(error)
-    warn(message)
+    if not reader_left:
+        warn(message)
     return code
 
 
@@ -168,16 +171,24 @@ def _verdict(error: BaseException) -> tuple[str, int]:
     return f"{line.removesuffix(':')} (MOLGEN_DEBUG=1 shows where)", FAILED
 
 
-def _stdout_is_closed() -> bool:
-    """Whether the reader of our output has left. Where stdout takes no more, shutdown must not try again."""
-    if sys.stdout is None:
-        return False
+def _reader_left() -> bool:
+    """Whether nobody reads our output any more; another pipe than stdout may have broken as well."""
+    poll = select.poll() if hasattr(select, "poll") else None
     try:
-        sys.stdout.flush()
-    except OSError as error:
+        if poll is not None and sys.stdout is not None:
+            poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # stdout was replaced by something without a file
+        return False
+    return poll is None or bool(poll.poll(0))
+
+
+def _settle_stdout() -> None:
+    """Where stdout takes no more, see that the interpreter does not try again as it shuts down."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return isinstance(error, BrokenPipeError)
-    return False
 
 
 if __name__ == "__main__":

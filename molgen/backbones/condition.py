@@ -69,4 +69,4 @@ class _RealEmbedding(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         flat = values.flatten(values.ndim - self.channels) if self.channels else values[..., None]
-        return self.network(flat)
+        return self.network(flat.to(next(self.network.parameters()).dtype))

@@ -25,13 +25,22 @@ Hidden = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """The size of the network; `cell` is `gru` or `lstm`."""
+    """The size of the network; `cell` is `gru` or `lstm`, and `dropout` acts between layers."""
 
     cell: str = "gru"
     width: int = 384
     layers: int = 3
     embedding: int = 96
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cell not in ("gru", "lstm"):
+            raise ValueError(f"no recurrent cell {self.cell!r}; known: gru, lstm")
+        for name in ("width", "layers", "embedding"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
 
 class _Gru(nn.GRU):
@@ -79,14 +88,16 @@ class Recurrent(CausalBackbone):
         self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        if config.cell not in CELLS:
-            raise ValueError(f"no recurrent cell {config.cell!r}; known: {', '.join(CELLS)}")
         self.first_choice = _offsets({name: _choices(field) for name, field in inputs.items()}, start=1)
         self.first_question = _offsets({name: _questions(field) for name, field in inputs.items()})
         self.choice = nn.Embedding(1 + sum(map(_choices, inputs.values())), config.embedding)
         self.question = nn.Embedding(sum(map(_questions, inputs.values())), config.embedding)
         self.cell = CELLS[config.cell](
-            config.embedding, config.width, config.layers, batch_first=True, dropout=config.dropout if config.layers > 1 else 0
+            config.embedding,
+            config.width,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0,
         )
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         self.condition = ConditionEmbedding(condition, config.embedding) if condition else None
@@ -117,9 +128,7 @@ class Recurrent(CausalBackbone):
         first = torch.tanh(self.first_hidden(embedded)).view(rows, shape[0], shape[2]).transpose(0, 1).contiguous()
         return RecurrentState((first, *(torch.zeros_like(first) for _ in range(self.cell.tensors - 1))), embedded)
 
-    def step(
-        self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None
-    ) -> tuple[Tensor, RecurrentState]:
+    def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, RecurrentState]:
         """The output (B, W) for one slice and the state after it."""
         assert isinstance(state, RecurrentState)
         rows = state.hidden[0].shape[1]

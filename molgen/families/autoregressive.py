@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
+from math import inf
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def _(field: Categorical) -> int:
 class Sharpening:
     """How sampling departs from the model's distribution; the defaults do not depart.
 
-    `temperature` divides the logits; `top_k` keeps the k likeliest choices (0: all); `top_p` the
+    `temperature` divides the logits; `top_k` keeps the k likeliest choices and their equals (0: all); `top_p` the
     smallest set of choices whose probability reaches p (Holtzman et al., arXiv 1904.09751).
     """
 
@@ -60,7 +61,7 @@ class Sharpening:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < inf:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 0 (all) or more, not {self.top_k}")
@@ -69,7 +70,9 @@ class Sharpening:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The distribution to draw from, (A, K) in float64."""
-        p = torch.softmax(logits.double() / self.temperature, -1)
+        logits = logits.double()
+        # The largest becomes 0, so that no temperature is too low.
+        p = torch.softmax((logits - logits.amax(-1, keepdim=True)) / self.temperature, -1)
         if 0 < self.top_k < p.shape[-1]:
             p = torch.where(p >= p.topk(self.top_k).values[:, -1:], p, 0.0)
         if self.top_p < 1:
@@ -78,7 +81,7 @@ class Sharpening:
 
 
 def _nucleus(p: Tensor, mass: float) -> Tensor:
-    ranked, places = p.sort(-1, descending=True)
+    ranked, places = p.sort(-1, descending=True, stable=True)
     # A choice stays while the choices before it have not reached the mass yet.
     ranked = torch.where(ranked.cumsum(-1) - ranked < mass, ranked, 0.0)
     return torch.zeros_like(p).scatter(-1, places, ranked)
@@ -96,9 +99,7 @@ class Autoregressive(Family):
         super().__init__(space, build, config, condition)
         ending = ending_fields(space)
         self.classes = {name: alphabet(field) for name, field in space.items()}
-        heads = {
-            name: Head(self.classes[name] + (name in ending), axes=field.axes) for name, field in space.items()
-        }
+        heads = {name: Head(self.classes[name] + (name in ending), axes=field.axes) for name, field in space.items()}
         backbone = build(space, heads, causal=True)
         assert isinstance(backbone, CausalBackbone)
         self.backbone = backbone
@@ -121,10 +122,12 @@ class Autoregressive(Family):
     def _log_probabilities(self, made: Choices, condition: Partial | None) -> Tensor:
         """log p of each choice, (B, T); zero where a row takes no part."""
         outputs = self.backbone(made, None, condition)
-        total = torch.zeros(made.ids.shape, dtype=next(iter(outputs.values())).dtype, device=made.ids.device)
+        # Networks may run in 16 bits; sums of log-probabilities need more.
+        kind = torch.promote_types(next(iter(outputs.values())).dtype, torch.float32)
+        total = torch.zeros(made.ids.shape, dtype=kind, device=made.ids.device)
         for name, logits in outputs.items():
             steps = made.walk.steps[name]
-            logits = self._without_forbidden_end(name, logits, made.walk.may_end[name].to(logits.device))
+            logits = self._without_forbidden_end(name, logits.to(kind), made.walk.may_end[name].to(logits.device))
             targets = torch.where(made.mask[:, steps], made.ids[:, steps], 0)
             log_p = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
             total[:, steps] = torch.where(made.mask[:, steps], log_p, 0.0)
@@ -133,7 +136,7 @@ class Autoregressive(Family):
     def _without_forbidden_end(self, name: str, logits: Tensor, may_end: Tensor) -> Tensor:
         if name not in self.ending or bool(may_end.all()):
             return logits
-        forbidden = torch.zeros_like(logits[0], dtype=torch.bool)
+        forbidden = torch.zeros(logits.shape[1:], dtype=torch.bool, device=logits.device)
         forbidden[..., -1] = ~may_end
         return logits.masked_fill(forbidden, -torch.inf)
 
@@ -148,7 +151,7 @@ class Autoregressive(Family):
     ) -> Generated:
         """Draw samples; `known` must be a prefix of the walk; options are those of `Sharpening`."""
         sharpening = _sharpening(options)
-        rng = rng if rng is not None else Rng(torch.seed(), range(count))
+        rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
         walk = full_walk(self.space)
         forced = known_choices(self.space, walk, known, sizes, count).to(self.device)
         with torch.no_grad():
@@ -190,16 +193,19 @@ class Autoregressive(Family):
 
     def _choose(self, logits: Tensor, uniform: Tensor, forced: Tensor, sharpening: Sharpening) -> Tensor:
         """The forced choice where there is one, else a draw; see `walk.known_choices` for the codes."""
-        p = sharpening.probabilities(logits)
-        if (forced == GOES_ON).any():
-            p[:, -1] = torch.where(forced == GOES_ON, 0.0, p[:, -1])
-        return torch.where(forced >= 0, forced, inverse_cdf(p, uniform))
+        goes_on = forced == GOES_ON
+        if goes_on.any():
+            # Before sharpening, which might leave nothing but END.
+            end = torch.arange(logits.shape[-1], device=logits.device) == logits.shape[-1] - 1
+            logits = logits.masked_fill(goes_on[:, None] & end, -torch.inf)
+        return torch.where(forced >= 0, forced, inverse_cdf(sharpening.probabilities(logits), uniform))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Start from the frequencies of the classes, so that the first steps need not learn them."""
-        for name, counts in statistics.marginals.items():
-            smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
-            head = self.backbone.heads[name]
+        """Start from the frequencies of the classes, where the network has a last layer per field in `heads`."""
+        heads = getattr(self.backbone, "heads", {})
+        for name in set(heads) & set(statistics.marginals):
+            smooth = torch.tensor(statistics.marginals[name], dtype=torch.float64) + 0.5
+            head = heads[name]
             with torch.no_grad():
                 head.bias[: len(smooth)] = (smooth / smooth.sum()).log().to(head.bias)
 
@@ -227,4 +233,4 @@ def _rows_to_keep(growing: Tensor) -> list[int] | None:
 
 
 def _dims(space: Space, batch: Batch) -> Tensor:
-    return sum((packed.mask.sum(1) for packed in pack(space, batch).values()), torch.zeros(len(batch), dtype=torch.long))
+    return torch.stack([packed.mask.sum(1) for packed in pack(space, batch).values()]).sum(0)

@@ -1,0 +1,71 @@
+"""What every benchmark shares: the result file, with the command and the machine that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molgen.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...] = ()) -> Path:
+    """Write `results/NAME.json` and return its path.
+
+    Args:
+        name: of the file.
+        values: the figures.
+        packages: whose versions matter beside torch, numpy and rdkit.
+    """
+    record = {
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": {p: _version(p) for p in ("molgen-toolkit", "torch", "numpy", "rdkit", *packages)},
+        **values,
+    }
+    path = RESULTS / f"{name}.json"
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """The processor, and how many of its cores this process may use."""
+    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def matrix_rate(rows: int, inner: int, columns: int, seconds: float = 2.0) -> float:
+    """Multiplications and additions per second of float32 matrix products of one shape, on all threads."""
+    left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+    left @ right
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        left @ right
+        count += 1
+    return 2 * rows * inner * columns * count / elapsed

@@ -1,0 +1,149 @@
+"""What `generate` and `score` share: the model with its device, and the properties to compute."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from molgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from molgen.domain import Domain
+    from molgen.model import GenerativeModel
+
+#: The properties of a table when nobody names any, as far as the domain has them.
+USUAL_PROPERTIES = ("qed", "logp", "sa", "mw")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which model works, where, and what is computed beside the density."""
+    add = parser.add_argument
+    add("-m", "--model", default="moses", metavar="NAME|FOLDER", help="an embedded model, or a folder (default: moses)")
+    add("--batch-size", type=whole, default=512, metavar="N", help="items at a time (default: 512)")
+    add(
+        "--condition",
+        action="append",
+        type=named_number,
+        default=[],
+        metavar="NAME=VALUE",
+        help="what is asked for, of a conditional model; may be repeated",
+    )
+    add(
+        "--properties",
+        type=names,
+        metavar="LIST",
+        help=f"names with commas, 'all' or 'none' (default: {','.join(USUAL_PROPERTIES)})",
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (default: auto)")
+    add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
+    add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
+
+
+def whole(text: str) -> int:
+    """A whole number from 1, as an argument."""
+    return _number(text, int, lambda value: value >= 1, "a whole number from 1")
+
+
+def from_zero(text: str) -> int:
+    """A whole number from 0, as an argument."""
+    return _number(text, int, lambda value: value >= 0, "a whole number from 0")
+
+
+def positive(text: str) -> float:
+    """A finite number above 0, as an argument."""
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1, as an argument."""
+    return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def _number(text: str, kind: type, good: Callable[[Any], bool], wanted: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not good(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, as an argument."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """NAME=VALUE, as an argument."""
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER") from None
+
+
+def load_model(args: argparse.Namespace) -> GenerativeModel:
+    """The model on its device.
+
+    Raises:
+        UsageError: there is no such model or device.
+        CheckpointError: the model is damaged.
+    """
+    import torch
+
+    from molgen.model import GenerativeModel
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no CUDA device; type --device cpu")
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return GenerativeModel.load(args.model, automatic if args.device == "auto" else args.device)
+
+
+def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:
+    """The properties to compute.
+
+    Raises:
+        UsageError: the domain has no property of a name that was asked for.
+    """
+    from molgen.judging import chosen_properties
+
+    if asked == ("none",):
+        return []
+    known = list(domain.rules().properties)
+    if asked == ("all",):
+        return known
+    return chosen_properties(domain, [name for name in USUAL_PROPERTIES if name in known] if asked is None else asked)
+
+
+def describe_model(model: GenerativeModel, name: str) -> dict[str, Any]:
+    """What a record says of the model that made a file."""
+    return {
+        "name": name,
+        "sha256": model.digest,
+        **{kind: getattr(model.config, kind).name for kind in ("encoder", "family", "backbone")},
+        "device": str(model.device),
+    }
+
+
+class Clock:
+    """Seconds since the verb began, with named laps."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> float:
+        """Say what ended now, and how long it took."""
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
+        return self.laps[name]
+
+    def record(self) -> Mapping[str, float]:
+        """The laps and their sum."""
+        return {**self.laps, "all": round(self._last - self._start, 3)}

@@ -1,0 +1,284 @@
+"""What a model is trained on: a data set of the registry or the user's own file, brought into canonical form.
+
+Nothing is dropped in silence: each row of the source stays a row here, and what is left out carries the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molgen import registry
+from molgen.config import Part, settings_of
+from molgen.dataset import Dataset
+from molgen.domain import Domain, Invalid, Record
+from molgen.errors import UsageError
+from molgen.files import replaced_file
+from molgen.fitting import TrainingData
+from molgen.judging import Judge, Verdict
+from molgen.keys import KeySet
+from molgen.store import Row
+from molgen_cli.console import Progress
+from molgen_cli.runfolder import versions
+
+#: The split that is trained on.
+SPLIT = "train"
+#: Records that are judged together, and how many such portions are judged ahead.
+PORTION, AHEAD = 4096, 2
+#: Why a row is left out that the source holds already.
+REPEATED = "equal to an earlier row"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records come from.
+
+    Attributes:
+        name: what the data are called.
+        records: gives them from the start each time.
+        columns: the names of their columns.
+        as_stored: whether the items are used as they are written, instead of their canonical form.
+        digest: names the content, where it is known without reading.
+        count: of the records, where that is known.
+        card: what the model card says of the data.
+    """
+
+    name: str
+    records: Callable[[], Iterable[Record]]
+    columns: Sequence[str]
+    as_stored: bool = False
+    digest: str | None = None
+    count: int | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+def dataset_source(part: Part, domain: str) -> Source:
+    """The training split of a data set of the registry.
+
+    Raises:
+        UsageError: there is no such data set, or its items are of another domain.
+    """
+    cls, config = settings_of("dataset", part)
+    dataset: Dataset = cls(config)
+    if dataset.domain != domain:
+        raise UsageError(f"the data set {part.name} holds {dataset.domain}, and the encoder is one of {domain}")
+    dataset.require_split(SPLIT)
+    card = {"split": SPLIT, "licence": dataset.licence, "citation": dataset.citation}
+    return Source(
+        part.name,
+        lambda: dataset.records(SPLIT),
+        list(dataset.columns(SPLIT)),
+        dataset.canonical,
+        dataset.digest(SPLIT),
+        dataset.splits[SPLIT],
+        card,
+    )
+
+
+def file_source(path: Path, domain: Domain, column: str | None) -> Source:
+    """A file of the user's own.
+
+    Raises:
+        UsageError: it is not there, cannot be read, has no such column, or has no row.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+
+    def records() -> Iterable[Record]:
+        return domain.read(path, column=column)
+
+    first = next(iter(records()), None)
+    if first is None:
+        raise UsageError(f"{path} has no row to learn from")
+    card = {"file": path.name, "licence": "not stated: it is the user's own file"}
+    return Source(path.name.partition(".")[0] or path.name, records, list(first.columns), card=card)
+
+
+def training_data(
+    source: Source,
+    domain: Domain,
+    conditions: Sequence[str],
+    cache: Path,
+    progress: Progress,
+    *,
+    required: bool = True,
+) -> TrainingData:
+    """Judge the records in worker processes and give what a run learns from.
+
+    Args:
+        source: the records.
+        domain: of the items.
+        conditions: names of columns or, where there is no such column, of properties of the domain.
+        cache: the folder for what was found about items that are used as stored.
+        progress: told of each record.
+        required: whether each condition must be there; a model that is tuned can do without.
+
+    Raises:
+        UsageError: a condition is neither a column nor a property.
+    """
+    properties = _properties(source, domain, conditions, required)
+    if source.as_stored:
+        return _as_stored(source, domain, conditions, properties, cache, progress)
+    rows, keys = _canonical(source, domain, conditions, properties, progress)
+    return TrainingData(source.name, lambda: rows, _content_digest(rows), keys, source.card)
+
+
+def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iterator[tuple[Record, str]]:
+    """The records that were left out, each with its reason, in their order."""
+    waiting = iter(reasons)
+    place = next(waiting, None)
+    for number, record in enumerate(source.records() if place else ()):
+        if place is None:
+            return
+        if number == place[0]:
+            yield record, place[1]
+            place = next(waiting, None)
+
+
+def _properties(source: Source, domain: Domain, conditions: Sequence[str], required: bool) -> list[str]:
+    """The conditions that are no column, so that the domain computes them."""
+    computed = [name for name in conditions if name not in source.columns]
+    known = domain.rules().properties if computed else {}
+    for name in computed:
+        if name not in known and required:
+            columns = ", ".join(source.columns) or "none"
+            raise UsageError(
+                f"the condition {name!r} is neither a column of {source.name} ({columns}) "
+                f"nor a property ({', '.join(known) or 'none'})"
+            )
+    return [name for name in computed if name in known]
+
+
+def _judged(
+    source: Source, domain: Domain, properties: Sequence[str], progress: Progress
+) -> Iterator[tuple[Record, Verdict]]:
+    records = iter(source.records())
+    pending: deque[tuple[list[Record], Any]] = deque()
+    with closing(Judge(domain, properties)) as judge:
+        while True:
+            if portion := list(islice(records, PORTION)):
+                pending.append((portion, judge.submit([record.item for record in portion])))
+            if not pending:
+                return
+            if not portion or len(pending) > AHEAD:
+                judged, verdicts = pending.popleft()
+                yield from zip(judged, verdicts.result(), strict=True)
+                progress.advance(len(judged))
+
+
+def _numbers(record: Record, verdict: Verdict, conditions: Sequence[str]) -> dict[str, float]:
+    return {
+        name: _number(record.columns[name]) if name in record.columns else verdict.properties.get(name, math.nan)
+        for name in conditions
+    }
+
+
+def _number(text: Any) -> float:
+    """A number as the user wrote it; anything else means that the condition is not known for this row."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+# --- in canonical form ----------------------------------------------------------------------------
+
+
+def _canonical(
+    source: Source, domain: Domain, conditions: Sequence[str], properties: Sequence[str], progress: Progress
+) -> tuple[list[Row], KeySet]:
+    rows: list[Row] = []
+    seen: set[str] = set()
+    for record, verdict in _judged(source, domain, properties, progress):
+        if verdict.error is not None:
+            rows.append((Invalid(verdict.error), {}))
+            continue
+        key = domain.key(verdict.item)
+        numbers = _numbers(record, verdict, conditions)
+        rows.append((Invalid(REPEATED), {}) if key in seen else (verdict.item, numbers))
+        seen.add(key)
+    return rows, KeySet.of(seen, expected=len(seen))
+
+
+def _content_digest(rows: Iterable[Row]) -> str:
+    digest = hashlib.sha256()
+    for item, numbers in rows:
+        digest.update(repr((item, sorted(numbers.items()))).encode())
+    return digest.hexdigest()
+
+
+# --- as stored ------------------------------------------------------------------------------------
+
+
+def _as_stored(
+    source: Source,
+    domain: Domain,
+    conditions: Sequence[str],
+    properties: Sequence[str],
+    cache: Path,
+    progress: Progress,
+) -> TrainingData:
+    # What a package computes may change with its version, so versions are part of the name.
+    content = json.dumps([source.digest, sorted(conditions), versions()])
+    name = hashlib.sha256(content.encode()).hexdigest()
+    path = cache / f"{source.name}-found-{name[:16]}.npz"
+    if not path.is_file():
+        _save_found(path, *_find(source, domain, conditions, properties, progress))
+    keys, columns = _load_found(path, conditions)
+    digest = name if conditions else source.digest
+
+    def rows() -> Iterator[Row]:
+        for number, record in enumerate(source.records()):
+            yield record.item, {name: values[number] for name, values in columns.items()}
+
+    return TrainingData(source.name, rows, digest, keys, source.card)
+
+
+def _find(
+    source: Source, domain: Domain, conditions: Sequence[str], properties: Sequence[str], progress: Progress
+) -> tuple[KeySet, dict[str, array[float]]]:
+    """The keys of the canonical forms, and the numbers of every record."""
+    keys = KeySet.of((), expected=source.count or 1)
+    columns = {name: array("d") for name in conditions}
+    for record, verdict in _judged(source, domain, properties, progress):
+        if verdict.error is None:
+            keys.add(domain.key(verdict.item))
+        for name, value in _numbers(record, verdict, conditions).items():
+            columns[name].append(value)
+    return keys, columns
+
+
+def _save_found(path: Path, keys: KeySet, columns: Mapping[str, array[float]]) -> None:
+    with replaced_file(path) as temporary, temporary.open("wb") as file:
+        numbers = {f"column.{name}": np.frombuffer(values) for name, values in columns.items() if values}
+        np.savez(file, bits=keys.bits, hashes=keys.hashes, count=keys.count, **numbers)  # type: ignore[arg-type]
+
+
+def _load_found(path: Path, conditions: Sequence[str]) -> tuple[KeySet, dict[str, np.ndarray]]:
+    with np.load(path, allow_pickle=False) as found:
+        keys = KeySet(found["bits"], int(found["hashes"]), int(found["count"]))
+        return keys, {name: found[f"column.{name}"] for name in conditions}
+
+
+def embedded_name(source: Source, taken: Iterable[str]) -> str:
+    """The name of the source, made different from those of the data that a model has seen before."""
+    taken, name, number = set(taken), source.name, 2
+    while name in taken:
+        name, number = f"{source.name}-{number}", number + 1
+    return name
+
+
+def known_datasets() -> str:
+    """The names of the data sets, for a message."""
+    return ", ".join(registry.names("dataset")) or "none"

@@ -1,0 +1,182 @@
+"""Where the rows of a verb go: a file that appears whole when they end, or stdout; and the record beside a file."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import queue
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from molgen import __version__
+from molgen.domain import Domain
+from molgen.errors import PartialFailure, UsageError
+from molgen.files import write_text
+from molgen_cli.env import PACKAGES
+from molgen_cli.signals import Terminated
+
+Row = Mapping[str, Any]
+
+#: Rows that go to the writing thread together, and how many such portions may wait for it.
+PORTION, WAITING = 256, 16
+#: What ends a run without making what it wrote worthless.
+KEEPING = (KeyboardInterrupt, Terminated, PartialFailure)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where rows go."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="FILE",
+        help="where rows go: .csv, .smi, .parquet or .gz (default: stdout)",
+    )
+    parser.add_argument(
+        "--format", metavar="NAME", help="format of the rows, where the name of the file does not say it"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress and no summary")
+
+
+class Output:
+    """A file or stdout that rows are written to, in a thread of its own, so that no signal can tear a row.
+
+    Args:
+        domain: writes the rows.
+        target: a path, or `-` for stdout.
+        format: by default the one that the name of the file says, and CSV on stdout.
+
+    Raises:
+        UsageError: the domain writes no such format.
+    """
+
+    def __init__(self, domain: Domain, target: str, format: str | None) -> None:
+        self._domain = domain
+        self.path = None if target == "-" else Path(target)
+        self._format = format or (self.path.name if self.path else "csv")
+        domain.write((), io.BytesIO(), format=self._format)  # says now, not after the work, that it does not know it
+        self._portions: queue.SimpleQueue[list[Row] | BaseException | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(WAITING)
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._failure: BaseException | None = None
+        self.rows = 0
+
+    def write(self, rows: Iterable[Row]) -> BaseException | None:
+        """Write rows until they end, or until something ends them that leaves the rows before it good.
+
+        Returns:
+            What ended the rows early, which the caller raises again once it has recorded it.
+
+        Raises:
+            OSError: the rows cannot be written; there is no file, or the one from before.
+            Exception: whatever the rows raise otherwise; the same holds.
+        """
+        self._thread.start()
+        stopped = self._pass_on(rows)
+        keep = stopped is None or isinstance(stopped, KEEPING)
+        try:
+            self._end(None if keep else stopped)
+        except (KeyboardInterrupt, Terminated) as signal:  # at most one: the second ends the process
+            stopped = signal
+            self._end(None)
+        if self._failure is not None:
+            raise self._failure
+        return stopped
+
+    def _pass_on(self, rows: Iterable[Row]) -> BaseException | None:
+        portion: list[Row] = []
+        try:
+            for row in rows:
+                portion.append(row)
+                if len(portion) == PORTION:
+                    self._room.acquire()
+                    full, portion = portion, []
+                    self._portions.put(full)
+                if self._failure is not None:
+                    break
+        except BaseException as stopped:
+            self._portions.put(portion)
+            return stopped
+        self._portions.put(portion)
+        return None
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._portions.put(failure)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            target = self.path or sys.stdout.buffer
+            self.rows = self._domain.write(self._received(), target, format=self._format)
+        except BaseException as failure:
+            self._failure = failure
+            for _ in range(WAITING):
+                self._room.release()  # nobody takes portions any more; whoever waits to give one must not wait
+
+    def _received(self) -> Iterator[Row]:
+        while (portion := self._portions.get()) is not None:
+            if isinstance(portion, BaseException):
+                raise portion
+            self._room.release()
+            yield from portion
+
+
+def refuse_existing(paths: Iterable[str | None], overwrite: bool) -> None:
+    """See that no file is replaced unasked.
+
+    Raises:
+        UsageError: a file exists, or its folder does not.
+    """
+    for path in (Path(name) for name in paths if name not in (None, "-")):
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: the folder {path.parent} does not exist; type: mkdir -p {path.parent}")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; give the name of a file")
+        if path.is_file() and not overwrite:
+            raise UsageError(f"{path} exists; type --overwrite to replace it, or choose another name")
+
+
+def write_record(output: Output, args: argparse.Namespace, stopped: BaseException | None, **values: Any) -> None:
+    """Write what made a file, and its hash, beside it as `FILE.run.json`; stdout gets none.
+
+    Args:
+        output: the file.
+        args: the arguments of the verb.
+        stopped: what ended the rows early, if anything did.
+        **values: what else there is to say, as JSON values.
+    """
+    if output.path is None or not output.path.is_file():
+        return
+    from molgen.checkpoint import sha256  # needs torch, which is there by now
+
+    record = {
+        "command": args.command_name,
+        "complete": stopped is None,
+        "stopped": None if stopped is None else str(stopped) or type(stopped).__name__,
+        "arguments": {name: value for name, value in vars(args).items() if name != "command_name"},
+        **values,
+        "versions": _versions(),
+        "output": {
+            "file": output.path.name,
+            "rows": output.rows,
+            "bytes": output.path.stat().st_size,
+            "sha256": sha256(output.path),
+        },
+    }
+    write_text(output.path.with_name(f"{output.path.name}.run.json"), json.dumps(record, indent=2, default=str) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    found = {"molgen": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

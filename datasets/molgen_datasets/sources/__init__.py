@@ -1,0 +1,1 @@
+"""The sources of real data, a file each."""

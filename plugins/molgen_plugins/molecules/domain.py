@@ -1,0 +1,95 @@
+"""The domain of molecules. An item is a SMILES string; RDKit is imported when chemistry is first asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from molgen.domain import Domain, Invalid, Item, Record, Rules
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+#: Small and large, charged, chiral, isotopic, aromatic and not, rings up to 15 atoms, several fragments.
+EXAMPLES = (
+    "C",
+    "CC(=O)Oc1ccccc1C(=O)O",  # aspirin
+    "CN1C(=O)N(C)c2ncn(C)c2C1=O",  # caffeine, kekulised in part
+    "COc1ccc2[nH]cc(CCNC(C)=O)c2c1",  # melatonin
+    "C[C@H](N)C(=O)[O-].[Na+]",  # a salt
+    "C[N+](C)(C)CC(=O)[O-]",  # a zwitterion
+    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",  # glucose
+    "C/C=C/C(=O)/C=C\\Br",  # double bonds
+    "[2H]C([2H])([2H])S(=O)(=O)c1cc[13cH]cc1",  # isotopes
+    "O=C1CCCCCCCCCCCCCO1",  # a ring of 15 atoms
+    "C[S@@](=O)c1ccc(cc1)P(=O)(O)OB(O)O",  # sulfur, phosphorus and boron
+    "Fc1ccc(cc1)C#Cc1ccc(s1)-c1ncc(Cl)cc1I",  # halogens
+    "C1CC2CCC1C2.c1ccc2ccccc2c1",  # a bridge, and two molecules
+)
+
+
+class Molecules(Domain):
+    """Molecules as SMILES strings; equal molecules share RDKit's canonical isomeric SMILES."""
+
+    column: ClassVar[str] = "smiles"
+    metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
+
+    def examples(self) -> list[Item]:
+        """A dozen molecules that show the range of the notation."""
+        return list(EXAMPLES)
+
+    def canonical(self, item: Item) -> Item | Invalid:
+        """The canonical isomeric SMILES of a molecule, or why the string is none. Never raises on bad data."""
+        from molgen_plugins.molecules import chem
+
+        return chem.canonical(item)
+
+    def key(self, item: Item) -> str:
+        """The canonical SMILES itself."""
+        return item
+
+    def rules(self) -> Rules:
+        """The properties by name (NaN where there is no molecule), and the MOSES filters as one rule."""
+        from molgen_plugins.molecules import filters, properties
+
+        return Rules(
+            properties={name: _number(name) for name in properties.PROPERTIES},
+            filters={"filters": lambda item: _of_molecule(filters.passes, item, otherwise=False)},
+        )
+
+    def read(
+        self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
+    ) -> Iterator[Record]:
+        """The rows of a `.smi`, `.csv`, `.tsv` or `.parquet` file or stream; see `files.read`."""
+        from molgen_plugins.molecules import files
+
+        return files.read(source, format=format, column=column)
+
+    def write(
+        self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
+    ) -> int:
+        """Write rows with the column `smiles` to a file or stream; see `files.write`."""
+        from molgen_plugins.molecules import files
+
+        return files.write(rows, target, format=format)
+
+    def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
+        """A contact sheet of up to 60 molecules as one SVG document without external references."""
+        from molgen_plugins.molecules import drawing
+
+        return drawing.sheet(items, legends)
+
+
+def _number(name: str) -> Callable[[Item], float]:
+    from molgen_plugins.molecules import properties
+
+    return lambda item: _of_molecule(lambda molecule: properties.compute(molecule, (name,))[name], item, math.nan)
+
+
+def _of_molecule(function: Callable[[Mol], Any], item: Item, otherwise: Any) -> Any:
+    from molgen_plugins.molecules import chem
+
+    molecule = chem.parse(item)
+    return otherwise if isinstance(molecule, Invalid) else function(molecule)
