@@ -18,6 +18,7 @@ import numpy as np
 from molgen.domain import Invalid, Item
 from molgen.errors import PartialFailure, UsageError
 from molgen.judging import Judge, Verdict
+from molgen.scoring import Score, number_columns, score
 
 if TYPE_CHECKING:
     from molgen.model import Drawn, GenerativeModel
@@ -30,8 +31,6 @@ AHEAD = 2
 SMALLEST_BATCH = 64
 #: Draws after which the share of accepted ones is looked at again, and the least share to go on with.
 PATIENCE, HOPELESS = 10_000, 0.001
-#: Decimals of a log-density; those behind depend on the size of the batch.
-DECIMALS = 5
 
 
 @dataclass(frozen=True)
@@ -75,21 +74,20 @@ class Row:
         index: the number of the draw.
         item: the canonical form, or None where the draw is invalid.
         as_generated: what the sample decoded to, or None where it decoded to nothing.
-        log_density: log p of `item` in nats, NaN where there is none.
-        kind: what `log_density` means, in lower case; empty where it is NaN.
-        status: `valid` or `invalid`.
-        error: why it is invalid, or why it has no density.
+        score: log p of `item`, or why it has none; why the draw is invalid, if it is.
         properties: numbers by name.
     """
 
     index: int
     item: Item | None
     as_generated: Item | None
-    log_density: float = math.nan
-    kind: str = ""
-    status: str = "valid"
-    error: str = ""
+    score: Score = field(default_factory=Score)
     properties: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """`valid` or `invalid`."""
+        return "invalid" if self.item is None else "valid"
 
     def columns(self, name: str, properties: Sequence[str] = ()) -> dict[str, Any]:
         """The row as a table has it; None where a cell is empty.
@@ -101,25 +99,11 @@ class Row:
         return {
             name: self.item,
             "as_generated": self.as_generated,
-            **density_columns(self.log_density, self.kind),
+            **self.score.columns(),
             "status": self.status,
-            "error": self.error,
+            "error": self.score.error,
             **number_columns(self.properties, properties),
         }
-
-
-def density_columns(log_density: float, kind: str) -> dict[str, Any]:
-    """The two columns of a log-density."""
-    return {"log_density": _cell(round(log_density, DECIMALS)), "log_density_kind": kind}
-
-
-def number_columns(values: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
-    """A column for each name; None where there is no number."""
-    return {name: _cell(values.get(name, math.nan)) for name in names}
-
-
-def _cell(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 @dataclass
@@ -132,7 +116,7 @@ class Tally:
         unique: distinct valid ones.
         new: distinct valid ones outside the training data; None where the model cannot say.
         passing: valid ones that pass all filters; None where filters were not asked for.
-        accepted: those that meet every criterion of the request.
+        accepted: those that meet every criterion of the request; None where it names none.
     """
 
     drawn: int = 0
@@ -140,7 +124,7 @@ class Tally:
     unique: int = 0
     new: int | None = None
     passing: int | None = None
-    accepted: int = 0
+    accepted: int | None = None
 
     def rates(self) -> dict[str, float]:
         """Shares by criterion: valid of all draws, unique and filters of the valid ones, new of the unique ones."""
@@ -175,7 +159,7 @@ class Generation:
         self._next = 0
         self._window = (0, 0)
         self._hopeless = False
-        self.tally = Tally(new=0 if model.keys else None)
+        self.tally = Tally(new=0 if model.keys else None, accepted=0 if request.accept else None)
 
     def rows(self) -> Iterator[Row]:
         """The rows of the request, in the order of the draws.
@@ -195,13 +179,13 @@ class Generation:
                 raise PartialFailure(self._despair())
 
     def _done(self) -> bool:
-        settled = self.tally.accepted if self._request.accept else self.tally.drawn
+        settled = self.tally.drawn if self.tally.accepted is None else self.tally.accepted
         return settled >= self._request.count
 
     def _batch_size(self, pending: int) -> int:
         """How many to draw next when so many are not judged yet; 0 when those are probably enough."""
         most, wanted = self._request.batch_size, self._request.count
-        if not self._request.accept:
+        if self.tally.accepted is None:
             return min(most, wanted - self._next)
         # As if nine of ten draws had been accepted before the first one.
         rate = (self.tally.accepted + 9) / (self.tally.drawn + 10)
@@ -236,8 +220,16 @@ class Generation:
                 kept.append((draw, verdict))
             if self._done() or self._without_hope():
                 break
-        densities = self._densities(kept)
-        return [self._row(*pair, density) for pair, density in zip(kept, densities, strict=True)]
+        return [
+            Row(
+                draw.index,
+                verdict.item,
+                None if isinstance(draw.item, Invalid) else draw.item,
+                found,
+                verdict.properties,
+            )
+            for (draw, verdict), found in zip(kept, self._scores(kept), strict=True)
+        ]
 
     def _count(self, verdict: Verdict) -> bool:
         """Take a draw into the tally and say whether it meets every criterion."""
@@ -249,8 +241,9 @@ class Generation:
             self.tally.new += {"unique", "new"} <= met
         if verdict.passes is not None:
             self.tally.passing = (self.tally.passing or 0) + ("filters" in met)
-        accepted = bool(self._request.accept) and "valid" in met and met.issuperset(self._request.accept)
-        self.tally.accepted += accepted
+        accepted = "valid" in met and met.issuperset(self._request.accept)
+        if self.tally.accepted is not None:
+            self.tally.accepted += accepted
         return accepted
 
     def _criteria_met(self, verdict: Verdict) -> set[str]:
@@ -268,7 +261,7 @@ class Generation:
     def _without_hope(self) -> bool:
         """Whether the last `PATIENCE` draws held next to nothing acceptable."""
         start, accepted = self._window
-        if self._request.accept and self.tally.drawn - start >= PATIENCE:
+        if self.tally.accepted is not None and self.tally.drawn - start >= PATIENCE:
             self._hopeless = self.tally.accepted - accepted < HOPELESS * PATIENCE
             self._window = (self.tally.drawn, self.tally.accepted)
         return self._hopeless
@@ -276,25 +269,26 @@ class Generation:
     def _despair(self) -> str:
         rates = ", ".join(f"{name} {rate:.2%}" for name, rate in self.tally.rates().items())
         return (
-            f"stopped with {self.tally.accepted:,} of {self._request.count:,} after {self.tally.drawn:,} draws: "
+            f"stopped with {self.tally.accepted or 0:,} of {self._request.count:,} after {self.tally.drawn:,} draws: "
             f"of the last {PATIENCE:,} fewer than 1 in {1 / HOPELESS:,.0f} was acceptable ({rates}); "
             "ask for fewer, or for fewer criteria"
         )
 
     # --- density ----------------------------------------------------------------------------------
 
-    def _densities(self, kept: Sequence[tuple[Drawn, Verdict]]) -> list[tuple[float, str, str]]:
-        """log p of each canonical item, its kind, and an error; the one of sampling where it is the same sample."""
-        found = {}
-        rest = []
+    def _scores(self, kept: Sequence[tuple[Drawn, Verdict]]) -> list[Score]:
+        """log p of each canonical item; the one of sampling where it is the same sample."""
+        found: dict[int, Score] = {}
+        rest: list[int] = []
         for place, (draw, verdict) in enumerate(kept):
             if verdict.item is None:
-                found[place] = (math.nan, "", verdict.error or "invalid")
+                found[place] = Score(error=verdict.error or "invalid")
             elif draw.kind is not None and self._is_sample_of(draw, verdict.item):
-                found[place] = (draw.log_density, draw.kind.name.lower(), "")
+                found[place] = Score(draw.log_density, draw.kind.name.lower())
             else:
                 rest.append(place)
-        scores = score(self._model, [kept[place][1].item for place in rest], self._request.condition)
+        items = [kept[place][1].item for place in rest]
+        scores = score(self._model, items, self._request.condition, self._request.batch_size)
         found |= dict(zip(rest, scores, strict=True))
         return [found[place] for place in range(len(kept))]
 
@@ -306,23 +300,6 @@ class Generation:
         return not isinstance(sample, Invalid) and all(
             np.array_equal(array, draw.sample[name]) for name, array in sample.items()
         )
-
-    def _row(self, draw: Drawn, verdict: Verdict, density: tuple[float, str, str]) -> Row:
-        value, kind, error = density
-        generated = None if isinstance(draw.item, Invalid) else draw.item
-        status = "invalid" if verdict.item is None else "valid"
-        return Row(draw.index, verdict.item, generated, value, kind, status, error, verdict.properties)
-
-
-def score(
-    model: GenerativeModel, items: Sequence[Item], condition: Mapping[str, float] | None = None
-) -> list[tuple[float, str, str]]:
-    """log p in nats of each canonical item, its kind, and why there is none (else empty)."""
-    asked = {name: [value] * len(items) for name, value in (condition or {}).items()}
-    return [
-        (s.log_density, s.kind.name.lower() if s.kind is not None else "", s.error or "")
-        for s in (model.log_density(items, condition=asked) if items else ())
-    ]
 
 
 def false_positive_rate(model: GenerativeModel) -> float:

@@ -67,6 +67,7 @@ class Judge:
         portion = max(SMALLEST_PORTION, PORTIONS // processes)
         self._workers = Workers(domain.inspector, config, processes=processes, chunk=portion)
         self._inspect = self._workers.map
+        self.submit(domain.examples()[:1])  # so that the workers start while the first items are being made
 
     def submit(self, items: Sequence[Item | Invalid]) -> Future[list[Verdict]]:
         """Begin to judge some items; the caller goes on meanwhile. What is `Invalid` already stays so."""

@@ -211,8 +211,8 @@ def _sections(parts: Mapping[str, Part | None]) -> dict[str, type]:
     """The schema of each section."""
     from molgen.training import TrainingConfig
 
-    named = {group: part_class(_kind(group), part.name).Config for group, part in parts.items() if part}
-    return {**named, "training": TrainingConfig}
+    classes: dict[str, Any] = {group: part_class(_kind(group), part.name) for group, part in parts.items() if part}
+    return {**{group: cls.Config for group, cls in classes.items()}, "training": TrainingConfig}
 
 
 # --- merging --------------------------------------------------------------------------------------

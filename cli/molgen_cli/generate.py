@@ -62,7 +62,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate, write, and say how it went."""
-    args.command_name = "generate"
     clock = Clock()
     refuse_existing((args.output, args.draw), args.overwrite)
     if args.seed is None:
@@ -78,17 +77,17 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     from molgen.judging import Judge
 
     domain = model.domain
-    properties = properties_of(domain, args.properties)
+    args.properties = properties_of(domain, args.properties)
     output = Output(domain, args.output, args.format)
-    with Judge(domain, properties, "filters" in request.accept, args.workers) as judge:
+    with Judge(domain, args.properties, "filters" in request.accept, args.workers) as judge:
         generation = Generation(model, request, judge)
         sheet: list[Row] = []
-        rows = (row.columns(domain.column, properties) for row in _watched(args, generation, sheet))
+        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet))
         stopped = output.write(rows)
     clock.lap("generating")
+    _report(args, model, generation, output, clock, stopped)
     if args.draw:
         _draw(args.draw, model, sheet)
-    _report(args, model, generation, output, clock, stopped)
     if stopped is not None:
         raise stopped
     return 0
@@ -125,7 +124,7 @@ def _watched(args: argparse.Namespace, generation: Generation, sheet: list[Row])
 def _draw(path: str, model: GenerativeModel, sheet: list[Row]) -> None:
     from molgen.files import write_text
 
-    legends = [f"{row.index}: {row.log_density:.1f}" for row in sheet]
+    legends = [f"{row.index}: {row.score.log_density:.1f}" for row in sheet]
     write_text(Path(path), model.domain.draw([row.item for row in sheet], legends))
 
 
@@ -143,6 +142,7 @@ def _report(
     per_second = round(output.rows / max(seconds["generating"], 1e-9), 1)
     write_record(
         output,
+        "generate",
         args,
         stopped,
         seed=args.seed,

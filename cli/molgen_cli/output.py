@@ -13,21 +13,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molgen import __version__
-from molgen.domain import Domain
-from molgen.errors import PartialFailure, UsageError
+from molgen.errors import UsageError
 from molgen.files import write_text
 from molgen_cli.env import PACKAGES
 from molgen_cli.signals import Terminated
+
+if TYPE_CHECKING:
+    from molgen.domain import Domain
 
 Row = Mapping[str, Any]
 
 #: Rows that go to the writing thread together, and how many such portions may wait for it.
 PORTION, WAITING = 256, 16
-#: What ends a run without making what it wrote worthless.
-KEEPING = (KeyboardInterrupt, Terminated, PartialFailure)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,23 +67,24 @@ class Output:
         self._room = threading.Semaphore(WAITING)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._failure: BaseException | None = None
+        self._any = False
+        #: how many were written, once the writing has ended.
         self.rows = 0
 
     def write(self, rows: Iterable[Row]) -> BaseException | None:
-        """Write rows until they end, or until something ends them that leaves the rows before it good.
+        """Write rows until they end, or until something ends them; the rows before it are good and stay.
 
         Returns:
             What ended the rows early, which the caller raises again once it has recorded it.
 
         Raises:
             OSError: the rows cannot be written; there is no file, or the one from before.
-            Exception: whatever the rows raise otherwise; the same holds.
+            BaseException: what ended the rows before the first one; the same holds.
         """
         self._thread.start()
         stopped = self._pass_on(rows)
-        keep = stopped is None or isinstance(stopped, KEEPING)
         try:
-            self._end(None if keep else stopped)
+            self._end(None if self._any else stopped)
         except (KeyboardInterrupt, Terminated) as signal:  # at most one: the second ends the process
             stopped = signal
             self._end(None)
@@ -95,6 +96,7 @@ class Output:
         portion: list[Row] = []
         try:
             for row in rows:
+                self._any = True
                 portion.append(row)
                 if len(portion) == PORTION:
                     self._room.acquire()
@@ -144,11 +146,14 @@ def refuse_existing(paths: Iterable[str | None], overwrite: bool) -> None:
             raise UsageError(f"{path} exists; type --overwrite to replace it, or choose another name")
 
 
-def write_record(output: Output, args: argparse.Namespace, stopped: BaseException | None, **values: Any) -> None:
+def write_record(
+    output: Output, verb: str, args: argparse.Namespace, stopped: BaseException | None, **values: Any
+) -> None:
     """Write what made a file, and its hash, beside it as `FILE.run.json`; stdout gets none.
 
     Args:
         output: the file.
+        verb: the command.
         args: the arguments of the verb.
         stopped: what ended the rows early, if anything did.
         **values: what else there is to say, as JSON values.
@@ -158,10 +163,10 @@ def write_record(output: Output, args: argparse.Namespace, stopped: BaseExceptio
     from molgen.checkpoint import sha256  # needs torch, which is there by now
 
     record = {
-        "command": args.command_name,
+        "command": verb,
         "complete": stopped is None,
         "stopped": None if stopped is None else str(stopped) or type(stopped).__name__,
-        "arguments": {name: value for name, value in vars(args).items() if name != "command_name"},
+        "arguments": vars(args),
         **values,
         "versions": _versions(),
         "output": {

@@ -10,6 +10,7 @@ from molgen.domain import Invalid
 from molgen.errors import PartialFailure, UsageError
 from molgen.generation import CRITERIA, Generation, Request, Row, Tally, false_positive_rate
 from molgen.judging import Judge, Verdict, chosen_properties
+from molgen.scoring import Score
 from molgen_plugins.molecules.domain import Molecules
 
 INSPECTOR = "molgen_plugins.molecules.inspection:inspector"
@@ -105,7 +106,7 @@ def test_an_option_that_the_family_has_not(model):
 
 
 def test_columns():
-    row = Row(3, "CCO", "OCC", -1.23456789, "exact", properties={"mw": 46.0, "sa": math.nan})
+    row = Row(3, "CCO", "OCC", Score(-1.23456789, "exact"), {"mw": 46.0, "sa": math.nan})
     assert row.columns("smiles", ["mw", "sa"]) == {
         "smiles": "CCO",
         "as_generated": "OCC",
