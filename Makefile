@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 generate: $(READY)
-	$(BIN)/molgen generate --count 1000 --accept valid,unique,new --output molecules.csv --draw molecules.svg
+	$(BIN)/molgen generate --count 1000 --accept valid,unique,new --output molecules.csv --draw molecules.svg --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)

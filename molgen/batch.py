@@ -5,10 +5,10 @@ Letters in shapes: B batch, N and M lengths of padded axes, E packed elements, K
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Batch:
         """The same sizes with other field tensors."""
         return replace(self, fields=dict(fields))
 
-    def _map(self, function) -> Batch:  # noqa: ANN001 - Callable[[Tensor], Tensor]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
             {name: function(tensor) for name, tensor in self.fields.items()},
             {name: function(tensor) for name, tensor in self.sizes.items()},
@@ -251,9 +251,7 @@ def separate(space: Space, batch: Batch) -> list[Sample]:
     def inside(field: Field, row: int) -> tuple[slice, ...]:
         return tuple(slice(sizes[axis.name][row] if axis.variable else None) for axis in field.axes)
 
-    return [
-        {name: fields[name][(row, *inside(field, row))] for name, field in space.items()} for row in range(len(batch))
-    ]
+    return [{name: fields[name][row][inside(field, row)] for name, field in space.items()} for row in range(len(batch))]
 
 
 def to_tensor_values(field: Field, array: np.ndarray) -> np.ndarray:
@@ -284,5 +282,6 @@ def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
     shape = np.max([array.shape for array in arrays], axis=0).astype(int) if arrays[0].ndim else ()
     full = np.zeros((len(arrays), *shape), dtype=arrays[0].dtype)
     for row, array in enumerate(arrays):
-        full[(row, *(slice(n) for n in array.shape))] = array
+        inside: tuple[Any, ...] = (row, *(slice(n) for n in array.shape))
+        full[inside] = array
     return torch.from_numpy(full)

@@ -85,7 +85,7 @@ def settings_of(kind: registry.Kind, part: Part) -> tuple[type, Any]:
     return cls, make_settings(cls.Config, part.settings, f"{kind} {part.name}")
 
 
-def part_class(kind: registry.Kind, name: str) -> type:
+def part_class(kind: registry.Kind, name: str) -> type[Any]:
     """The class of a name; a domain that is its own encoder is registered once, as a domain.
 
     Raises:
@@ -153,7 +153,8 @@ def _fits(value: Any, kind: Any) -> bool:
 def _converted(value: Any, kind: Any) -> Any:
     if kind is float:
         return float(value)
-    return tuple(value) if isinstance(value, list) else value
+    wants_tuple = any(typing.get_origin(option) is tuple for option in (kind, *typing.get_args(kind)))
+    return tuple(value) if wants_tuple and isinstance(value, list) else value
 
 
 def _type_name(kind: Any) -> str:

@@ -74,7 +74,7 @@ class Judge:
         return self._thread.submit(self._judge, items)
 
     def _judge(self, items: Sequence[Item | Invalid]) -> list[Verdict]:
-        found = self._inspect([item for item in items if not isinstance(item, Invalid)])
+        found = iter(list(self._inspect([item for item in items if not isinstance(item, Invalid)])))
         return [self._verdict(item if isinstance(item, Invalid) else next(found)) for item in items]
 
     def _verdict(self, result: Any) -> Verdict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from math import ceil, exp, log
+from math import ceil, log
 
 import numpy as np
 
@@ -51,7 +51,8 @@ class KeySet:
     @property
     def false_positive_rate(self) -> float:
         """The probability that a key which was never added is taken for a member."""
-        return (1 - exp(-self.hashes * self.count / (8 * len(self.bits)))) ** self.hashes
+        # From the bits that are set, so that it holds for a set that has outgrown its table too.
+        return (float(np.bitwise_count(self.bits).mean()) / 8) ** self.hashes
 
     def _places(self, key: str) -> list[int]:
         # Two independent halves make all hash functions (Kirsch & Mitzenmacher, ESA 2006).

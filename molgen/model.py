@@ -229,16 +229,14 @@ class GenerativeModel:
         """log p of each item in nats, in the order of the items; the kind says what the number means."""
         encoded = [self.encoder.encode(item) for item in items]
         scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
-        valid = [i for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)]
+        valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
         columns = {name: np.broadcast_to(values, len(items)) for name, values in (condition or {}).items()}
         # Neighbours of one size pad least.
-        valid.sort(key=lambda i: sum(np.size(array) for array in encoded[i].values()))
-        for start in range(0, len(valid), batch_size):
-            rows = valid[start : start + batch_size]
+        ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
+        for start in range(0, len(ranked), batch_size):
+            rows = ranked[start : start + batch_size]
             asked = {name: values[rows] for name, values in columns.items()}
-            for row, value in zip(
-                rows, self._score([encoded[i] for i in rows], rows, asked, seed, options), strict=True
-            ):
+            for row, value in zip(rows, self._score([valid[i] for i in rows], rows, asked, seed, options), strict=True):
                 scored[row] = value
         return [value for value in scored if value is not None]
 
@@ -342,11 +340,16 @@ def _part(value: str | Part) -> Part:
 
 def _with_all_settings(config: ModelConfig) -> ModelConfig:
     """The same configuration with every default written out, so that later defaults cannot change a model."""
-    parts = {
-        kind: Part(part.name, to_settings(settings_of(kind, part)[1]))
-        for kind, part in (("encoder", config.encoder), ("family", config.family), ("backbone", config.backbone))
-    }
-    return replace(config, **parts)
+
+    def full(kind: registry.Kind, part: Part) -> Part:
+        return Part(part.name, to_settings(settings_of(kind, part)[1]))
+
+    return replace(
+        config,
+        encoder=full("encoder", config.encoder),
+        family=full("family", config.family),
+        backbone=full("backbone", config.backbone),
+    )
 
 
 def _out_of_memory(error: BaseException) -> bool:

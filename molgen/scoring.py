@@ -47,8 +47,8 @@ def score(
 
 
 def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[str, Any]:
-    """A column of a table for each name; None where there is no number."""
-    return {name: cell(values.get(name, math.nan)) for name in names}
+    """A column of a table for each name, to six significant digits; None where there is no number."""
+    return {name: cell(float(f"{values.get(name, math.nan):.6g}")) for name in names}
 
 
 def cell(value: float) -> float | None:

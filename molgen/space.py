@@ -152,7 +152,7 @@ class Slice(NamedTuple):
     """
 
     field: str
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]
     ends: str | None = None
 
 

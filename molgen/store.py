@@ -144,7 +144,7 @@ def _(field: Real, array: np.ndarray) -> np.ndarray:
 
 @restore.register
 def _(field: Real, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return flat.reshape(*shape, *field.channels)
+    return flat.reshape((*shape, *field.channels))
 
 
 @storage_type.register
@@ -174,7 +174,7 @@ class Store:
         self.space = space
         try:
             self._open()
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError) as error:
             raise StoreError(f"{path} is no whole store ({error}); delete it, and it will be made again") from None
 
     def _open(self) -> None:

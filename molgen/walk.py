@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -134,7 +135,7 @@ def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[T
     indices = walk.indices[name]
     rows = len(batch)
     padded = _pad_to(batch.fields[name], indices)
-    ids = padded[(slice(None), *indices)].reshape(rows, -1)
+    ids = padded[_in_every_row(indices)].reshape(rows, -1)
     alive = torch.ones_like(ids, dtype=torch.bool)
     if not field.axes or not field.axes[0].variable:
         return ids, alive
@@ -149,6 +150,11 @@ def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[T
 def _ends(walk: Walk, name: str) -> Tensor:
     """In which slices of a field an END has its place, allowed or not: bool, (S,)."""
     return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
+
+
+def _in_every_row(indices: tuple[Tensor, ...]) -> Any:
+    """An index of (B, *axes) at these places of every row."""
+    return (slice(None), *indices)
 
 
 def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
@@ -199,9 +205,9 @@ def _field_from(
     full = ids.new_zeros(len(ids), *shape)
     if not field.axes:
         return values[:, 0]
-    full[(slice(None), *places)] = values
+    full[_in_every_row(places)] = values
     if field.symmetric:
-        full[(slice(None), *reversed(places))] = values
+        full[_in_every_row(places[::-1])] = values
     return torch.where(place_mask(field, sizes, shape, len(ids)).to(full.device), full, 0)
 
 
@@ -246,10 +252,10 @@ def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> No
     for name, mask in known.given.items():
         indices, steps = walk.indices[name], walk.steps[name]
         mask = mask.cpu() & field_mask(space, known.batch, name).cpu()
-        own = _pad_to(mask, indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        own = _pad_to(mask, indices)[_in_every_row(indices)].reshape(len(forced), -1)
         if bool((own & (forced[:, steps] >= 0)).any()):
             raise ValueError("the known part is larger than the size that is asked for")
-        values = _pad_to(known.batch.fields[name].cpu(), indices)[(slice(None), *indices)].reshape(len(forced), -1)
+        values = _pad_to(known.batch.fields[name].cpu(), indices)[_in_every_row(indices)].reshape(len(forced), -1)
         given[:, steps] = own
         forced[:, steps] = torch.where(own, values, forced[:, steps])
     if bool((given[:, 1:] & ~given[:, :-1]).any()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -32,13 +33,29 @@ def run(pipe: Connection, target: str, config: Mapping[str, Any], timeout: float
         pipe.send(f"{type(error).__name__}: {error}")
         return
     _limit_memory(memory)
-    pipe.send([])
-    while True:
-        try:
-            items = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_results(function, items, timeout))
+    try:
+        pipe.send([])
+        while True:
+            _answer(pipe, _results(function, pipe.recv(), timeout))
+    except (EOFError, OSError):  # the parent is gone
+        return
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # a process that ran out of memory is not to be trusted any further
+
+
+def _answer(pipe: Connection, results: list[Any]) -> None:
+    try:
+        pipe.send(results)
+    except (AttributeError, TypeError, ValueError, pickle.PicklingError):
+        pipe.send([_plain(result) for result in results])
+
+
+def _plain(result: Any) -> Any:
+    try:
+        pickle.dumps(result)
+    except (AttributeError, TypeError, ValueError, pickle.PicklingError) as error:
+        return Invalid(f"its result is not plain data: {error}")
+    return result
 
 
 def _set_signals() -> None:
@@ -81,7 +98,7 @@ def _result(function: Callable[[Any], Any], item: Any, timeout: float) -> Any:
     try:
         return function(item)
     except MemoryError:
-        os._exit(OUT_OF_MEMORY)  # a process that ran out of memory is not to be trusted any further
+        raise
     except BaseException as error:  # an item that asks to exit is no reason to
         return Invalid(f"{type(error).__name__}: {error}")
     finally:

@@ -1,13 +1,14 @@
 """Child processes for items that nobody has vouched for: one that hangs, crashes or swells harms only itself.
 
-A child is killed by the system, not asked to stop: an item may never come back from compiled code. No
-pool of the standard library survives that; pebble's does, but it takes a child that ends with exit code
-0 for a finished one, and is lost as a whole when a child dies before its parent has read that it began.
+A child is killed by the system, not asked to stop: an item may never come back from compiled code. The
+pools of the standard library do not survive that. Pebble's takes a child that ended with exit code 0 for
+a finished one and waits on, and breaks as a whole when a child dies before the parent has read that it began.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -111,7 +112,8 @@ class Workers:
         self._timeout, self._memory, self._processes, self._chunk = timeout, memory, processes, chunk
         self._children: list[_Child] = []
         self._queue: deque[_Task] = deque()
-        self._mapping = False
+        self._lock = threading.RLock()  # for the list of children and the two flags
+        self._mapping = self._closed = False
 
     def __enter__(self) -> Workers:
         return self
@@ -122,9 +124,13 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Kill the children at once; what they have not returned is lost."""
-        while self._children:
-            self._children.pop().kill()
+        """Kill the children at once; what they have not returned is lost. Any thread may close."""
+        with self._lock:
+            self._closed = True
+            for child in self._children:
+                child.process.kill()
+            if not self._mapping:  # else the thread that maps sees to it
+                self._remove_all()
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """The result of each item in order, or an `Invalid` that says what the item did to its worker.
@@ -134,16 +140,24 @@ class Workers:
         `items` may be endless.
 
         Raises:
-            RuntimeError: the children cannot make the function, or another `map` is not finished.
+            RuntimeError: the children cannot make the function, another `map` is not finished, or the
+                workers are closed.
         """
-        if self._mapping:
-            raise RuntimeError("the workers are still busy with another map")
-        self._mapping = True
+        with self._lock:
+            if self._mapping:
+                raise RuntimeError("the workers are still busy with another map")
+            self._mapping = True
         try:
             yield from self._mapped(iter(items))
         finally:
+            self._end_map()
+
+    def _end_map(self) -> None:
+        with self._lock:
             self._mapping = False
             self._queue.clear()
+            if self._closed:
+                self._remove_all()
             for child in [child for child in self._children if child.task]:
                 self._remove(child)
 
@@ -163,8 +177,10 @@ class Workers:
 
     def _assign(self) -> None:
         """Give waiting tasks to idle children, of which there are as many as there is work for."""
-        while len(self._children) < self._processes and len(self._queue) > sum(not c.task for c in self._children):
-            self._children.append(_started(self._setup))
+        with self._lock:
+            self._require_open()
+            while len(self._children) < self._processes and len(self._queue) > sum(not c.task for c in self._children):
+                self._children.append(_started(self._setup))
         for child in self._children:
             if child.idle and self._queue:
                 child.task = self._queue.popleft()
@@ -176,12 +192,13 @@ class Workers:
         busy = [child for child in self._children if not child.idle]
         patience = max(0.0, min(child.deadline for child in busy) - time.monotonic())
         connection.wait([end for child in busy for end in (child.pipe, child.process.sentinel)], patience)
+        self._require_open()
         for child in busy:
+            alive = child.process.is_alive()  # asked first: a child may answer and then end
             answer = _received(child.pipe)
             if answer is not None:
                 self._note(child, answer)
-            elif not child.process.is_alive():
-                child.process.join()
+            elif not alive:
                 self._bury(child, self._reason(child.process.exitcode))
             elif time.monotonic() > child.deadline:
                 self._bury(child, self._too_slow())
@@ -202,15 +219,24 @@ class Workers:
         """Do the items of a dead child again one by one, unless there was only one."""
         self._remove(child)
         if not child.ready:
-            raise RuntimeError(f"{self._setup[0]} cannot be used: its process {reason} before it was ready")
+            raise RuntimeError(f"{self._setup[0]} cannot be used: it ended its process before it was ready")
         if child.task and len(child.task.items) == 1:
             child.task.settle([Invalid(reason)])
         elif child.task:
             self._queue.extendleft(reversed(child.task.singles()))
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the workers are closed")
+
     def _remove(self, child: _Child) -> None:
-        self._children.remove(child)
+        with self._lock:
+            self._children.remove(child)
         child.kill()
+
+    def _remove_all(self) -> None:
+        for child in tuple(self._children):
+            self._remove(child)
 
     def _reason(self, exit_code: int) -> str:
         if exit_code == worker.TOO_SLOW:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from itertools import combinations, product
+from typing import ClassVar
 
 import numpy as np
 
 from molgen.domain import Domain, Encoder, Invalid
-from molgen.space import Axis, Categorical, Field, Real
+from molgen.space import Axis, Categorical, Real
 
 
 class Toy(Domain, Encoder):
-    fields: dict[str, Field]
+    """No toy has settings."""
 
     def __init__(self, config=None):
         self.config = config
-
-    @property
-    def space(self):
-        return self.fields
 
 
 class Tokens(Toy):
     """Words of the letters a, b and c; the order of letters carries meaning."""
 
-    fields = {"letters": Categorical((Axis("length", 3, minimum=1),), classes=3)}
+    space: ClassVar = {"letters": Categorical((Axis("length", 3, minimum=1),), classes=3)}
 
     def examples(self):
         return ["a", "ab", "cba", "bb", "cc", "abc"]
@@ -41,7 +38,9 @@ class Tokens(Toy):
 class Grid(Toy):
     """Pictures of two rows and three columns in black and white, as rows of text."""
 
-    fields = {"pixels": Categorical((Axis("row", 2, variable=False), Axis("column", 3, variable=False)), classes=2)}
+    space: ClassVar = {
+        "pixels": Categorical((Axis("row", 2, variable=False), Axis("column", 3, variable=False)), classes=2)
+    }
 
     def examples(self):
         return ["000/111", "010/101", "111/111", "000/000"]
@@ -59,7 +58,7 @@ class Grid(Toy):
 class Graph(Toy):
     """Coloured graphs: letters for the atoms in a canonical order, and pairs of bonded atoms."""
 
-    fields = {
+    space: ClassVar = {
         "atoms": Categorical((Axis("atom", 3, ordered=False),), classes=2),
         "bonds": Categorical((Axis("atom", 3, ordered=False),) * 2, classes=2, symmetric=True),
     }
@@ -84,7 +83,7 @@ class Graph(Toy):
 class Points(Toy):
     """Atoms in space around their common centre: a type and three coordinates each."""
 
-    fields = {
+    space: ClassVar = {
         "types": Categorical((Axis("atom", 4, ordered=False),), classes=3),
         "places": Real((Axis("atom", 4, ordered=False),), channels=(3,), centred=True, rotates=True),
     }
@@ -110,7 +109,7 @@ class Points(Toy):
 class Record(Toy):
     """People in a table: colour, whether they are members, and a height."""
 
-    fields = {"colour": Categorical(classes=3), "member": Categorical(classes=2), "height": Real()}
+    space: ClassVar = {"colour": Categorical(classes=3), "member": Categorical(classes=2), "height": Real()}
 
     def examples(self):
         return [(0, 1, 1.5), (2, 0, 1.75), (1, 1, 2.0)]
@@ -128,7 +127,7 @@ class Record(Toy):
 class Choices(Toy):
     """A record of classes alone, so that a family of classes can learn it."""
 
-    fields = {"colour": Categorical(classes=3), "member": Categorical(classes=2)}
+    space: ClassVar = {"colour": Categorical(classes=3), "member": Categorical(classes=2)}
 
     def examples(self):
         return [(0, 1), (2, 0), (1, 1)]

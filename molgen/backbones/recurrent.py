@@ -55,7 +55,7 @@ class _Lstm(nn.LSTM):
     tensors = 2
 
     def forward(self, inputs: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:  # type: ignore[override]
-        return super().forward(inputs, hidden)
+        return super().forward(inputs, (hidden[0], hidden[1]))
 
 
 CELLS: Mapping[str, type[_Gru] | type[_Lstm]] = {"gru": _Gru, "lstm": _Lstm}

@@ -81,7 +81,7 @@ class Sharpening:
 
 
 def _nucleus(p: Tensor, mass: float) -> Tensor:
-    ranked, places = p.sort(-1, descending=True, stable=True)
+    ranked, places = p.sort(dim=-1, descending=True, stable=True)
     # A choice stays while the choices before it have not reached the mass yet.
     ranked = torch.where(ranked.cumsum(-1) - ranked < mass, ranked, 0.0)
     return torch.zeros_like(p).scatter(-1, places, ranked)

@@ -23,12 +23,13 @@ def model() -> str:
 
 @pytest.fixture
 def generate(model: str, tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
-    """Run `molgen generate` into a new file and return its rows."""
+    """Run `molgen generate` into a new file and return its rows; without properties unless some are named."""
     numbers = iter(range(1000))
 
-    def run(*arguments: str, code: int = 0) -> list[dict[str, str]]:
+    def run(*arguments: str, code: int = 0, properties: str | None = "none") -> list[dict[str, str]]:
         path = tmp_path / f"generated-{next(numbers)}.csv"
-        assert main(["generate", "-m", model, "-o", str(path), "--workers", "1", *arguments]) == code
+        asked = ["--properties", properties] if properties else []
+        assert main(["generate", "-m", model, "-o", str(path), "--workers", "1", *asked, *arguments]) == code
         return read_rows(path)
 
     return run

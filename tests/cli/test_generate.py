@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,7 +18,7 @@ MOLGEN = [sys.executable, "-m", "molgen_cli.main"]
 
 
 def test_count_alone_gives_every_draw_a_row(generate):
-    rows = generate("-n", "60", "--seed", "1", "--temperature", "2")
+    rows = generate("-n", "60", "--seed", "1", "--temperature", "2", properties=None)
     assert len(rows) == 60
     assert {row["status"] for row in rows} == {"valid", "invalid"}
     for row in rows:
@@ -46,7 +47,7 @@ def test_zero_is_a_seed_and_no_seed_is_random(generate, capsys):
 
 
 def test_accept_gives_exactly_the_count(generate, tmp_path, record_of):
-    rows = generate("-n", "4", "--accept", "valid,unique,new", "--seed", "0", "--properties", "none")
+    rows = generate("-n", "4", "--accept", "valid,unique,new", "--seed", "0")
     assert len({row["smiles"] for row in rows}) == 4
     assert not {row["smiles"] for row in rows} & {"CCO", "CCN", "C1CC1"}
     record = record_of(tmp_path / "generated-0.csv")
@@ -72,7 +73,7 @@ def test_accept_filters(generate):
 def test_the_density_is_of_the_canonical_string(generate, model):
     from molgen.model import GenerativeModel
 
-    rows = generate("-n", "60", "--seed", "0", "--properties", "none")
+    rows = generate("-n", "60", "--seed", "0")
     rewritten = [row for row in rows if row["smiles"] and row["smiles"] != row["as_generated"]]
     assert {row["as_generated"] for row in rewritten} >= {"OCC"}
     valid = [row for row in rows if row["smiles"]]
@@ -107,14 +108,14 @@ def test_the_record_names_everything(generate, tmp_path, record_of):
 
 
 def test_a_prefix_starts_every_item(generate):
-    rows = generate("-n", "20", "--seed", "0", "--prefix", "CC(", "--properties", "none")
+    rows = generate("-n", "20", "--seed", "0", "--prefix", "CC(")
     assert all(row["as_generated"].startswith("CC(") for row in rows)
 
 
 def test_properties_are_those_asked_for(generate):
-    assert list(generate("-n", "2", "--properties", "tpsa,rings")[0])[6:] == ["tpsa", "rings"]
-    assert list(generate("-n", "2", "--properties", "none")[0])[6:] == []
-    assert len(generate("-n", "2", "--properties", "all")[0]) > 12
+    assert list(generate("-n", "2", properties="tpsa,rings")[0])[6:] == ["tpsa", "rings"]
+    assert list(generate("-n", "2")[0])[6:] == []
+    assert len(generate("-n", "2", properties="all")[0]) > 12
 
 
 @pytest.mark.parametrize("name", ["out.smi", "out.csv.gz", "out.parquet"])
@@ -122,7 +123,7 @@ def test_the_extension_decides(name, model, tmp_path):
     from molgen_plugins.molecules.domain import Molecules
 
     path = tmp_path / name
-    assert main(["generate", "-m", model, "-n", "9", "--accept", "valid", "-o", str(path), "--seed", "0"]) == 0
+    assert main(["generate", "-m", model, "-n", "9", "--accept", "valid", "-o", str(path), "--properties", "mw"]) == 0
     assert len(list(Molecules().read(path))) == 9
 
 
@@ -136,14 +137,14 @@ def test_stdout_holds_rows_and_nothing_else(model, capfd):
     captured = capfd.readouterr()
     assert len(captured.out.splitlines()) == 6
     assert "seed 0" in captured.err
-    assert main(["generate", "-m", model, "-n", "5", "--seed", "0", "--quiet"]) == 0
+    assert main(["generate", "-m", model, "-n", "5", "--seed", "0", "--quiet", "--properties", "none"]) == 0
     assert capfd.readouterr().err == ""
 
 
 def test_an_existing_file_is_not_replaced_unasked(model, tmp_path, capsys):
     path = tmp_path / "mine.csv"
     path.write_text("precious")
-    arguments = ["generate", "-m", model, "-n", "2", "-o", str(path)]
+    arguments = ["generate", "-m", model, "-n", "2", "-o", str(path), "--properties", "none"]
     assert main(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert path.read_text() == "precious"
@@ -224,11 +225,11 @@ def test_a_reader_that_leaves_is_no_failure_to_talk_about(model):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_whole_file(number, code, model, tmp_path, rows_of, record_of):
     path = tmp_path / "cut.csv"
-    command = [*MOLGEN, "generate", "-m", model, "-n", "5000000", "--seed", "0", "-o", str(path), "--workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    _wait_for_rows(tmp_path, process)
-    os.killpg(process.pid, number)  # as a terminal does: to the workers too
-    _, errors = process.communicate(timeout=60)
+    command = [*MOLGEN, "generate", "-m", model, "-n", "5000000", "--seed", "0", "-o", str(path)]
+    with _started(command) as process:
+        _wait_for_rows(tmp_path, process)
+        os.killpg(process.pid, number)  # as a terminal does: to the workers too
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     rows = rows_of(path)
     assert rows
@@ -237,6 +238,23 @@ def test_a_signal_leaves_a_whole_file(number, code, model, tmp_path, rows_of, re
     assert record["complete"] is False
     assert record["output"]["rows"] == len(rows)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.csv", "cut.csv.run.json"]
+
+
+@contextmanager
+def _started(command):
+    """A process in a group of its own that takes SIGINT, even where the tests run with it ignored."""
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_for_rows(folder, process):

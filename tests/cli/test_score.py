@@ -18,7 +18,7 @@ def score(model, tmp_path, rows_of):
     def run(text, *arguments, name="in.csv", code=0):
         source, target = tmp_path / name, tmp_path / "scored.csv"
         source.write_bytes(text.encode() if isinstance(text, str) else text)
-        arguments = ["--workers", "1", "--overwrite", "-o", str(target), *arguments]
+        arguments = ["--workers", "1", "--properties", "none", "--overwrite", "-o", str(target), *arguments]
         assert main(["score", str(source), "-m", model, *arguments]) == code
         return rows_of(target)
 
@@ -26,7 +26,7 @@ def score(model, tmp_path, rows_of):
 
 
 def test_users_columns_order_and_count_are_kept(score):
-    rows = score('name,smiles,note\na,CCO,"x, y"\nb,OCC,\nc,CCN,z\n')
+    rows = score('name,smiles,note\na,CCO,"x, y"\nb,OCC,\nc,CCN,z\n', "--properties", "mw")
     assert [row["name"] for row in rows] == ["a", "b", "c"]
     assert [row["note"] for row in rows] == ["x, y", "", "z"]
     assert [row["smiles"] for row in rows] == ["CCO", "OCC", "CCN"]
@@ -72,7 +72,7 @@ def test_portions_do_not_change_rows(score):
 
 
 def test_a_column_by_name(score):
-    rows = score("one,two\nCCO,CCN\n", "--column", "two", "--properties", "none")
+    rows = score("one,two\nCCO,CCN\n", "--column", "two")
     assert rows[0]["smiles"] == "CCN"
     assert rows[0]["one"] == "CCO"
 

@@ -82,7 +82,9 @@ def _free(field, shape):
 
 
 def log_densities(family, space, condition=None):
-    parts = [family.log_density(batch, condition(len(batch)) if condition else None).value for batch in every_sample(space)]
+    parts = [
+        family.log_density(batch, condition(len(batch)) if condition else None).value for batch in every_sample(space)
+    ]
     return torch.cat(parts)
 
 
@@ -198,19 +200,13 @@ def test_every_parameter_learns(space, cell):
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_a_number_that_was_not_finite_and_not_given_spoils_no_gradient():
-    family = a_model(Tokens().space, condition=CONDITION)
-    batch = collate(Tokens().space, samples_of(Tokens))
-    family.loss(batch, asked(len(batch), height=0.0, given=False), Rng(0, range(len(batch)))).total.sum().backward()
-    assert all(torch.isfinite(p.grad).all() for p in family.parameters() if p.grad is not None)
-
-
 def test_the_first_weights_give_the_frequencies_of_the_classes():
     space = Choices().space
     batch = collate(space, samples_of(Choices, [(0, 0)] * 60 + [(1, 1)] * 40))
     family = a_model(space)
     with torch.no_grad():
-        family.backbone.heads["colour"].weight.zero_()
+        for head in family.backbone.heads.values():
+            head.weight.zero_()
     family.initialise(batch, measure(space, [batch]))
     values = [family.log_density(collate(space, samples_of(Choices, [(colour, 0)]))).value for colour in range(2)]
     assert (values[0] - values[1]).item() == pytest.approx(math.log(60.5 / 40.5))
@@ -219,7 +215,10 @@ def test_the_first_weights_give_the_frequencies_of_the_classes():
 @pytest.mark.parametrize("toy", [Points, Record])
 def test_numbers_are_refused_by_name(toy):
     with pytest.raises(UnsupportedSpace, match="a Real field"):
-        a_model({name: field for name, field in toy().space.items() if not getattr(field, "rotates", False)} | {"height": Real()})
+        a_model(
+            {name: field for name, field in toy().space.items() if not getattr(field, "rotates", False)}
+            | {"height": Real()}
+        )
 
 
 # --- sampling -------------------------------------------------------------------------------------
@@ -259,8 +258,8 @@ def chi_square_p(found, expected, count):
 def test_a_seed_gives_the_same_samples_in_batches_of_any_size(space, dtype):
     family = a_model(space, dtype=dtype)
     whole = keys(space, family.sample(120, rng=Rng(5, range(120))).batch)
-    parts = [keys(space, family.sample(40, rng=Rng(5, range(k, k + 40))).batch) for k in range(0, 120, 40)]
-    assert sum(parts, []) == whole
+    parts = [family.sample(40, rng=Rng(5, range(k, k + 40))).batch for k in range(0, 120, 40)]
+    assert [key for part in parts for key in keys(space, part)] == whole
     assert whole != keys(space, family.sample(120, rng=Rng(6, range(120))).batch)
 
 
@@ -269,7 +268,9 @@ def test_finished_rows_leave_the_batch_and_change_nothing(monkeypatch):
     family = a_model(space)
     rows = []
     step = family.backbone.step
-    monkeypatch.setattr(family.backbone, "step", lambda s, state, p: rows.append(state.hidden[0].shape[1]) or step(s, state, p))
+    monkeypatch.setattr(
+        family.backbone, "step", lambda s, state, p: rows.append(state.hidden[0].shape[1]) or step(s, state, p)
+    )
     shrinking = family.sample(100, rng=Rng(0, range(100)))
     assert rows[0] == 100
     assert rows[-1] == autoregressive.ROW_MULTIPLE
@@ -331,7 +332,14 @@ def test_a_forbidden_choice_stays_forbidden_at_any_temperature():
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": 0}, {"temperature": math.nan}, {"temperature": math.inf}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.1}],
+    [
+        {"temperature": 0},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"top_k": -1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+    ],
 )
 def test_sharpening_without_meaning_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

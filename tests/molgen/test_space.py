@@ -64,7 +64,10 @@ def test_pairs_are_over_one_axis():
 
 
 def test_the_order_begins_with_what_has_no_axis():
-    assert order({"x": Categorical((N,)), "label": Categorical()}, {"n": 1}) == [Slice("label", ()), Slice("x", (0,), "n")]
+    assert order({"x": Categorical((N,)), "label": Categorical()}, {"n": 1}) == [
+        Slice("label", ()),
+        Slice("x", (0,), "n"),
+    ]
 
 
 def test_the_order_asks_once_per_index_whether_the_axis_ends():

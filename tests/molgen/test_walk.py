@@ -77,7 +77,10 @@ def letters(*words):
 def test_what_is_known_is_forced_and_the_rest_is_free():
     space, batch = letters([1, 0], [1])
     known = Partial(batch, {"x": torch.ones(2, 2, dtype=torch.bool)})
-    assert known_choices(space, full_walk(space), known, None, 2).tolist() == [[1, 0, FREE, FREE], [1, FREE, FREE, FREE]]
+    assert known_choices(space, full_walk(space), known, None, 2).tolist() == [
+        [1, 0, FREE, FREE],
+        [1, FREE, FREE, FREE],
+    ]
 
 
 def test_sizes_force_the_end_and_forbid_it_before():
@@ -100,7 +103,9 @@ def test_a_known_part_larger_than_the_size_is_refused():
         known_choices(space, full_walk(space), known, {"n": torch.tensor([2])}, 1)
 
 
-@pytest.mark.parametrize(("axis", "size", "message"), [("n", 5, "between 1 and 4"), ("n", 0, "between"), ("m", 2, "'m'")])
+@pytest.mark.parametrize(
+    ("axis", "size", "message"), [("n", 5, "between 1 and 4"), ("n", 0, "between"), ("m", 2, "'m'")]
+)
 def test_sizes_outside_the_space_are_refused(axis, size, message):
     space, _ = letters([1])
     with pytest.raises(ValueError, match=message):

@@ -97,7 +97,7 @@ def _out_of_range(smiles: str) -> str | None:
     for atom in _ATOM.finditer(smiles):
         for (name, limit), digits in zip(_LIMITS, atom.groups(), strict=True):
             if digits and int(digits) > limit:
-                return f"{name} {digits} of atom '{atom[0][:40]}' is beyond {limit}"
+                return f"{name} {digits[:20]} of atom '{atom[0][:20]}' is beyond {limit}"
     return None
 
 

@@ -35,6 +35,8 @@ class Molecules(Domain):
 
     column: ClassVar[str] = "smiles"
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
+    inspector: ClassVar[str | None] = "molgen_plugins.molecules.inspection:inspector"
+    pretrained: ClassVar[Path | None] = Path(__file__).parent / "pretrained"
 
     def examples(self) -> list[Item]:
         """A dozen molecules that show the range of the notation."""

@@ -1,0 +1,260 @@
+"""The command `train` on tiny runs, and how settings are composed."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from molgen.checkpoint import Checkpoint
+from molgen.domain import Invalid
+from molgen.errors import UsageError
+from molgen.model import GenerativeModel
+from molgen_cli.composition import PRESETS, composed
+from molgen_cli.main import main
+
+GOOD = [f"{'C' * (k // 2 + 1)}{'NO'[k % 2]}" for k in range(30)]
+BAD = ["C1CC", "", "CC(C)(C)(C)C", GOOD[0], "C!"]
+#: The numbers in the column pIC50 of the rows that can be used.
+NUMBERS = [k % 7 for k in range(len(GOOD)) if k % 4]
+TINY = ["backbone.width=8", "backbone.layers=1", "backbone.embedding=4", "encoder.max_length=24"]
+SHORT = ["training.steps=4", "training.batch_size=8", "training.check_every=2", "training.validation=0.1"]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "mine.csv"
+    with path.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["name", "structure", "pIC50"])
+        rows.writerows([f"m{k}", smiles, k % 7 if k % 4 else "n/a"] for k, smiles in enumerate([*GOOD, *BAD]))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def finished(file, tmp_path_factory):
+    """A finished run with conditions: one is a column, one is computed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, "conditions=[pIC50,mw]", *SHORT]
+    assert main([*arguments, "--output", str(folder)]) == 0
+    return folder
+
+
+# --- composition ----------------------------------------------------------------------------------
+
+
+def test_the_preset_of_the_embedded_model():
+    found = composed(["+experiment=moses"])
+    written = OmegaConf.load(PRESETS / "experiment" / "moses.yaml")
+    assert found.model.backbone.settings.items() >= {"cell": "gru", "width": 512, "layers": 2}.items()
+    assert found.model.encoder.to_json() == {"name": "molecules.smiles", "settings": {"max_length": 120}}
+    assert found.dataset.name == "moses"
+    assert found.training.items() >= dict(written.training).items()
+
+
+def test_what_is_typed_wins_over_a_preset_and_settings_may_refer_to_each_other():
+    found = composed(["experiment=moses", "training.steps=5", "training.warmup=${training.steps}", "conditions=[qed]"])
+    assert (found.training["steps"], found.training["warmup"], found.training["average"]) == (5, 5, 0.998)
+    assert found.model.conditions == ("qed",)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.stepz=5", "training: no setting 'stepz'; did you mean 'steps'?"),
+        ("trainng.steps=5", "no setting 'trainng.steps'; did you mean 'training.steps'?"),
+        ("training.steps=many", "training: steps must be int, not 'many'"),
+        ("training.steps=2.5", "training: steps must be int, not 2.5"),
+        ("training.steps=0", "training: steps must be at least 1"),
+        ("training.steps=1,2", "a run takes one value"),
+        ("+training.extra=1", "settings can be changed, not added"),
+        ("~family", "settings can be changed, not added or removed"),
+        ("family={a: 1}", "family takes a name"),
+        ("encoder=molecules.smile", "did you mean 'molecules.smiles'?"),
+        ("experiment=mose", "no preset is named 'mose'; did you mean 'moses'?"),
+        ("conditions=5", "conditions must be a list of names"),
+        ("steps", "is no setting"),
+        ("backbone.cell=tru", "no recurrent cell 'tru'"),
+        ("training.warmup=${nothing}", "'nothing' not found"),
+        ("hydra.run.dir=elsewhere", "no setting 'hydra.run.dir'"),
+        ("hydra/launcher=basic", "no setting 'hydra/launcher'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(setting, message):
+    with pytest.raises(UsageError) as caught:
+        composed([setting])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["encoder._target_=os.system", "_target_=os.system", "+family._target_=x.y"])
+def test_no_configuration_names_code(setting):
+    with pytest.raises(UsageError):
+        composed([setting])
+
+
+@pytest.mark.parametrize("value", ["${oc.env:SECRET}", "x${oc.decode:${oc.env:SECRET}}", "[${oc.env:SECRET,a}]"])
+def test_nothing_comes_from_the_environment(value, monkeypatch, capsys):
+    monkeypatch.setenv("SECRET", "hunter2")
+    for key in ("backbone.cell", "conditions", "encoder", "+experiment"):
+        assert main(["train", f"{key}={value}", "--show-config"]) == 2
+    printed = capsys.readouterr()
+    assert "hunter2" not in printed.out + printed.err
+    assert "never taken from the environment" in printed.err
+
+
+def test_settings_and_options_may_alternate(capsys):
+    assert main(["train", "training.steps=7", "--show-config", "backbone.width=9", "--quiet", "dataset=qm9"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert (shown.training.steps, shown.backbone.settings.width, shown.dataset.name) == (7, 9, "qm9")
+
+
+def test_the_parts_of_a_model_stay_when_it_is_tuned(model, capsys):
+    for setting in ("family=autoregressive", "backbone.width=9", "conditions=[qed]", "+experiment=moses"):
+        assert main(["train", "--from", model, "--data", "x.csv", setting]) == 2
+    assert capsys.readouterr().err.count("\n") == 4
+    assert main(["train", "--from", model, "--show-config", "training.patience=2"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert (shown.preset, shown.training.patience, shown.training.validation) == ("finetune", 2, 0.1)
+
+
+# --- requests that cannot be met ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing says what to learn from"),
+        (["--data", "{file}", "dataset=moses"], "type one of them"),
+        (["--column", "structure"], "--column is for a file"),
+        (["--data", "missing.csv"], "there is no such file"),
+        (["--data", "{file}", "--column", "nowhere"], "nowhere"),
+        (["--data", "{file}", "--column", "structure", "conditions=[pIC5]"], "neither a column of mine"),
+        (["--data", "{file}", "--column", "structure", "--device", "abacus"], "no device is named 'abacus'"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_one_line(arguments, message, file, tmp_path, capsys):
+    arguments = [argument.format(file=file) for argument in arguments]
+    assert main(["train", *arguments, *TINY, "--output", str(tmp_path / "run")]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_an_output_that_exists_is_not_touched(finished, file, tmp_path, capsys):
+    before = (finished / "model" / "manifest.json").read_bytes()
+    assert main(["train", "--data", file, "--column", "structure", *TINY, "--output", str(finished)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert (finished / "model" / "manifest.json").read_bytes() == before
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("dear")
+    arguments = ["train", "--data", file, "--column", "structure", "--output", str(tmp_path / "letters")]
+    assert main([*arguments, "--overwrite"]) == 2
+    assert (tmp_path / "letters" / "dear.txt").exists()
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_model_and_its_records(finished):
+    rejected = list(csv.DictReader((finished / "rejected.csv").open(newline="")))
+    assert [(row["row"], row["text"]) for row in rejected] == [
+        (str(len(GOOD) + 1 + k), text) for k, text in enumerate(BAD)
+    ]
+    assert rejected[3]["reason"] == "equal to an earlier row"
+    assert all(row["reason"] for row in rejected)
+    record = json.loads((finished / "train.run.json").read_text())
+    assert record["complete"]
+    assert record["step"] == 4
+    assert record["data"]["rejected"] == 5
+    assert record["versions"]["torch"]
+    assert OmegaConf.load(finished / "config.yaml").training.steps == 4
+    assert [json.loads(line)["step"] for line in (finished / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+
+
+def test_a_model_of_conditions_generates_what_is_asked(finished):
+    model = GenerativeModel.load(finished)
+    assert model.conditions.names == ("pIC50", "mw")
+    assert model.conditions.means[0] == pytest.approx(sum(NUMBERS) / len(NUMBERS))
+    asked = list(model.sample(4, condition={"pIC50": 6.0, "mw": 100.0}))
+    assert [draw.log_density for draw in asked] != [draw.log_density for draw in model.sample(4)]
+    assert not model.is_new("CCN")
+    assert model.is_new("c1ccccc1")
+
+
+def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_path, capsys):
+    path = tmp_path / "actives.csv"
+    path.write_text("smiles\n" + "".join(f"{'C' * (1 + k)}[102RuH]\n" for k in range(12)))
+    folder = tmp_path / "tuned"
+    assert main(["train", "--from", model, "--data", str(path), "training.steps=5", "--output", str(folder)]) == 0
+    printed = capsys.readouterr().err
+    assert f"molgen generate --model {folder}" in printed
+    tuned = GenerativeModel.load(folder)
+    assert not isinstance(tuned.encoder.encode("C[102RuH]"), Invalid)
+    assert set(tuned.keys) == {"learned", "actives"}
+    assert not tuned.is_new("CCO")
+    assert "trained on eight strings, licence: CC0" in tuned.info["data"]["tuned from"]
+    assert "title" not in tuned.info
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(file, tmp_path, capsys):
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, "--output", str(tmp_path / "run")]
+    settings = ["training.learning_rate=1e20", "training.warmup=0", "training.save_every=1"]
+    assert main([*arguments, *settings]) == 1
+    assert re.search(r"the (loss|gradient) is (nan|inf) at step \d+", capsys.readouterr().err)
+    state = Checkpoint(tmp_path / "run" / "resume")
+    assert state.config["info"]["resume"]["state"]["step"] >= 1
+    assert all(torch.isfinite(t).all() for name, t in state.tensors("training").items() if name.startswith("weights"))
+    assert not json.loads((tmp_path / "run" / "train.run.json").read_text())["complete"]
+
+
+def test_killed_and_terminated_runs_end_as_if_nothing_had_happened(file, tmp_path, capsys):
+    settings = ["training.steps=300", "training.batch_size=8", "training.save_every=7", "training.log_every=1"]
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, *settings, "backbone.dropout=0.1"]
+    folder = tmp_path / "run"
+    for number, code, message in ((signal.SIGTERM, 143, "--resume"), (signal.SIGKILL, -9, "")):
+        process = start([*arguments, "--output", str(folder), "--resume"])
+        wait_for_more_steps(folder / "metrics.jsonl", process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert message in errors
+    assert main([*arguments, "--output", str(folder), "--resume", "--quiet"]) == 0
+    assert main([*arguments, "--output", str(tmp_path / "whole"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    first, second = (Checkpoint(path).tensors() for path in (folder, tmp_path / "whole"))
+    assert all(torch.equal(first[name], second[name]) for name in second)
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert sorted(set(steps)) == list(range(1, 301))
+
+
+def start(arguments):
+    command = [sys.executable, "-m", "molgen_cli.main", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def wait_for_more_steps(path, process):
+    before = path.read_text().count("\n") if path.exists() else 0
+    deadline = time.monotonic() + 100
+    while (path.read_text().count("\n") if path.exists() else 0) < before + 20:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
