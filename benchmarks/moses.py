@@ -45,7 +45,8 @@ def main() -> None:
     about["seconds of drawing and judging"] = round(time.perf_counter() - start, 1)
     train = set(Moses().items("train"))
     figures = metrics(verdicts, train)
-    write_result(args.result or f"moses-{args.model}", {"model": about, "samples": len(samples), "metrics": figures}, ("fcd",))
+    result = {"model": about, "samples": len(samples), "metrics": figures}
+    write_result(args.result or f"moses-{args.model}", result, ("fcd",))
 
 
 def draw(args: argparse.Namespace) -> tuple[list[object], dict[str, object]]:

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from molgen_plugins.molecules.smiles import _tokens as tokenise
+from molgen_plugins.molecules.smiles import tokenise
 
 _END = ""
 

@@ -1,6 +1,6 @@
 """How long `molgen --help` and `import molgen` take: whole processes, minimum and median of several.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def main() -> None:
             start = time.perf_counter()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
-    figures = {
-        name: {"minimum": min(values), "median": statistics.median(values)} for name, values in seconds.items()
-    }
+    figures = {name: {"minimum": min(values), "median": statistics.median(values)} for name, values in seconds.items()}
     loaded = "import sys, molgen; print('torch' in sys.modules)"
     imported = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     write_result("startup", {"seconds": figures, "torch imported by molgen": imported.stdout.strip() == "True"})

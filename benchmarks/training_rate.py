@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,10 +20,9 @@ from torch import nn
 
 from molgen.config import Part
 from molgen.family import Family
-from molgen.fitting import TrainingData, fit
+from molgen.fitting import TrainingData, Watcher, fit
 from molgen.model import GenerativeModel
 from molgen.training import Progress, TrainingConfig
-from molgen.fitting import Watcher
 from molgen_datasets.sources.moses import Moses
 
 #: Steps before the clock starts.
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--shards", type=int, default=2)
     args = parser.parse_args()
-    smiles = [s for s, _ in zip(Moses().items("train"), range((args.steps + WARM_UP) * args.batch_size))]
+    smiles = list(islice(Moses().items("train"), (args.steps + WARM_UP) * args.batch_size))
     before = matrix_rate(512, 512, 1536)
     model, seconds = _train(smiles, args)
     after = matrix_rate(512, 512, 1536)

@@ -38,7 +38,9 @@ class State(ABC):
 class Build(Protocol):
     """build(inputs, outputs, causal) -> Backbone: handed to a family, called as often as it needs networks."""
 
-    def __call__(self, inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone: ...
+    def __call__(self, inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone:
+        """Make a network from the fields of `inputs` to one output per head."""
+        ...
 
 
 class Backbone(nn.Module, ABC):
@@ -61,7 +63,9 @@ class Backbone(nn.Module, ABC):
         self.inputs, self.outputs, self.config = dict(inputs), dict(outputs), config
 
     @abstractmethod
-    def forward(self, batch: Any, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Any, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
+    ) -> dict[str, Tensor]:
         """The outputs of every head."""
 
 
@@ -74,7 +78,9 @@ class CausalBackbone(Backbone):
     causal = True
 
     @abstractmethod
-    def forward(self, batch: Choices, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Choices, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
+    ) -> dict[str, Tensor]:
         """The outputs of all slices at once, from the choices made at them."""
 
     @abstractmethod

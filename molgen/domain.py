@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-
 from molgen.space import Space
 
 if TYPE_CHECKING:
@@ -95,11 +94,15 @@ class Domain(ABC):
         """The properties and filters of the domain by name."""
         return Rules()
 
-    def read(self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None) -> Iterator[Record]:
+    def read(
+        self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
+    ) -> Iterator[Record]:
         """The rows of a user's file in their order; none is dropped, a bad one has an `Invalid` item."""
         raise ValueError(f"{type(self).__name__} does not read files")
 
-    def write(self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None) -> int:
+    def write(
+        self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
+    ) -> int:
         """Write rows of named values to a file and return their count."""
         raise ValueError(f"{type(self).__name__} does not write files")
 
@@ -114,6 +117,9 @@ class Encoder(ABC):
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
 
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else self.Config()
+
     @property
     @abstractmethod
     def space(self) -> Space:
@@ -121,7 +127,10 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, item: Item) -> Sample | Invalid:
-        """One item as arrays without a batch dimension, one per field, or why it cannot be."""
+        """One item as arrays without a batch dimension, one per field, or why it cannot be.
+
+        A quantised field holds level numbers 0..L-1; the core turns them into the values that networks see.
+        """
 
     @abstractmethod
     def decode(self, sample: Sample) -> Item | Invalid:

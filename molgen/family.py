@@ -136,7 +136,9 @@ class Family(nn.Module, ABC):
         """
 
     @abstractmethod
-    def log_density(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any) -> LogDensity:
+    def log_density(
+        self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
+    ) -> LogDensity:
         """log p(x | condition) of each item, with its kind."""
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:

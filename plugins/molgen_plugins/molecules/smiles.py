@@ -24,6 +24,11 @@ _tokens = re.compile(rf"{_BRACKET}|Br|Cl|{_RING_CLOSURE}|->|<-|.", re.DOTALL).fi
 _learnable = re.compile(rf"{_BRACKET}|{_RING_CLOSURE}").findall
 
 
+def tokenise(smiles: str) -> list[str]:
+    """The tokens of a string in their order; joined, they are the string again."""
+    return _tokens(smiles)
+
+
 @dataclass(frozen=True)
 class SmilesConfig:
     """Settings of the SMILES encoder.
