@@ -252,8 +252,7 @@ class StoreWriter:
         self.path, self.space = path, space
         self.folder = temporary_sibling(path)
         self.folder.mkdir(parents=True)
-        self.count = 0
-        self.seen = 0
+        self.count = self.seen = 0
         self.rejected: Counter[str] = Counter()
         self.columns: dict[str, list[np.ndarray]] = {}
         self._files = {name: (self.folder / f"field.{name}.raw").open("wb") for name in space}
@@ -378,13 +377,11 @@ def _encoded(
 ) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
     chunks = _chunks(rows, columns)
     first = next(chunks, None)
-    if first is None:
-        return
-    if len(first[0]) < CHUNK:
+    if first is not None and len(first[0]) < CHUNK:
         # One chunk is done before a worker process would have started.
         yield encode_chunk(make_encoder(), first[0]), first[1]
-        return
-    yield from _encoded_in_processes(make_encoder, first, chunks, processes)
+    elif first is not None:
+        yield from _encoded_in_processes(make_encoder, first, chunks, processes)
 
 
 def _encoded_in_processes(

@@ -105,32 +105,51 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
     return Source(path.name.partition(".")[0] or path.name, records, list(first.columns), card=card)
 
 
+def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:
+    """The conditions that are no column, so that the domain computes them.
+
+    Args:
+        source: the records.
+        domain: of the items.
+        conditions: names.
+        required: whether each must be known; a model that is tuned can do without.
+
+    Raises:
+        UsageError: a condition is neither a column nor a property.
+    """
+    others = [name for name in conditions if name not in source.columns]
+    known = domain.rules().properties if others else {}
+    for name in others:
+        if name not in known and required:
+            columns = ", ".join(source.columns) or "none"
+            raise UsageError(
+                f"the condition {name!r} is neither a column of {source.name} ({columns}) "
+                f"nor a property ({', '.join(known) or 'none'})"
+            )
+    return [name for name in others if name in known]
+
+
 def training_data(
     source: Source,
     domain: Domain,
     conditions: Sequence[str],
+    computed: Sequence[str],
     cache: Path,
     progress: Progress,
-    *,
-    required: bool = True,
 ) -> TrainingData:
     """Judge the records in worker processes and give what a run learns from.
 
     Args:
         source: the records.
         domain: of the items.
-        conditions: names of columns or, where there is no such column, of properties of the domain.
+        conditions: names of columns and properties.
+        computed: those that the domain computes.
         cache: the folder for what was found about items that are used as stored.
         progress: told of each record.
-        required: whether each condition must be there; a model that is tuned can do without.
-
-    Raises:
-        UsageError: a condition is neither a column nor a property.
     """
-    properties = _properties(source, domain, conditions, required)
     if source.as_stored:
-        return _as_stored(source, domain, conditions, properties, cache, progress)
-    rows, keys = _canonical(source, domain, conditions, properties, progress)
+        return _as_stored(source, domain, conditions, computed, cache, progress)
+    rows, keys = _canonical(source, domain, conditions, computed, progress)
     return TrainingData(source.name, lambda: rows, _content_digest(rows), keys, source.card)
 
 
@@ -146,26 +165,12 @@ def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iter
             place = next(waiting, None)
 
 
-def _properties(source: Source, domain: Domain, conditions: Sequence[str], required: bool) -> list[str]:
-    """The conditions that are no column, so that the domain computes them."""
-    computed = [name for name in conditions if name not in source.columns]
-    known = domain.rules().properties if computed else {}
-    for name in computed:
-        if name not in known and required:
-            columns = ", ".join(source.columns) or "none"
-            raise UsageError(
-                f"the condition {name!r} is neither a column of {source.name} ({columns}) "
-                f"nor a property ({', '.join(known) or 'none'})"
-            )
-    return [name for name in computed if name in known]
-
-
 def _judged(
-    source: Source, domain: Domain, properties: Sequence[str], progress: Progress
+    source: Source, domain: Domain, computed: Sequence[str], progress: Progress
 ) -> Iterator[tuple[Record, Verdict]]:
     records = iter(source.records())
     pending: deque[tuple[list[Record], Any]] = deque()
-    with closing(Judge(domain, properties)) as judge:
+    with closing(Judge(domain, computed)) as judge:
         while True:
             if portion := list(islice(records, PORTION)):
                 pending.append((portion, judge.submit([record.item for record in portion])))
@@ -196,11 +201,11 @@ def _number(text: Any) -> float:
 
 
 def _canonical(
-    source: Source, domain: Domain, conditions: Sequence[str], properties: Sequence[str], progress: Progress
+    source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], progress: Progress
 ) -> tuple[list[Row], KeySet]:
     rows: list[Row] = []
     seen: set[str] = set()
-    for record, verdict in _judged(source, domain, properties, progress):
+    for record, verdict in _judged(source, domain, computed, progress):
         if verdict.error is not None:
             rows.append((Invalid(verdict.error), {}))
             continue
@@ -225,7 +230,7 @@ def _as_stored(
     source: Source,
     domain: Domain,
     conditions: Sequence[str],
-    properties: Sequence[str],
+    computed: Sequence[str],
     cache: Path,
     progress: Progress,
 ) -> TrainingData:
@@ -234,7 +239,7 @@ def _as_stored(
     name = hashlib.sha256(content.encode()).hexdigest()
     path = cache / f"{source.name}-found-{name[:16]}.npz"
     if not path.is_file():
-        _save_found(path, *_find(source, domain, conditions, properties, progress))
+        _save_found(path, *_find(source, domain, conditions, computed, progress))
     keys, columns = _load_found(path, conditions)
     digest = name if conditions else source.digest
 
@@ -246,12 +251,12 @@ def _as_stored(
 
 
 def _find(
-    source: Source, domain: Domain, conditions: Sequence[str], properties: Sequence[str], progress: Progress
+    source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], progress: Progress
 ) -> tuple[KeySet, dict[str, array[float]]]:
     """The keys of the canonical forms, and the numbers of every record."""
     keys = KeySet.of((), expected=source.count or 1)
     columns = {name: array("d") for name in conditions}
-    for record, verdict in _judged(source, domain, properties, progress):
+    for record, verdict in _judged(source, domain, computed, progress):
         if verdict.error is None:
             keys.add(domain.key(verdict.item))
         for name, value in _numbers(record, verdict, conditions).items():

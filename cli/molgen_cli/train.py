@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="FILE", help="your own file, instead of dataset=NAME")
     parser.add_argument("--column", metavar="NAME", help="the column of --data that holds the items")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
-    parser.add_argument("--overwrite", action="store_true", help="start the run in the folder anew")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    existing.add_argument("--overwrite", action="store_true", help="start the run in the folder anew")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, … (default: auto)")
     parser.add_argument("--show-config", action="store_true", help="print the whole configuration and stop")
     parser.add_argument("-q", "--quiet", action="store_true", help="print no progress and no summary")
@@ -92,12 +94,15 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
         from molgen.training import TrainingConfig
+        from molgen_cli.material import computed_conditions
 
         self.args, self.composition = args, composition
         self.device = _device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
         self.model = base if base is not None else _fresh(composition)
         self.source = _source(args, composition, self.model)
+        self.conditions = composition.model.conditions
+        self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()
         self.rejected = 0
@@ -107,6 +112,8 @@ class Run:
         from molgen_cli import runfolder
         from molgen_cli.trainview import View
 
+        if self.args.base and not self.args.resume and _within(Path(self.args.base), self.folder):
+            raise UsageError(f"{self.folder} holds the model to start from; choose another --output")
         runfolder.prepare(self.folder, resume=self.args.resume, overwrite=self.args.overwrite)
         runfolder.write_configuration(self.folder, _configuration(self.args, self.composition))
         with View(self.args.quiet) as view:
@@ -115,7 +122,8 @@ class Run:
                 data = self._data(view)
                 self._fit(data, view)
             except BaseException as error:
-                self._record(data, view, error)
+                with suppress(OSError):  # such as a full disk, which must not hide what happened
+                    self._record(data, view, error)
                 self._say_how_to_go_on(view, error)
                 raise
         self._record(data, view, None)
@@ -124,9 +132,9 @@ class Run:
     def _data(self, view: View) -> TrainingData:
         from molgen_cli.material import embedded_name, training_data
 
+        self._say(f"checking the items of {self.source.name}")
         bar = view.begin("checking", self.source.count)
-        conditions = self.composition.model.conditions
-        data = training_data(self.source, self.model.domain, conditions, _stores(), bar, required=not self.args.base)
+        data = training_data(self.source, self.model.domain, self.conditions, self.computed, _stores(), bar)
         view.end()
         data = replace(data, name=embedded_name(self.source, self.model.keys))
         if self.args.base:
@@ -235,6 +243,10 @@ def _source(args: argparse.Namespace, composition: Composition, model: Generativ
     if composition.dataset:
         return dataset_source(composition.dataset, model.config.domain)
     raise UsageError(f"nothing says what to learn from; type dataset=NAME ({known_datasets()}) or --data FILE")
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.exists() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _default_output(source: Source, composition: Composition, base: str | None) -> Path:

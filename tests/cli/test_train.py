@@ -14,11 +14,14 @@ import torch
 from omegaconf import OmegaConf
 
 from molgen.checkpoint import Checkpoint
+from molgen.config import Part
 from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen.model import GenerativeModel
 from molgen_cli.composition import PRESETS, composed
+from molgen_cli.console import Progress
 from molgen_cli.main import main
+from molgen_cli.material import dataset_source, training_data
 
 GOOD = [f"{'C' * (k // 2 + 1)}{'NO'[k % 2]}" for k in range(30)]
 BAD = ["C1CC", "", "CC(C)(C)(C)C", GOOD[0], "C!"]
@@ -156,6 +159,7 @@ def test_a_request_that_cannot_be_met_is_one_line(arguments, message, file, tmp_
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_that_exists_is_not_touched(finished, file, tmp_path, capsys):
@@ -165,6 +169,8 @@ def test_an_output_that_exists_is_not_touched(finished, file, tmp_path, capsys):
     assert (finished / "model" / "manifest.json").read_bytes() == before
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("dear")
+    assert main(["train", "--from", str(finished), "--data", file, "--output", str(finished), "--overwrite"]) == 2
+    assert (finished / "model" / "manifest.json").read_bytes() == before
     arguments = ["train", "--data", file, "--column", "structure", "--output", str(tmp_path / "letters")]
     assert main([*arguments, "--overwrite"]) == 2
     assert (tmp_path / "letters" / "dear.txt").exists()
@@ -225,8 +231,57 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(file, tmp_pa
     assert not json.loads((tmp_path / "run" / "train.run.json").read_text())["complete"]
 
 
+TINY_SET = """
+from molgen.dataset import Dataset
+from molgen.domain import Record
+
+class Tiny(Dataset):
+    splits = {"train": 3}
+    licence = "CC0"
+    canonical = CANONICAL
+
+    def fetch(self, progress=None, split=None):
+        raise NotImplementedError
+
+    def digest(self, split):
+        return "tiny"
+
+    def items(self, split):
+        return iter(["OCC", "CCO", "CCN"])
+
+    def columns(self, split):
+        return {"charm": "in units of its own"}
+
+    def records(self, split):
+        return (Record(k, item, {"charm": str(k)}) for k, item in enumerate(self.items(split)))
+"""
+
+
+@pytest.mark.parametrize("canonical", [True, False])
+def test_a_data_set_is_used_as_stored_or_in_canonical_form(canonical, fake_distribution, tmp_path, monkeypatch):
+    source_code = TINY_SET.replace("CANONICAL", str(canonical))
+    fake_distribution("molgen-tiny", "1.0", {"dataset": {"tiny": "tiny_set:Tiny"}}, {"tiny_set": source_code})
+    source = dataset_source(Part("tiny"), "molecules")
+    domain = GenerativeModel("molecules.smiles").domain
+    data = training_data(source, domain, ["charm", "mw"], ["mw"], tmp_path, Progress())
+    rows = list(data.rows())
+    if canonical:
+        assert [item for item, _ in rows] == ["OCC", "CCO", "CCN"]
+    else:
+        assert [item for item, _ in rows] == ["CCO", Invalid("equal to an earlier row"), "CCN"]
+    assert rows[2][1] == {"charm": 2.0, "mw": pytest.approx(45.08, abs=0.01)}
+    assert len(data.keys) == 2
+    assert "CCO" in data.keys
+    assert data.card["licence"] == "CC0"
+    # What was found about items as stored is found again without computing it.
+    if canonical:
+        monkeypatch.setattr("molgen_cli.material.Judge", None)
+    again = training_data(source, domain, ["charm", "mw"], ["mw"], tmp_path, Progress())
+    assert (again.digest, list(again.rows())) == (data.digest, rows)
+
+
 def test_killed_and_terminated_runs_end_as_if_nothing_had_happened(file, tmp_path, capsys):
-    settings = ["training.steps=300", "training.batch_size=8", "training.save_every=7", "training.log_every=1"]
+    settings = ["training.steps=120", "training.batch_size=8", "training.save_every=7", "training.log_every=1"]
     arguments = ["train", "--data", file, "--column", "structure", *TINY, *settings, "backbone.dropout=0.1"]
     folder = tmp_path / "run"
     for number, code, message in ((signal.SIGTERM, 143, "--resume"), (signal.SIGKILL, -9, "")):
@@ -243,7 +298,7 @@ def test_killed_and_terminated_runs_end_as_if_nothing_had_happened(file, tmp_pat
     assert all(torch.equal(first[name], second[name]) for name in second)
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert sorted(set(steps)) == list(range(1, 301))
+    assert sorted(set(steps)) == list(range(1, 121))
 
 
 def start(arguments):
@@ -254,7 +309,7 @@ def start(arguments):
 def wait_for_more_steps(path, process):
     before = path.read_text().count("\n") if path.exists() else 0
     deadline = time.monotonic() + 100
-    while (path.read_text().count("\n") if path.exists() else 0) < before + 20:
+    while (path.read_text().count("\n") if path.exists() else 0) < before + 15:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
