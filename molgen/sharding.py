@@ -8,7 +8,9 @@ Letters in shapes: B batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from molgen.seeding import Rng
 class Shards:
     """Splits batches into `count` parts and adds their gradients in a fixed order.
 
-    While it exists, torch computes each operation on one thread.
+    While gradients are computed, torch gives each operation one thread.
 
     Raises:
         UsageError: the parts would not be independent: the family couples the items of a batch, or
@@ -36,7 +38,6 @@ class Shards:
             raise UsageError("training.shards must be 1 with dropout, whose random numbers threads would share")
         self.count = count
         self._pool = ThreadPoolExecutor(count)
-        torch.set_num_threads(1)
 
     def backward(self, family: Family, phase: str, batch: Batch, condition: Partial | None, rng: Rng) -> float:
         """Set the gradients of the mean loss of a batch, as `backward` would, and return that loss."""
@@ -47,11 +48,22 @@ class Shards:
             total = family.loss(batch.take(rows), some, rng.take(rows), phase=phase).total.sum() / len(batch)
             return float(total.detach()), torch.autograd.grad(total, parameters, allow_unused=True)
 
-        results = list(self._pool.map(part, torch.arange(len(batch)).chunk(self.count)))
+        with _one_thread_each():
+            results = list(self._pool.map(part, torch.arange(len(batch)).chunk(self.count)))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = torch.stack(known).sum(0) if known else None
         return sum(value for value, _ in results)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _drops(module: nn.Module) -> bool:

@@ -97,7 +97,7 @@ class Workers:
             target: "module:factory"; each child calls `factory(**config)` once for its function of an item.
             config: arguments of the factory, plain data.
             processes: how many children.
-            timeout: seconds that one item may take.
+            timeout: seconds of processor time that one item may take; on the clock, a few times that.
             memory: bytes that a child may use beyond what it has once the factory has run.
             chunk: items that a child is given at a time.
 
@@ -184,7 +184,7 @@ class Workers:
         for child in self._children:
             if child.idle and self._queue:
                 child.task = self._queue.popleft()
-                child.deadline = time.monotonic() + 2 * self._timeout + _GRACE
+                child.deadline = time.monotonic() + 2 * worker.CLOCK * self._timeout + _GRACE
                 _send(child.pipe, child.task.items)
 
     def _wait(self) -> None:
@@ -239,7 +239,7 @@ class Workers:
             self._remove(child)
 
     def _reason(self, exit_code: int) -> str:
-        if exit_code == worker.TOO_SLOW:
+        if exit_code in worker.TOO_SLOW:
             return self._too_slow()
         if exit_code == worker.OUT_OF_MEMORY:
             return f"needed more than {_readable(self._memory)}"

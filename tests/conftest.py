@@ -100,5 +100,7 @@ def fake_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.undo()
     importlib.invalidate_caches()
     registry.refresh()
+    # A stand-in for a real package must not take that package with it.
     for module in installed:
-        sys.modules.pop(module, None)
+        if str(site) in (getattr(sys.modules.get(module), "__file__", None) or ""):
+            del sys.modules[module]

@@ -24,7 +24,6 @@ PACKAGES = (
     "accelerate",
     "hydra-core",
     "omegaconf",
-    "pebble",
     "pyarrow",
     "rich",
     "safetensors",

@@ -1,0 +1,56 @@
+"""Gradients of the parts of a batch, added up, are those of the batch."""
+
+import pytest
+import torch
+from toys import CATEGORICAL_TOYS, Tokens, samples_of
+
+from molgen.backbone import make_build
+from molgen.backbones.recurrent import Recurrent, RecurrentConfig
+from molgen.batch import collate
+from molgen.errors import UsageError
+from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
+from molgen.family import Capability, Density
+from molgen.seeding import Rng
+from molgen.sharding import Shards
+
+
+def a_family(toy, dropout=0.0):
+    torch.manual_seed(0)
+    config = RecurrentConfig(width=8, layers=2, embedding=4, dropout=dropout)
+    return Autoregressive(toy().space, make_build(Recurrent, config, None), AutoregressiveConfig()).double()
+
+
+@pytest.mark.parametrize("toy", CATEGORICAL_TOYS)
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_add_up_to_the_whole(toy, count):
+    family = a_family(toy)
+    batch = collate(family.space, samples_of(toy)[:7])
+    rng = Rng(0, range(len(batch)))
+    whole = family.loss(batch, None, rng).total.mean()
+    whole.backward()
+    expected = {name: parameter.grad.clone() for name, parameter in family.named_parameters()}
+    family.zero_grad()
+    value = Shards(count, family).backward(family, "model", batch, None, rng)
+    assert value == pytest.approx(whole.item(), rel=1e-12)
+    for name, parameter in family.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-12)
+
+
+def test_the_number_of_threads_is_given_back():
+    family = a_family(Tokens)
+    batch = collate(family.space, samples_of(Tokens)[:4])
+    before = torch.get_num_threads()
+    Shards(2, family).backward(family, "model", batch, None, Rng(0, range(4)))
+    assert torch.get_num_threads() == before
+
+
+def test_dropout_is_refused_because_threads_would_share_its_random_numbers():
+    with pytest.raises(UsageError, match="dropout"):
+        Shards(2, a_family(Tokens, dropout=0.5))
+
+
+def test_a_loss_that_couples_the_items_of_a_batch_is_refused(monkeypatch):
+    family = a_family(Tokens)
+    monkeypatch.setattr(type(family), "capability", Capability(density=Density.CRITIC, coupled=True))
+    with pytest.raises(UsageError, match="couples"):
+        Shards(2, family)
