@@ -68,12 +68,12 @@ def _training_rows(count: int, seed: int) -> list[object]:
     return [rows[k] for k in np.random.default_rng(seed).choice(len(rows), count, replace=False)]
 
 
-def metrics(verdicts: Sequence[Verdict], train: set[str]) -> dict[str, float]:
-    """The MOSES metrics that need no reference molecules beside the training set."""
+def metrics(verdicts: Sequence[Verdict], train: set[str]) -> dict[str, float | None]:
+    """The MOSES metrics of this benchmark, and how far the samples are from the test sets."""
     valid = [verdict for verdict in verdicts if verdict.item is not None]
     smiles = [str(verdict.item) for verdict in valid]
     unique = set(smiles)
-    figures = {
+    figures: dict[str, float | None] = {
         "Valid": len(valid) / len(verdicts),
         "Unique@1k": _unique(smiles, 1_000),
         "Unique@10k": _unique(smiles, 10_000),
@@ -83,10 +83,9 @@ def metrics(verdicts: Sequence[Verdict], train: set[str]) -> dict[str, float]:
     return figures | frechet(smiles)
 
 
-def _unique(smiles: Sequence[str], count: int) -> float:
-    if len(smiles) < count:
-        raise SystemExit(f"{len(smiles)} valid samples are too few for Unique@{count}")
-    return len(set(smiles[:count])) / count
+def _unique(smiles: Sequence[str], count: int) -> float | None:
+    """The share of distinct ones among the first `count`, or None where there are fewer."""
+    return len(set(smiles[:count])) / count if len(smiles) >= count else None
 
 
 def frechet(smiles: Iterable[str]) -> dict[str, float]:

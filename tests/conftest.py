@@ -6,6 +6,7 @@ import importlib
 import os
 import random
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from molgen import registry
 OFFLINE = Path(__file__).parent / "offline"
 ALLOW_NETWORK = runpy.run_path(str(OFFLINE / "sitecustomize.py"))["ALLOW"]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+# A shell starts background jobs with SIGINT ignored, and processes inherit that; the tests of interrupts cannot.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Install = Callable[..., Path]
 

@@ -1,12 +1,13 @@
-"""`molgen models`: the models that come with the installed domains, and what any model is made of."""
+"""`molgen models`: the models that come with the installed domains, what any model is made of, and small copies."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molgen.errors import MolgenError
+from molgen.errors import MolgenError, UsageError
 from molgen_cli.console import say, table, warn
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     line = "parts, data, training, licence and card of a model"
     about = actions.add_parser("info", help=line, description=f"Print {line}.")
     about.add_argument("model", metavar="NAME|FOLDER", help="an embedded model, or the folder of one")
+    line = "a copy of a model with its weights in float16, half the size"
+    copy = actions.add_parser("export", help=line, description=f"Write {line}.")
+    copy.add_argument("model", metavar="NAME|FOLDER", help="an embedded model, or the folder of one or of a run")
+    copy.add_argument("folder", metavar="TARGET", help="the folder to write")
+    copy.add_argument("--title", metavar="TEXT", help="the title of its card")
+    copy.add_argument("--overwrite", action="store_true", help="replace a model in that folder")
     for action in (listing, about):
         action.add_argument(
             "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
@@ -27,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list, or one model."""
-    return _list(args) if args.action == "list" else _info(args)
+    """Do what the action says."""
+    return {"list": _list, "info": _info, "export": _export}[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -67,6 +74,20 @@ def _info(args: argparse.Namespace) -> int:
     card = (checkpoint.path / CARD).read_text(encoding="utf-8") if CARD in checkpoint.files else ""
     found = _description(checkpoint, card)
     print(json.dumps(found, indent=2) if args.format == "json" else _text(found))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from molgen.model import GenerativeModel
+
+    target = Path(args.folder)
+    if target.exists() and not args.overwrite:
+        raise UsageError(f"{target} exists; type --overwrite to replace it, or another folder")
+    model = GenerativeModel.load(args.model)
+    if args.title:
+        model.info["title"] = args.title
+    model.save(target, half=True)
+    say(f"the model is in {target}")
     return 0
 
 

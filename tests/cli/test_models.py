@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from molgen.model import GenerativeModel
 from molgen_cli.main import main
 from molgen_plugins.molecules.domain import Molecules
 
@@ -61,3 +62,15 @@ def test_info(model, capsys):
 def test_info_of_an_unknown_model(capsys):
     assert main(["models", "info", "mosaics"]) == 2
     assert "no model 'mosaics'" in capsys.readouterr().err
+
+
+def test_an_exported_model_is_half_the_size_and_the_same_up_to_float16(model: Path, tmp_path: Path, capsys):
+    target = tmp_path / "small"
+    assert main(["models", "export", str(model), str(target), "--title", "A small one"]) == 0
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (model, target)]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert (target / "README.md").read_text().count("# A small one") == 1
+    before, after = (GenerativeModel.load(folder).log_density(["CCO"])[0].log_density for folder in (model, target))
+    assert after == pytest.approx(before, abs=0.01)
+    assert main(["models", "export", str(model), str(target)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
