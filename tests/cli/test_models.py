@@ -64,13 +64,13 @@ def test_info_of_an_unknown_model(capsys):
     assert "no model 'mosaics'" in capsys.readouterr().err
 
 
-def test_an_exported_model_is_half_the_size_and_the_same_up_to_float16(model: Path, tmp_path: Path, capsys):
+def test_an_exported_model_is_half_the_size_and_the_same_up_to_float16(model: str, tmp_path: Path, capsys):
     target = tmp_path / "small"
-    assert main(["models", "export", str(model), str(target), "--title", "A small one"]) == 0
-    sizes = [(folder / "model.safetensors").stat().st_size for folder in (model, target)]
+    assert main(["models", "export", model, str(target), "--title", "A small one"]) == 0
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (Path(model), target)]
     assert sizes[1] < 0.6 * sizes[0]
     assert (target / "README.md").read_text().count("# A small one") == 1
     before, after = (GenerativeModel.load(folder).log_density(["CCO"])[0].log_density for folder in (model, target))
     assert after == pytest.approx(before, abs=0.01)
-    assert main(["models", "export", str(model), str(target)]) == 2
+    assert main(["models", "export", model, str(target)]) == 2
     assert "--overwrite" in capsys.readouterr().err
