@@ -155,8 +155,6 @@ class Generation:
             raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
         self._model, self._request, self._judge = model, request, judge
         self._key = model.domain.key
-        # On a CPU the workers would take the cores that the threads of a matrix product wait for.
-        self._ahead = 1 if model.device.type == "cpu" else AHEAD
         self._seen: set[str] = set()
         self._next = 0
         self._window = (0, 0)
@@ -172,7 +170,7 @@ class Generation:
         """
         waiting: deque[tuple[list[Drawn], Future[list[Verdict]]]] = deque()
         while not self._done():
-            while len(waiting) < self._ahead and (size := self._batch_size(sum(len(drawn) for drawn, _ in waiting))):
+            while len(waiting) < AHEAD and (size := self._batch_size(sum(len(drawn) for drawn, _ in waiting))):
                 drawn = self._draw(size)
                 waiting.append((drawn, self._judge.submit([each.item for each in drawn])))
             drawn, verdicts = waiting.popleft()
