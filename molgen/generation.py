@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molgen.domain import Invalid, Item
+from molgen.domain import Invalid, Item, Sample
 from molgen.errors import PartialFailure, UsageError
 from molgen.judging import Judge, Verdict
 from molgen.scoring import Score, number_columns, score
@@ -279,27 +279,23 @@ class Generation:
     def _scores(self, kept: Sequence[tuple[Drawn, Verdict]]) -> list[Score]:
         """log p of each canonical item; the one of sampling where it is the same sample."""
         found: dict[int, Score] = {}
-        rest: list[int] = []
+        rest: dict[int, Sample | Invalid] = {}
         for place, (draw, verdict) in enumerate(kept):
             if verdict.item is None:
                 found[place] = Score(error=verdict.error or "invalid")
-            elif draw.kind is not None and self._is_sample_of(draw, verdict.item):
+                continue
+            sample = self._model.encoder.encode(verdict.item)
+            if draw.kind is not None and _equal(sample, draw.sample):
                 found[place] = Score(draw.log_density, draw.kind.name.lower())
             else:
-                rest.append(place)
-        items = [kept[place][1].item for place in rest]
-        scores = score(self._model, items, self._request.condition, self._request.batch_size)
+                rest[place] = sample
+        scores = score(self._model, list(rest.values()), self._request.condition, self._request.batch_size)
         found |= dict(zip(rest, scores, strict=True))
         return [found[place] for place in range(len(kept))]
 
-    def _is_sample_of(self, draw: Drawn, item: Item) -> bool:
-        """Whether the draw is what the encoder makes of its canonical item, so that its density is the item's."""
-        if isinstance(draw.item, Invalid) or self._key(draw.item) != self._key(item):
-            return False
-        sample = self._model.encoder.encode(item)
-        return not isinstance(sample, Invalid) and all(
-            np.array_equal(array, draw.sample[name]) for name, array in sample.items()
-        )
+
+def _equal(sample: Sample | Invalid, drawn: Sample) -> bool:
+    return not isinstance(sample, Invalid) and all(np.array_equal(array, drawn[name]) for name, array in sample.items())
 
 
 def false_positive_rate(model: GenerativeModel) -> float:

@@ -138,6 +138,24 @@ class GenerativeModel:
         """Take a trained family of this model's space."""
         self._family = family.eval()
 
+    def with_encoder(self, encoder: Part) -> GenerativeModel:
+        """The same weights behind other settings of the encoder, to be tuned for them.
+
+        Raises:
+            UsageError: an encoder of another name, or one whose samples the weights do not fit.
+        """
+        config = self.config
+        if encoder.name != config.encoder.name:
+            raise UsageError(f"a model of {config.encoder.name} cannot go on with {encoder.name}")
+        model = GenerativeModel(encoder, config.family, config.backbone, config.conditions)
+        model.encoder.load_state(self.encoder.state())
+        if model.encoder.space != self.encoder.space:
+            raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
+        model.conditions, model.statistics = self.conditions, self.statistics
+        model.keys, model.info, model.digest = dict(self.keys), dict(self.info), self.digest
+        model.use(self.family)
+        return model
+
     def is_new(self, item: Item) -> bool:
         """Whether a canonical item is outside the training data: certain when True.
 
@@ -228,9 +246,21 @@ class GenerativeModel:
     ) -> list[Scored]:
         """log p of each item in nats, in the order of the items; the kind says what the number means."""
         encoded = [self.encoder.encode(item) for item in items]
+        return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
+
+    def log_density_of(
+        self,
+        encoded: Sequence[Sample | Invalid],
+        *,
+        batch_size: int = 512,
+        condition: Mapping[str, float | Sequence[float]] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """The same for what the encoder made of the items."""
         scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
         valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
-        columns = {name: np.broadcast_to(values, len(items)) for name, values in (condition or {}).items()}
+        columns = {name: np.broadcast_to(values, len(encoded)) for name, values in (condition or {}).items()}
         # Neighbours of one size pad least.
         ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
         for start in range(0, len(ranked), batch_size):

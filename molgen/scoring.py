@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from molgen.domain import Invalid, Item, Record
+from molgen.domain import Invalid, Record, Sample
 from molgen.judging import Judge, Verdict
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class Score(NamedTuple):
 
 def score(
     model: GenerativeModel,
-    items: Sequence[Item],
+    encoded: Sequence[Sample | Invalid],
     condition: Mapping[str, float] | None = None,
     batch_size: int = 512,
 ) -> list[Score]:
-    """The scores of canonical items."""
-    if not items:
+    """The scores of what the encoder made of canonical items."""
+    if not encoded:
         return []
-    scored = model.log_density(items, condition=condition, batch_size=batch_size)
+    scored = model.log_density_of(encoded, condition=condition, batch_size=batch_size)
     return [Score(s.log_density, s.kind.name.lower() if s.kind is not None else "", s.error or "") for s in scored]
 
 
@@ -97,7 +97,8 @@ class Scoring:
 
     def _rows(self, records: Sequence[Record], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
         items = [verdict.item for verdict in verdicts if verdict.item is not None]
-        scores = iter(score(self._model, items, self._condition, self._portion))
+        encoded = [self._model.encoder.encode(item) for item in items]
+        scores = iter(score(self._model, encoded, self._condition, self._portion))
         for record, verdict in zip(records, verdicts, strict=True):
             invalid = verdict.item is None
             yield self._row(record, verdict, Score(error=verdict.error or "invalid") if invalid else next(scores))

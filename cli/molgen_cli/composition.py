@@ -71,7 +71,7 @@ def composed(arguments: Sequence[str], base: ModelConfig | None = None) -> Compo
 
     Args:
         arguments: overrides as Hydra writes them.
-        base: the parts of the model to tune; they cannot be changed then.
+        base: the parts of the model to tune; only settings of its encoder can be changed then.
 
     Raises:
         UsageError: a wrong name, key or value; one line says which, and what was probably meant.
@@ -125,9 +125,10 @@ def _require_known(override: Override, sections: Mapping[str, type], base: Model
         raise UsageError(
             f"no setting {key!r}{_suggestion(key, known)} Groups: {', '.join((*GROUPS, 'training', 'conditions'))}"
         )
-    if base is not None and section != "training":
+    if base is not None and section not in ("training", "encoder"):
         raise UsageError(
-            f"{key}: the parts of a model stay as they are when it is tuned; only training.NAME can be set"
+            f"{key}: the parts of a model stay as they are when it is tuned; "
+            "only training.NAME and encoder.NAME can be set"
         )
     if name == "_target_":
         raise UsageError(f"{key}: a configuration names parts of the registry, never code to import")
@@ -235,6 +236,8 @@ def _merged(
     if base is not None and conditions != base.conditions:
         raise UsageError("conditions: the conditions of a model stay as they are when it is tuned")
     model = ModelConfig(checked["encoder"], checked["family"], checked["backbone"], conditions)
+    if base is not None and (model.family, model.backbone) != (base.family, base.backbone):
+        raise UsageError("this preset is for a model of other settings; choose another, or train from the start")
     preset = config.hydra.runtime.choices.get("experiment")
     return Composition(model, to_settings(made["training"]), checked.get("dataset"), preset)
 

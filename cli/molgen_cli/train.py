@@ -99,7 +99,7 @@ class Run:
         self.args, self.composition = args, composition
         self.device = _device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
-        self.model = base if base is not None else _fresh(composition)
+        self.model = base.with_encoder(composition.model.encoder) if base is not None else _fresh(composition)
         self.source = _source(args, composition, self.model)
         self.conditions = composition.model.conditions
         self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)

@@ -67,7 +67,7 @@ def test_the_preset_of_the_embedded_model():
     found = composed(["+experiment=moses"])
     written = OmegaConf.load(PRESETS / "experiment" / "moses.yaml")
     assert found.model.backbone.settings.items() >= {"cell": "gru", "width": 512, "layers": 2}.items()
-    assert found.model.encoder.to_json() == {"name": "molecules.smiles", "settings": {"max_length": 120}}
+    assert found.model.encoder.to_json()["settings"] == {"max_length": 120, "kekule": False}
     assert found.dataset.name == "moses"
     assert found.training.items() >= dict(written.training).items()
 
@@ -136,6 +136,17 @@ def test_the_parts_of_a_model_stay_when_it_is_tuned(model, capsys):
     assert main(["train", "--from", model, "--show-config", "training.patience=2"]) == 0
     shown = OmegaConf.create(capsys.readouterr().out)
     assert (shown.preset, shown.training.patience, shown.training.validation) == ("finetune", 2, 0.1)
+
+
+def test_a_model_goes_on_with_other_settings_of_its_encoder(model, tmp_path):
+    path = tmp_path / "rings.csv"
+    path.write_text("smiles\n" + "".join(f"c1ccccc1{'C' * k}\n" for k in range(12)))
+    folder = tmp_path / "kekule"
+    settings = ["training.steps=2", "encoder.kekule=true"]
+    assert main(["train", "--from", model, "--data", str(path), *settings, "--output", str(folder)]) == 0
+    tuned = GenerativeModel.load(folder)
+    assert tuned.encoder.decode(tuned.encoder.encode("c1ccccc1")) == "C1=CC=CC=C1"
+    assert main(["train", "--from", model, "--data", str(path), "encoder.max_length=9", "-o", str(tmp_path / "x")]) == 2
 
 
 # --- requests that cannot be met ------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""SMILES strings as sequences of tokens. This module imports neither RDKit nor torch."""
+"""SMILES strings as sequences of tokens. This module imports no torch, and RDKit for Kekulé forms only."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ class SmilesConfig:
 
     Attributes:
         max_length: the largest number of tokens in a string.
+        kekule: write aromatic rings with alternating single and double bonds, see `kekule.py`.
     """
 
     max_length: int = 120
+    kekule: bool = False
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -49,7 +51,7 @@ class Smiles(Encoder):
 
     The vocabulary is general and fixed; spare rows take the tokens that a training set adds to it. The
     end of a string is the size of its axis, so the vocabulary has no tokens for start, end or padding.
-    Encoding checks the alphabet, not the chemistry.
+    Encoding checks the alphabet, not the chemistry. With `kekule` a string is encoded in its Kekulé form.
     """
 
     Config: ClassVar[type] = SmilesConfig
@@ -76,13 +78,24 @@ class Smiles(Encoder):
         if not item:
             return Invalid("the string is empty")
         longest = self.config.max_length
-        tokens = _tokens(item) if len(item) <= longest * _LONGEST_TOKEN else item
+        tokens = self._written(item) if len(item) <= longest * _LONGEST_TOKEN else item
+        if isinstance(tokens, Invalid):
+            return tokens
         if len(tokens) > longest:
             return Invalid(f"the string is longer than the {longest} tokens that this model can write")
         try:
             return {"tokens": np.array([self._ids[token] for token in tokens], np.int64)}
         except KeyError:
             return self._unknown(tokens)
+
+    def _written(self, item: str) -> list[str] | Invalid:
+        """The tokens of a string as this encoder writes it."""
+        tokens: list[str] = _tokens(item)
+        if not self.config.kekule:
+            return tokens
+        from molgen_plugins.molecules import kekule
+
+        return kekule.rewritten(tokens)
 
     def _unknown(self, tokens: Iterable[str]) -> Invalid:
         """Name the first unknown token and its place, counted in characters from 1."""
@@ -105,6 +118,8 @@ class Smiles(Encoder):
     def prepare(self, items: Iterable[Item]) -> None:
         """Give the free spare rows to the unknown tokens of the training strings, most frequent first."""
         counts = Counter(token for item in items if isinstance(item, str) for token in _learnable(item))
+        if self.config.kekule:
+            counts = _without_aromatic_atoms(counts)
         unknown = sorted((-count, token) for token, count in counts.items() if token not in self._ids)
         tokens = list(self._tokens)
         free = [number for number, token in enumerate(tokens) if token is None]
@@ -129,3 +144,12 @@ class Smiles(Encoder):
         if not known or len(set(known)) < len(known):
             raise ValueError("the vocabulary of SMILES tokens must name each token once")
         self._use(list(tokens))
+
+
+def _without_aromatic_atoms(counts: Mapping[str, int]) -> Counter[str]:
+    from molgen_plugins.molecules import kekule
+
+    result: Counter[str] = Counter()
+    for token, count in counts.items():
+        result[kekule.atom(token)] += count
+    return result
