@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from molgen.errors import MolgenError, UsageError
-from molgen.files import replaced_folder, superseded
+from molgen.files import replaced_folder, superseded, usual_mode
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -57,7 +57,8 @@ def save_checkpoint(
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    with usual_mode(path):
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def _write_manifest(folder: Path) -> None:

@@ -1,12 +1,12 @@
-"""Conditions: named numbers that a model can be asked for, standardised, with gaps.
+"""Conditions: named numbers and classes that a model can be asked for, with gaps.
 
 Letters in shapes: B batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,67 +15,116 @@ import torch
 from molgen.batch import Batch, Partial
 from molgen.errors import UsageError
 from molgen.seeding import Rng
-from molgen.space import Real, Space
+from molgen.space import Categorical, Real, Space
+
+#: Classes that a message names.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The numbers a model is conditioned on, each with the mean and scale of its training values."""
+    """What a model is conditioned on: numbers, standardised by their training values, and classes.
+
+    Attributes:
+        names: of all conditions.
+        means, scales: of the training values of each; 0 and 1 for classes.
+        classes: the names of the classes of each condition that is no number.
+    """
 
     names: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, columns: Mapping[str, np.ndarray]) -> Conditions:
-        """Means and scales of training columns, (R,) each with NaN where absent.
+    def fit(cls, columns: Mapping[str, np.ndarray], classes: Mapping[str, tuple[str, ...]] | None = None) -> Conditions:
+        """Means and scales of training columns, (R,) each with NaN where absent; class numbers have neither.
 
         Raises:
-            UsageError: a column has no number at all.
+            UsageError: a column has no value at all.
         """
+        known = {name: names for name, names in (classes or {}).items() if name in columns}
         for name, values in columns.items():
             if not np.isfinite(values).any():
-                raise UsageError(f"the condition {name!r} has no number in the training data")
+                what = "class" if name in known else "number"
+                raise UsageError(f"the condition {name!r} has no {what} in the training data")
         finite = {name: values[np.isfinite(values)] for name, values in columns.items()}
         return cls(
             tuple(finite),
-            tuple(float(values.mean()) for values in finite.values()),
-            tuple(_scale(values) for values in finite.values()),
+            tuple(0.0 if name in known else float(values.mean()) for name, values in finite.items()),
+            tuple(1.0 if name in known else _scale(values) for name, values in finite.items()),
+            known,
         )
 
     @property
     def space(self) -> Space:
-        """One axis-free real field per name."""
-        return {name: Real() for name in self.names}
+        """One axis-free field per name, real or categorical."""
+        return {
+            name: Categorical(classes=len(self.classes[name])) if name in self.classes else Real()
+            for name in self.names
+        }
+
+    def numbers(self, asked: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What a user asks for as numbers: those as they are, classes by their place among the known ones.
+
+        Args:
+            asked: a value for all rows, or one for each, by name; numbers may be written as text.
+
+        Raises:
+            UsageError: a name or a class that the model was not trained on, or no number.
+        """
+        self._require_known(asked)
+        return {name: self._column(name, np.asarray(values)) for name, values in asked.items()}
+
+    def _column(self, name: str, values: np.ndarray) -> np.ndarray:
+        if name not in self.classes:
+            try:
+                return values.astype(np.float64)
+            except ValueError:
+                raise UsageError(f"the condition {name} takes a number, not {str(values)!r}") from None
+        return np.vectorize(lambda value: self._class(name, value), otypes=[np.float64])(values)
+
+    def _class(self, name: str, value: Any) -> float:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if text not in self.classes[name]:
+            known = ", ".join(self.classes[name][:SHOWN]) + ", ..." * (len(self.classes[name]) > SHOWN)
+            raise UsageError(f"the condition {name} has no class {text!r}; it has {known}")
+        return float(self.classes[name].index(text))
 
     def encode(self, columns: Mapping[str, Any], rows: int) -> Partial | None:
-        """Columns of numbers, (B,) each or one number for all rows, NaN where not given.
+        """Columns of numbers, (B,) each or one number for all rows, NaN where not given; see `numbers` for classes.
 
         Raises:
             UsageError: a name that the model was not trained on.
         """
-        if unknown := [name for name in columns if name not in self.names]:
-            raise UsageError(
-                f"this model has no condition {', '.join(unknown)}; it has {', '.join(self.names) or 'none'}"
-            )
+        self._require_known(columns)
         if not self.names:
             return None
         values, given = {}, {}
         for name, mean, scale in zip(self.names, self.means, self.scales, strict=True):
             raw = np.broadcast_to(np.asarray(columns.get(name, np.nan), dtype=np.float64), (rows,))
             finite = np.isfinite(raw)
+            tensor = torch.from_numpy(np.where(finite, (raw - mean) / scale, 0.0))
             given[name] = torch.from_numpy(finite)
-            values[name] = torch.from_numpy(np.where(finite, (raw - mean) / scale, 0.0)).float()
+            values[name] = tensor.long() if name in self.classes else tensor.float()
         return Partial(Batch(values, {}), given)
+
+    def _require_known(self, columns: Mapping[str, Any]) -> None:
+        if unknown := [name for name in columns if name not in self.names]:
+            raise UsageError(
+                f"this model has no condition {', '.join(unknown)}; it has {', '.join(self.names) or 'none'}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
-        return {"names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
+        found: dict[str, Any] = {"names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
+        return found | {"classes": {name: list(names) for name, names in self.classes.items()}}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Sequence[Any]]) -> Conditions:
-        """What `to_json` gave."""
-        return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]))
+    def from_json(cls, data: Mapping[str, Any]) -> Conditions:
+        """What `to_json` gave; models of earlier versions have no classes."""
+        classes = {str(name): tuple(map(str, names)) for name, names in data.get("classes", {}).items()}
+        return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]), classes)
 
 
 def _scale(values: np.ndarray) -> float:

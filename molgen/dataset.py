@@ -34,6 +34,9 @@ class Dataset(ABC):
     citation: ClassVar[str] = ""
     #: each split and how many items it has.
     splits: ClassVar[Mapping[str, int]] = {}
+    #: the splits that generated items are compared with: label, as results are published -> split. Those that are
+    #: no split of this data set are left out.
+    references: ClassVar[Mapping[str, str]] = {"Test": "test"}
     #: whether items are used as stored; where not, the domain brings them into canonical form first.
     canonical: ClassVar[bool] = False
 
@@ -73,6 +76,11 @@ class Dataset(ABC):
 
     def columns(self, split: str) -> Mapping[str, str]:
         """The columns that `records` has beside the item: name -> what it is, with its unit."""
+        self.require_split(split)
+        return {}
+
+    def classes(self, split: str) -> Mapping[str, tuple[str, ...]]:
+        """The columns that hold classes and no numbers, each with the names of its classes."""
         self.require_split(split)
         return {}
 

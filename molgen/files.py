@@ -16,6 +16,15 @@ def temporary_sibling(path: Path) -> Path:
     return path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Whatever the block writes to `path` gets the mode that the user gives new files; safetensors keeps its own."""
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)
+
+
 def fsync_file(path: Path) -> None:
     """Have the disk hold what was written to a file."""
     descriptor = os.open(path, os.O_RDONLY)

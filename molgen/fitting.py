@@ -43,10 +43,12 @@ class TrainingData:
 
     Attributes:
         name: of the data set; names the key set and goes into the card.
-        rows: gives the rows from the start each time: an item, or `Invalid`, and its numbers.
+        rows: gives the rows from the start each time: an item, or `Invalid`, and its numbers; a class is the
+            number of its name in `classes`, NaN where it is not known.
         digest: names the content; the same digest lets an encoded store be used again.
         keys: of the canonical items, for telling new ones from seen ones.
         card: what the model card says of the data.
+        classes: the names of the classes of each condition that is no number.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TrainingData:
     digest: str | None = None
     keys: KeySet | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,7 +107,8 @@ def fit(
         raise UsageError(f"no row of {data.name} can be encoded: {_first_reason(encoded)}")
     model.statistics = count(encoded)
     if fresh:
-        model.conditions = Conditions.fit({name: encoded.columns[name] for name in model.config.conditions})
+        columns = {name: encoded.columns[name] for name in model.config.conditions}
+        model.conditions = Conditions.fit(columns, data.classes)
         model.build(config.seed).initialise(encoded.batch(np.arange(min(len(encoded), 512))), model.statistics)
     trainer = Trainer(model.family, Data.split(encoded, model.conditions, config), config, device)
     if resume:

@@ -63,7 +63,7 @@ class GenerativeModel:
         encoder: registry name such as `molecules.smiles`, or a `Part` with settings.
         family: registry name or `Part`.
         backbone: registry name or `Part`; by default the one that serves the layout of the space.
-        conditions: names of numbers that come with the training items and can be asked for later.
+        conditions: names of numbers and classes that come with the training items and can be asked for later.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class GenerativeModel:
         seed: int = 0,
         first: int = 0,
         batch_size: int = 512,
-        condition: Mapping[str, float] | None = None,
+        condition: Mapping[str, float | str] | None = None,
         known: Item | Partial | None = None,
         **options: Any,
     ) -> Iterator[Drawn]:
@@ -191,11 +191,11 @@ class GenerativeModel:
             known: a beginning that every sample has, as an item for the encoder or as a `Partial` of one row.
             **options: of the family, such as temperature, top_k and top_p.
         """
-        stop = first + count
+        stop, asked = first + count, self.conditions.numbers(condition or {})
         while first < stop:
             size = min(batch_size, stop - first)
             try:
-                drawn = self._draw(range(first, first + size), seed, condition or {}, known, options)
+                drawn = self._draw(range(first, first + size), seed, asked, known, options)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or batch_size == 1:
                     raise
@@ -205,7 +205,7 @@ class GenerativeModel:
             first += size
 
     def _draw(
-        self, items: range, seed: int, condition: Mapping[str, float], known: Any, options: Mapping[str, Any]
+        self, items: range, seed: int, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]
     ) -> list[Drawn]:
         asked = self.conditions.encode(condition, len(items))
         generated = self.family.sample(
@@ -240,7 +240,7 @@ class GenerativeModel:
         items: Sequence[Item],
         *,
         batch_size: int = 512,
-        condition: Mapping[str, float | Sequence[float]] | None = None,
+        condition: Mapping[str, Any] | None = None,
         seed: int = 0,
         **options: Any,
     ) -> list[Scored]:
@@ -253,20 +253,21 @@ class GenerativeModel:
         encoded: Sequence[Sample | Invalid],
         *,
         batch_size: int = 512,
-        condition: Mapping[str, float | Sequence[float]] | None = None,
+        condition: Mapping[str, Any] | None = None,
         seed: int = 0,
         **options: Any,
     ) -> list[Scored]:
         """The same for what the encoder made of the items."""
         scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
         valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
-        columns = {name: np.broadcast_to(values, len(encoded)) for name, values in (condition or {}).items()}
+        asked = self.conditions.numbers(condition or {})
+        columns = {name: np.broadcast_to(values, len(encoded)) for name, values in asked.items()}
         # Neighbours of one size pad least.
         ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
         for start in range(0, len(ranked), batch_size):
             rows = ranked[start : start + batch_size]
-            asked = {name: values[rows] for name, values in columns.items()}
-            for row, value in zip(rows, self._score([valid[i] for i in rows], rows, asked, seed, options), strict=True):
+            given = {name: values[rows] for name, values in columns.items()}
+            for row, value in zip(rows, self._score([valid[i] for i in rows], rows, given, seed, options), strict=True):
                 scored[row] = value
         return [value for value in scored if value is not None]
 

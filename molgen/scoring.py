@@ -36,7 +36,7 @@ class Score(NamedTuple):
 def score(
     model: GenerativeModel,
     encoded: Sequence[Sample | Invalid],
-    condition: Mapping[str, float] | None = None,
+    condition: Mapping[str, float | str] | None = None,
     batch_size: int = 512,
 ) -> list[Score]:
     """The scores of what the encoder made of canonical items."""
@@ -75,7 +75,7 @@ class Scoring:
         judge: Judge,
         properties: Sequence[str] = (),
         portion: int = 512,
-        condition: Mapping[str, float] | None = None,
+        condition: Mapping[str, float | str] | None = None,
     ) -> None:
         self._model, self._judge, self._properties = model, judge, properties
         self._portion, self._condition = portion, condition

@@ -39,6 +39,8 @@ DEFAULTS: Mapping[str, str | None] = {
     "backbone": "auto",
     "dataset": None,
 }
+#: Behind the name of a condition: its values are classes, even where they look like numbers.
+CLASS = ":class"
 #: The preset for tuning a trained model.
 TUNING = "finetune"
 
@@ -55,6 +57,8 @@ class Composition:
     training: Mapping[str, Any]
     dataset: Part | None
     preset: str | None
+    #: conditions that hold classes even where their values look like numbers.
+    classes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -62,6 +66,7 @@ class Composition:
             "preset": self.preset,
             "dataset": self.dataset.to_json() if self.dataset else None,
             **self.model.to_json(),
+            "classes": list(self.classes),
             "training": dict(self.training),
         }
 
@@ -232,22 +237,24 @@ def _merged(
     values = _plain_values(config, sections)
     made = {name: make_settings(schema, values[name], name) for name, schema in sections.items()}
     checked = {group: Part(part.name, to_settings(made[group])) for group, part in parts.items() if part}
-    conditions = _conditions(values["conditions"])
+    conditions, classes = _conditions(values["conditions"])
     if base is not None and conditions != base.conditions:
         raise UsageError("conditions: the conditions of a model stay as they are when it is tuned")
     model = ModelConfig(checked["encoder"], checked["family"], checked["backbone"], conditions)
     if base is not None and (model.family, model.backbone) != (base.family, base.backbone):
         raise UsageError("this preset is for a model of other settings; choose another, or train from the start")
     preset = config.hydra.runtime.choices.get("experiment")
-    return Composition(model, to_settings(made["training"]), checked.get("dataset"), preset)
+    return Composition(model, to_settings(made["training"]), checked.get("dataset"), preset, classes)
 
 
-def _conditions(values: Any) -> tuple[str, ...]:
+def _conditions(values: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the conditions, and of those that were written as `NAME:class`."""
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise UsageError(f"conditions must be a list of names such as [qed,logp], not {values!r}")
-    if len(set(values)) < len(values):
+    names = [value.removesuffix(CLASS) for value in values]
+    if len(set(names)) < len(names):
         raise UsageError("conditions: a name occurs twice")
-    return tuple(values)
+    return tuple(names), tuple(value.removesuffix(CLASS) for value in values if value.endswith(CLASS))
 
 
 def _compose(

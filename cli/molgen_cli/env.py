@@ -22,11 +22,13 @@ PACKAGES = (
     "numpy",
     "rdkit",
     "accelerate",
+    "fcd",
     "hydra-core",
     "omegaconf",
     "pyarrow",
     "rich",
     "safetensors",
+    "scipy",
     "tensorboard",
 )
 
@@ -81,6 +83,13 @@ def _namesake_problem(namesake: str) -> str:
 
 def _normalise(name: str | None) -> str:
     return re.sub(r"[-_.]+", "-", name or "").lower()
+
+
+def versions() -> dict[str, str]:
+    """The versions of molgen, of Python and of the packages whose version matters, as records name them."""
+    found = {"molgen": _version(DISTRIBUTION), "python": platform.python_version()}
+    found |= {name: _version(name) for name in PACKAGES}
+    return {name: known for name, known in found.items() if known is not None}
 
 
 def _version(distribution: str) -> str | None:

@@ -25,7 +25,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--condition",
         action="append",
-        type=named_number,
+        type=named_value,
         default=[],
         metavar="NAME=VALUE",
         help="what is asked for, of a conditional model; may be repeated",
@@ -76,13 +76,12 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def named_number(text: str) -> tuple[str, float]:
-    """NAME=VALUE, as an argument."""
-    name, _, value = text.partition("=")
-    try:
-        return name.strip(), float(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER") from None
+def named_value(text: str) -> tuple[str, str]:
+    """NAME=VALUE, as an argument; the model knows whether the value is a number or a class."""
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
 
 
 def load_model(args: argparse.Namespace) -> GenerativeModel:

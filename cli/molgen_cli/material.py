@@ -12,7 +12,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from molgen.judging import Judge, Verdict
 from molgen.keys import KeySet
 from molgen.store import Row
 from molgen_cli.console import Progress
-from molgen_cli.runfolder import versions
+from molgen_cli.env import versions
 
 #: The split that is trained on.
 SPLIT = "train"
@@ -38,6 +38,12 @@ SPLIT = "train"
 PORTION, AHEAD = 4096, 2
 #: Why a row is left out that the source holds already.
 REPEATED = "equal to an earlier row"
+
+
+#: The most classes that one condition may have.
+MOST_CLASSES = 1000
+
+Classes = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Source:
         digest: names the content, where it is known without reading.
         count: of the records, where that is known.
         card: what the model card says of the data.
+        classes: the columns that hold classes and no numbers, each with the names of its classes.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Source:
     digest: str | None = None
     count: int | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    classes: Classes = field(default_factory=dict)
 
 
 def dataset_source(part: Part, domain: str) -> Source:
@@ -83,6 +91,7 @@ def dataset_source(part: Part, domain: str) -> Source:
         dataset.digest(SPLIT),
         dataset.splits[SPLIT],
         card,
+        dataset.classes(SPLIT),
     )
 
 
@@ -103,6 +112,52 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
         raise UsageError(f"{path} has no row to learn from")
     card = {"file": path.name, "licence": "not stated: it is the user's own file"}
     return Source(path.name.partition(".")[0] or path.name, records, list(first.columns), card=card)
+
+
+def with_classes(source: Source, conditions: Sequence[str], named: Sequence[str], known: Classes) -> Source:
+    """The source with the classes of every condition that holds no numbers.
+
+    Args:
+        source: the records.
+        conditions: names of columns and properties.
+        named: those that hold classes even where their values look like numbers.
+        known: classes of a model that is tuned; a value that it has not is not given.
+
+    Raises:
+        UsageError: a condition has too many classes to be one, or is no column.
+    """
+    columns = [name for name in conditions if name in source.columns]
+    for name in named:
+        if name not in columns:
+            raise UsageError(f"the condition {name!r} cannot have classes: it is no column of {source.name}")
+    open_ones = [name for name in columns if name not in source.classes and name not in known]
+    found: dict[str, set[str]] = {name: set() for name in open_ones}
+    if source.digest is None or named:
+        for record in source.records() if open_ones else ():
+            for name in open_ones:
+                found[name].add(str(record.columns.get(name, "")).strip())
+    classes = {name: _class_names(name, texts, name in named) for name, texts in found.items()}
+    return replace(source, classes={**source.classes, **{n: c for n, c in classes.items() if c}, **known})
+
+
+def _class_names(name: str, texts: set[str], named: bool) -> tuple[str, ...]:
+    """The classes of a column, none where it holds numbers: some text among them is a number that is not known."""
+    texts = texts - {""}
+    if not named and any(_is_number(text) for text in texts):
+        return ()
+    if len(texts) > MOST_CLASSES:
+        raise UsageError(
+            f"the condition {name!r} has {len(texts):,} different values; classes are at most {MOST_CLASSES:,}"
+        )
+    return tuple(sorted(texts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:
@@ -150,7 +205,8 @@ def training_data(
     if source.as_stored:
         return _as_stored(source, domain, conditions, computed, cache, progress)
     rows, keys = _canonical(source, domain, conditions, computed, progress)
-    return TrainingData(source.name, lambda: rows, _content_digest(rows), keys, source.card)
+    digest = _content_digest(rows, domain)
+    return TrainingData(source.name, lambda: rows, digest, keys, source.card, source.classes)
 
 
 def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iterator[tuple[Record, str]]:
@@ -182,11 +238,21 @@ def _judged(
                 progress.advance(len(judged))
 
 
-def _numbers(record: Record, verdict: Verdict, conditions: Sequence[str]) -> dict[str, float]:
-    return {
-        name: _number(record.columns[name]) if name in record.columns else verdict.properties.get(name, math.nan)
-        for name in conditions
-    }
+def _numbers(record: Record, verdict: Verdict, conditions: Sequence[str], classes: Classes) -> dict[str, float]:
+    found = {}
+    for name in conditions:
+        text = record.columns.get(name)
+        if text is None:
+            found[name] = verdict.properties.get(name, math.nan)
+        else:
+            found[name] = _class_number(text, classes[name]) if name in classes else _number(text)
+    return found
+
+
+def _class_number(text: Any, names: tuple[str, ...]) -> float:
+    """The place of a class among the known ones; another value means that the condition is not known for this row."""
+    text = str(text).strip()
+    return float(names.index(text)) if text in names else math.nan
 
 
 def _number(text: Any) -> float:
@@ -210,16 +276,17 @@ def _canonical(
             rows.append((Invalid(verdict.error), {}))
             continue
         key = domain.key(verdict.item)
-        numbers = _numbers(record, verdict, conditions)
+        numbers = _numbers(record, verdict, conditions, source.classes)
         rows.append((Invalid(REPEATED), {}) if key in seen else (verdict.item, numbers))
         seen.add(key)
     return rows, KeySet.of(seen, expected=len(seen))
 
 
-def _content_digest(rows: Iterable[Row]) -> str:
+def _content_digest(rows: Iterable[Row], domain: Domain) -> str:
     digest = hashlib.sha256()
     for item, numbers in rows:
-        digest.update(repr((item, sorted(numbers.items()))).encode())
+        content = repr(item) if isinstance(item, Invalid) else domain.key(item)
+        digest.update(repr((content, sorted(numbers.items()))).encode())
     return digest.hexdigest()
 
 
@@ -235,7 +302,8 @@ def _as_stored(
     progress: Progress,
 ) -> TrainingData:
     # What a package computes may change with its version, so versions are part of the name.
-    content = json.dumps([source.digest, sorted(conditions), versions()])
+    about = [source.digest, sorted(conditions), versions(), *([source.classes] if source.classes else [])]
+    content = json.dumps(about)
     name = hashlib.sha256(content.encode()).hexdigest()
     path = cache / f"{source.name}-found-{name[:16]}.npz"
     if not path.is_file():
@@ -247,7 +315,7 @@ def _as_stored(
         for number, record in enumerate(source.records()):
             yield record.item, {name: values[number] for name, values in columns.items()}
 
-    return TrainingData(source.name, rows, digest, keys, source.card)
+    return TrainingData(source.name, rows, digest, keys, source.card, source.classes)
 
 
 def _find(
@@ -259,7 +327,7 @@ def _find(
     for record, verdict in _judged(source, domain, computed, progress):
         if verdict.error is None:
             keys.add(domain.key(verdict.item))
-        for name, value in _numbers(record, verdict, conditions).items():
+        for name, value in _numbers(record, verdict, conditions, source.classes).items():
             columns[name].append(value)
     return keys, columns
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import platform
 import queue
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molgen import __version__
 from molgen.errors import UsageError
 from molgen.files import write_text
-from molgen_cli.env import PACKAGES
+from molgen_cli.env import versions
 from molgen_cli.signals import Terminated
 
 if TYPE_CHECKING:
@@ -168,7 +164,7 @@ def write_record(
         "stopped": None if stopped is None else str(stopped) or type(stopped).__name__,
         "arguments": vars(args),
         **values,
-        "versions": _versions(),
+        "versions": versions(),
         "output": {
             "file": output.path.name,
             "rows": output.rows,
@@ -177,11 +173,3 @@ def write_record(
         },
     }
     write_text(output.path.with_name(f"{output.path.name}.run.json"), json.dumps(record, indent=2, default=str) + "\n")
-
-
-def _versions() -> dict[str, str]:
-    found = {"molgen": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

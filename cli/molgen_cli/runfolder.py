@@ -8,18 +8,17 @@ import platform
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from molgen.domain import Record
 from molgen.errors import UsageError
 from molgen.files import replaced_file, write_text
-from molgen.registry import DISTRIBUTION
-from molgen_cli.env import PACKAGES
 
 CONFIGURATION = "config.yaml"
 RECORD = "train.run.json"
@@ -27,19 +26,47 @@ REJECTED = "rejected.csv"
 #: All that a run puts into its folder; `--overwrite` removes these and nothing else.
 OWN = ("model", "resume", ".resume.superseded", ".model.superseded", "store", "tensorboard", "metrics.jsonl")
 FILES = (CONFIGURATION, RECORD, REJECTED)
+#: Held by the run that writes to the folder; the system lets go of it when the process ends, however it ends.
+LOCK = ".lock"
 #: How many reasons and how many rows of each the summary shows.
 REASONS, ROWS = 5, 3
 
 
-def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder, or see that it may be used.
+@contextmanager
+def claimed(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Make the folder, or see that it may be used, and keep other runs out of it while the block runs.
+
+    What a killed run left half written is cleared away.
 
     Raises:
-        UsageError: it holds something and neither `resume` nor `overwrite` was said, or it is no run.
+        UsageError: it holds something and neither `resume` nor `overwrite` was said, it is no run, or another
+            run is in it.
     """
+    _require_usable(folder, resume=resume, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another run is writing to {folder}; wait for it, or choose another --output") from None
+    try:
+        _clear(folder, everything=overwrite and not resume)
+        yield
+    finally:
+        lock.release()
+
+
+def _clear(folder: Path, *, everything: bool) -> None:
+    for path in folder.glob(".*.tmp"):
+        _remove(path)
+    for name in (*OWN, *FILES) if everything else ():
+        _remove(folder / name)
+
+
+def _require_usable(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; choose another --output")
-    content = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    content = {path.name for path in folder.iterdir()} - {LOCK} if folder.exists() else set()
     if content and not (resume or overwrite):
         raise UsageError(
             f"{folder} is not empty; type --resume to go on with the run in it, --overwrite to start it anew, "
@@ -47,10 +74,6 @@ def prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
     if content and not content & {*OWN, *FILES}:
         raise UsageError(f"{folder} holds other files and no training run; choose another --output")
-    if overwrite and not resume:
-        for name in (*OWN, *FILES):
-            _remove(folder / name)
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _remove(path: Path) -> None:
@@ -87,15 +110,6 @@ def hardware() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def versions() -> dict[str, str]:
-    """The versions of molgen and of the packages whose version matters."""
-    found = {"python": platform.python_version()}
-    for name in (DISTRIBUTION, *PACKAGES):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def now() -> str:

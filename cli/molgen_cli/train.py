@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 EPILOG = """settings:
   family=NAME encoder=NAME backbone=NAME dataset=NAME   parts by their names (molgen plugins list)
   encoder.max_length=100 training.steps=20000           a setting of a part, or of the training
-  conditions=[qed,logp]                                 columns or properties to ask for later
+  conditions=[qed,target,label:class]                   columns or properties to ask for later; text is taken for
+                                                        classes, and so are numbers before :class
   +experiment=moses                                     a preset; what is typed beside it wins
 
 examples:
@@ -94,14 +95,16 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
         from molgen.training import TrainingConfig
-        from molgen_cli.material import computed_conditions
+        from molgen_cli.material import computed_conditions, with_classes
 
         self.args, self.composition = args, composition
         self.device = _device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
         self.model = base.with_encoder(composition.model.encoder) if base is not None else _fresh(composition)
-        self.source = _source(args, composition, self.model)
         self.conditions = composition.model.conditions
+        source = _source(args, composition, self.model)
+        known = self.model.conditions.classes
+        self.source = with_classes(source, self.conditions, composition.classes, known)
         self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()
@@ -110,12 +113,17 @@ class Run:
     def train(self) -> None:
         """Train to the end, or to a signal, and record it."""
         from molgen_cli import runfolder
-        from molgen_cli.trainview import View
 
         if self.args.base and not self.args.resume and _within(Path(self.args.base), self.folder):
             raise UsageError(f"{self.folder} holds the model to start from; choose another --output")
-        runfolder.prepare(self.folder, resume=self.args.resume, overwrite=self.args.overwrite)
-        runfolder.write_configuration(self.folder, _configuration(self.args, self.composition))
+        with runfolder.claimed(self.folder, resume=self.args.resume, overwrite=self.args.overwrite):
+            runfolder.write_configuration(self.folder, _configuration(self.args, self.composition))
+            data = self._trained()
+        self._say_result(data)
+
+    def _trained(self) -> TrainingData:
+        from molgen_cli.trainview import View
+
         with View(self.args.quiet) as view:
             data: TrainingData | None = None
             try:
@@ -127,7 +135,7 @@ class Run:
                 self._say_how_to_go_on(view, error)
                 raise
         self._record(data, view, None)
-        self._say_result(data)
+        return data
 
     def _data(self, view: View) -> TrainingData:
         from molgen_cli.material import embedded_name, training_data
@@ -178,6 +186,7 @@ class Run:
 
     def _record(self, data: TrainingData | None, view: View, stopped: BaseException | None) -> None:
         from molgen_cli import runfolder
+        from molgen_cli.env import versions
 
         last = view.last
         runfolder.write_record(
@@ -196,7 +205,7 @@ class Run:
                 "seconds": round(time.time() - self.started, 1),
                 "device": self.device,
                 "hardware": runfolder.hardware(),
-                "versions": runfolder.versions(),
+                "versions": versions(),
             },
         )
 

@@ -162,7 +162,7 @@ def test_an_existing_file_is_not_replaced_unasked(model, tmp_path, capsys):
         (["--accept", "valid,pretty"], "known: valid, unique, new, filters"),
         (["--properties", "qed,colour"], "no property is named 'colour'"),
         (["--condition", "qed=0.9"], "no condition qed"),
-        (["--condition", "qed"], "NAME=NUMBER"),
+        (["--condition", "qed"], "NAME=VALUE"),
         (["--prefix", "C?"], "not in the vocabulary"),
         (["--format", "docx"], "docx"),
         (["-o", "nowhere/x.csv"], "does not exist"),

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from molgen.checkpoint import Checkpoint
@@ -190,6 +191,22 @@ def test_an_output_that_exists_is_not_touched(finished, file, tmp_path, capsys):
 # --- runs -----------------------------------------------------------------------------------------
 
 
+def test_two_runs_never_share_a_folder(file, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, *SHORT, "--output", str(folder)]
+    with FileLock(folder / ".lock"):
+        assert main(arguments) == 2
+    assert f"another run is writing to {folder}" in capsys.readouterr().err
+    (folder / ".model.1-abc.tmp").mkdir()
+    assert main([*arguments, "--overwrite"]) == 2  # nothing in it says that it is a run
+    (folder / ".model.1-abc.tmp").rmdir()
+    assert main(arguments) == 0
+    (folder / ".model.1-abc.tmp").mkdir()
+    assert main([*arguments, "--resume"]) == 0
+    assert not (folder / ".model.1-abc.tmp").exists()
+
+
 def test_a_run_leaves_a_model_and_its_records(finished):
     rejected = list(csv.DictReader((finished / "rejected.csv").open(newline="")))
     assert [(row["row"], row["text"]) for row in rejected] == [
@@ -214,6 +231,32 @@ def test_a_model_of_conditions_generates_what_is_asked(finished):
     assert [draw.log_density for draw in asked] != [draw.log_density for draw in model.sample(4)]
     assert not model.is_new("CCN")
     assert model.is_new("c1ccccc1")
+
+
+def test_text_is_taken_for_classes_and_numbers_when_told_so(tmp_path, capsys):
+    path = tmp_path / "assays.csv"
+    path.write_text(
+        "smiles,target,plate\n" + "".join(f"C{'C' * k},{'ab'[k % 2]},{k % 3}\n" for k in range(11)) + "O,,\n"
+    )
+    folder = str(tmp_path / "run")
+    arguments = ["train", "--data", str(path), *TINY, *SHORT, "conditions=[target,plate:class]", "--output", folder]
+    assert main(arguments) == 0
+    conditions = GenerativeModel.load(folder).conditions
+    assert conditions.classes == {"target": ("a", "b"), "plate": ("0", "1", "2")}
+    output = str(tmp_path / "b.csv")
+    assert main(["generate", "--model", folder, "-n", "2", "--condition", "plate=2", "-o", output]) == 0
+    capsys.readouterr()
+    assert main(["generate", "--model", folder, "-n", "2", "--condition", "target=c"]) == 2
+    assert "the condition target has no class 'c'; it has a, b" in capsys.readouterr().err
+    tuned = ["train", "--from", folder, "--data", str(path), "training.steps=2", "--output", str(tmp_path / "tuned")]
+    assert main(tuned) == 0
+
+
+def test_a_column_of_free_text_is_no_condition(tmp_path, capsys):
+    path = tmp_path / "notes.csv"
+    path.write_text("smiles,note\n" + "".join(f"{'C' * (1 + k % 9)},note {k}\n" for k in range(1001)))
+    assert main(["train", "--data", str(path), *TINY, "conditions=[note]", "--output", str(tmp_path / "run")]) == 2
+    assert "'note' has 1,001 different values; classes are at most 1,000" in capsys.readouterr().err
 
 
 def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Conditions: standardised numbers with gaps."""
+"""Conditions: standardised numbers, and classes, with gaps."""
 
 import json
 
@@ -13,6 +13,9 @@ from molgen.errors import UsageError
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
 
+CLASSED = Conditions.fit(
+    {"target": np.array([0.0, 2.0, np.nan]), "weight": np.array([1.0, 2.0])}, {"target": ("12", "7", "kinase")}
+)
 FITTED = Conditions.fit({"weight": np.array([1.0, np.nan, 3.0]), "charge": np.array([0.0, 2.0, np.inf])})
 
 
@@ -53,8 +56,44 @@ def test_a_column_without_a_number_is_refused():
         Conditions.fit({"x": np.array([np.nan, np.inf])})
 
 
-def test_conditions_survive_json():
-    assert Conditions.from_json(json.loads(json.dumps(FITTED.to_json()))) == FITTED
+@pytest.mark.parametrize("fitted", [FITTED, CLASSED, Conditions()])
+def test_conditions_survive_json(fitted):
+    assert Conditions.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_conditions_of_earlier_versions_have_no_classes():
+    written = FITTED.to_json()
+    del written["classes"]
+    assert Conditions.from_json(written) == FITTED
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_a_condition_of_classes_is_a_categorical_field():
+    assert CLASSED.space == {"target": Categorical(classes=3), "weight": Real()}
+
+
+def test_classes_are_asked_for_by_name():
+    asked = CLASSED.numbers({"target": ["7", "kinase"], "weight": "1.5"})
+    found = CLASSED.encode(asked, 2)
+    assert found.batch.fields["target"].tolist() == [1, 2]
+    assert found.batch.fields["weight"].tolist() == [0.0, 0.0]
+    assert found.given["target"].all()
+
+
+@pytest.mark.parametrize("value", [7, 7.0, "7"])
+def test_a_class_that_is_written_as_a_number_may_be_one(value):
+    assert CLASSED.numbers({"target": value})["target"] == 1
+
+
+def test_an_unknown_class_is_no_condition_in_training_and_an_error_in_a_request():
+    found = CLASSED.encode({"target": np.array([2.0, np.nan])}, 2)
+    assert found.given["target"].tolist() == [True, False]
+    with pytest.raises(UsageError, match="condition target has no class 'protease'; it has 12, 7, kinase"):
+        CLASSED.numbers({"target": "protease"})
+    with pytest.raises(UsageError, match="condition weight takes a number, not 'heavy'"):
+        CLASSED.numbers({"weight": "heavy"})
 
 
 def test_dropping_hides_each_condition_by_itself_and_gives_nothing_new():

@@ -7,8 +7,10 @@ ring can turn out to have no Kekulé structure in the end. Atoms are counted fro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 from rdkit import Chem, rdBase
 
 from molgen.domain import Invalid
@@ -17,17 +19,23 @@ _AROMATIC_ATOM = re.compile(r"\[\d*(?:[bcnops]|as|se|te|si)(?![a-z])|[bcnops]$")
 _BONDS = frozenset("-=#$:/\\~") | {"->", "<-"}
 #: Bonds that an aromatic string may spell out and a Kekulé string does not.
 _DROPPED = frozenset("-:")
+#: The orders of bonds as RDKit counts them.
+_AROMATIC, _DOUBLE = 1.5, 2.0
 #: Pairs that are tried in the search for the earliest double bonds of one molecule.
 SEARCHED = 2000
+
+UNREADABLE = "aromatic atoms in a string that is not whole have no Kekulé form; write a ring as in C1=CC=CC=C1"
 
 Pair = tuple[int, int]
 
 
+@lru_cache(4096)
 def is_aromatic(token: str) -> bool:
     """Whether a token is an aromatic atom: `c`, `[nH]`, `[13cH]`."""
     return _AROMATIC_ATOM.match(token) is not None
 
 
+@lru_cache(4096)
 def atom(token: str) -> str:
     """The token of the same atom outside aromatic notation; any other token stays."""
     if token == "[nH]":  # three bonds need no bracket
@@ -52,17 +60,24 @@ def _double_bonds(smiles: str) -> dict[Pair, bool] | Invalid:
         try:
             molecule = Chem.MolFromSmiles(smiles, sanitize=False)
             if molecule is None:
-                return Invalid("aromatic atoms in a string that cannot be read have no Kekulé form")
-            if _open_in_a_ring(molecule):
+                return Invalid(UNREADABLE)
+            if "*" in smiles and _open_in_a_ring(molecule):
                 return Invalid("an attachment point in an aromatic ring has no Kekulé form")
             molecule.UpdatePropertyCache(strict=False)
-            aromatic = [bond for bond in molecule.GetBonds() if bond.GetIsAromatic()]
+            aromatic = np.argwhere(np.triu(_orders(molecule) == _AROMATIC)).tolist()
             Chem.Kekulize(molecule, clearAromaticFlags=True)
+            orders = _orders(molecule).tolist()
         except (ValueError, RuntimeError):
             return Invalid("the string has no Kekulé form")
-    double = {_pair(bond): bond.GetBondType() == Chem.BondType.DOUBLE for bond in aromatic}
-    earliest = _earliest(double)
-    return {pair: pair in earliest for pair in double}
+    pairs = [(first, second) for first, second in aromatic]
+    given = {(first, second) for first, second in pairs if orders[first][second] == _DOUBLE}
+    earliest = _earliest(pairs, given)
+    return {pair: pair in earliest for pair in pairs}
+
+
+def _orders(molecule: Chem.Mol) -> np.ndarray:
+    """The orders of the bonds between all pairs of atoms, (atoms, atoms)."""
+    return Chem.GetAdjacencyMatrix(molecule, useBO=True, force=True)
 
 
 def _open_in_a_ring(molecule: Chem.Mol) -> bool:
@@ -75,37 +90,34 @@ def _open_in_a_ring(molecule: Chem.Mol) -> bool:
     return any(end.GetIsAromatic() for bond in bonds for end in (bond.GetBeginAtom(), bond.GetEndAtom()))
 
 
-def _pair(bond: Chem.Bond) -> Pair:
-    first, second = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-    return min(first, second), max(first, second)
-
-
-def _earliest(double: Mapping[Pair, bool]) -> set[Pair]:
-    """The pairing of the same atoms in which every atom, in its order, has the earliest partner that it can.
+def _earliest(pairs: Sequence[Pair], given: set[Pair]) -> set[Pair]:
+    """The double bonds between the same atoms where every atom, in its order, has the earliest partner that it can.
 
     A search with a limit: in a huge net of rings RDKit's own choice stays.
     """
-    given = {pair for pair, is_double in double.items() if is_double}
     atoms = sorted(atom for pair in given for atom in pair)
     partners: dict[int, list[int]] = {atom: [] for atom in atoms}
-    for first, second in sorted(double):
+    for first, second in pairs:
         if first in partners and second in partners:
             partners[first].append(second)
+    paired: dict[int, int] = {}
     steps = iter(range(SEARCHED))
 
-    def pair_up(paired: dict[int, int]) -> dict[int, int] | None:
-        atom = next((atom for atom in atoms if atom not in paired), None)
-        if atom is None:
-            return paired
+    def pair_up(place: int) -> bool:
+        while place < len(atoms) and atoms[place] in paired:
+            place += 1
+        if place == len(atoms):
+            return True
+        atom = atoms[place]
         for partner in partners[atom]:
             if partner not in paired and next(steps, None) is not None:
-                found = pair_up({**paired, atom: partner, partner: atom})
-                if found is not None:
-                    return found
-        return None
+                paired[atom], paired[partner] = partner, atom
+                if pair_up(place + 1):
+                    return True
+                del paired[atom], paired[partner]
+        return False
 
-    found = pair_up({})
-    return given if found is None else {(atom, partner) for atom, partner in found.items() if atom < partner}
+    return {(atom, partner) for atom, partner in paired.items() if atom < partner} if pair_up(0) else given
 
 
 class _Writer:
