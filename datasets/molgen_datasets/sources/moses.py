@@ -45,6 +45,7 @@ class Moses(Source):
         "Frontiers in Pharmacology 11:565644, 2020. doi:10.3389/fphar.2020.565644"
     )
     splits: ClassVar[Mapping[str, int]] = {"train": 1_584_663, "test": 176_074, "test_scaffolds": 176_225}
+    references: ClassVar[Mapping[str, str]] = {"Test": "test", "TestSF": "test_scaffolds"}
     canonical = True
     folder = "moses-0.3.1"
     files = WHEEL.files

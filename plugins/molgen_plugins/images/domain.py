@@ -1,0 +1,82 @@
+"""The domain of images. An item is an array of pixels, or the bytes of a file until somebody looks at it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from molgen.domain import Domain, Invalid, Item, Record, Rules
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Images(Domain):
+    """Images as uint8 arrays, (H, W) or (H, W, 3); equal images have equal shapes and pixels.
+
+    What a file holds stays encoded when it is read, so that hostile files are decoded in workers only.
+    """
+
+    column: ClassVar[str] = "image"
+    inspector: ClassVar[str | None] = "molgen_plugins.images.inspection:inspector"
+
+    def examples(self) -> list[Item]:
+        """Small drawings in black and white, in grey and in colour, of several sizes."""
+        from molgen_plugins.images import examples
+
+        return examples.examples()
+
+    def canonical(self, item: Item) -> Item | Invalid:
+        """The array of an image, or why there is none; see `raster.canonical`. Never raises on bad data."""
+        from molgen_plugins.images import raster
+
+        return raster.canonical(item)
+
+    def key(self, item: Item) -> str:
+        """The shape and a hash of shape and pixels."""
+        from molgen_plugins.images import raster
+
+        return raster.key(item)
+
+    def rules(self) -> Rules:
+        """Intensity, contrast and ink (NaN where there is no image), and the pixels as a feature; no filters."""
+        from molgen_plugins.images import properties
+
+        return Rules(
+            properties={name: _of_image(f, math.nan) for name, f in properties.PROPERTIES.items()},
+            features={name: _of_image(f, None) for name, f in properties.FEATURES.items()},
+        )
+
+    def read(
+        self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
+    ) -> Iterator[Record]:
+        """The pictures of a folder, an archive, an array, a table or a single file; see `files.read`."""
+        from molgen_plugins.images import files
+
+        return files.read(source, format=format, column=column)
+
+    def write(
+        self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
+    ) -> int:
+        """Write rows with the column `image` as a folder of PNG files, `.zip`, `.npz` or `.csv`; see `files.write`."""
+        from molgen_plugins.images import files
+
+        return files.write(rows, target, format=format)
+
+    def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
+        """A contact sheet of up to 100 images as one SVG document without external references."""
+        from molgen_plugins.images import drawing
+
+        return drawing.sheet(items, legends)
+
+
+def _of_image(function: Callable[[np.ndarray], Any], otherwise: Any) -> Callable[[Item], Any]:
+    from molgen_plugins.images.raster import canonical
+
+    def compute(item: Item) -> Any:
+        image = canonical(item)
+        return otherwise if isinstance(image, Invalid) else function(image)
+
+    return compute
