@@ -47,14 +47,16 @@ class Config:
 
 @dataclass(frozen=True)
 class Rules:
-    """Named yes-or-no rules and named numbers that a domain can say of an item.
+    """Named yes-or-no rules, numbers and features that a domain can say of an item.
 
     `properties` map an item to a number, or NaN where it cannot be computed, never to zero instead.
-    `filters` map an item to whether it passes.
+    `filters` map an item to whether it passes. `features` map it to what metrics read: an array of a
+    fixed shape, or other plain data such as a list of strings.
     """
 
     properties: Mapping[str, Callable[[Item], float]] = field(default_factory=dict)
     filters: Mapping[str, Callable[[Item], bool]] = field(default_factory=dict)
+    features: Mapping[str, Callable[[Item], Any]] = field(default_factory=dict)
 
 
 class Domain(ABC):
@@ -67,11 +69,17 @@ class Domain(ABC):
     #: names of the metrics that judge samples of this domain when none are asked for.
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
     #: `module:factory` of what judges untrusted items in worker processes, or None to judge them in this one by
-    #: `canonical` and `rules`. The factory is called as `factory(properties=[names], filters=bool)` once in each
-    #: worker and returns a function of an item. What that returns can be pickled and has the attributes `error`
-    #: (a reason, or None), `properties` (numbers by name), `passes` (all filters; None where not asked) and,
-    #: under the name of `column`, the canonical item (None where there is none).
+    #: `canonical` and `rules`. The factory is called as `factory(properties=[names], filters=bool, features=[names])`
+    #: once in each worker and returns a function of an item. What that returns can be pickled and has the attributes
+    #: `error` (a reason, or None), `properties` (numbers by name), `passes` (all filters; None where not asked),
+    #: `features` (plain data by name) and, under the name of `column`, the canonical item (None where there is none).
     inspector: ClassVar[str | None] = None
+    #: feature networks: name -> `module:factory`. The factory is called as `factory(device)` and returns a function
+    #: from a list of canonical items to float32 features (count, width). Like those of `rules` and of the inspector
+    #: they are found by name among the `needs` of metrics; they run in the main process.
+    networks: ClassVar[Mapping[str, str]] = {}
+    #: the folder of the summaries of reference sets that ship with the domain.
+    summaries: ClassVar[Path | None] = None
     #: the folder of the trained models that ship with the domain, one checkpoint folder each.
     pretrained: ClassVar[Path | None] = None
 
@@ -93,6 +101,14 @@ class Domain(ABC):
     def rules(self) -> Rules:
         """The properties and filters of the domain by name."""
         return Rules()
+
+    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+        """Sets of metrics by name, such as a published benchmark: label -> name of the metric, its settings.
+
+        Labels are those of the benchmark. One with `{}` in it is of a comparison: the name of the reference
+        comes there. `metrics` may name suites as well as metrics.
+        """
+        return {}
 
     def read(
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None

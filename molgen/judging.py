@@ -30,12 +30,14 @@ class Verdict:
         error: why it is invalid.
         properties: numbers by name, NaN where one cannot be computed.
         passes: whether it passes all filters; None where that was not asked.
+        features: what metrics read, by name; empty for no item.
     """
 
     item: Item | None
     error: str | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
     passes: bool | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Judge:
@@ -48,21 +50,27 @@ class Judge:
         properties: names of the properties to compute.
         filters: whether to apply the filters.
         processes: how many workers; by default as many as the usable processors.
+        features: names of the features to compute.
 
     Raises:
         UsageError: the domain has no such property.
     """
 
     def __init__(
-        self, domain: Domain, properties: Sequence[str] = (), filters: bool = False, processes: int | None = None
+        self,
+        domain: Domain,
+        properties: Sequence[str] = (),
+        filters: bool = False,
+        processes: int | None = None,
+        features: Sequence[str] = (),
     ) -> None:
         self._column = domain.column
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
         self._workers: Workers | None = None
         if domain.inspector is None:
-            self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(domain, properties, filters)
+            self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(domain, properties, filters, features)
             return
-        config = {"properties": list(properties), "filters": filters}
+        config = {"properties": list(properties), "filters": filters, "features": list(features)}
         processes = processes or usable_processes()
         portion = max(SMALLEST_PORTION, PORTIONS // processes)
         self._workers = Workers(domain.inspector, config, processes=processes, chunk=portion)
@@ -82,7 +90,7 @@ class Judge:
             return result
         if isinstance(result, Invalid):
             return Verdict(None, result.reason)
-        return Verdict(getattr(result, self._column), result.error, result.properties, result.passes)
+        return Verdict(getattr(result, self._column), result.error, result.properties, result.passes, result.features)
 
     def close(self) -> None:
         """End the workers at once; what was submitted and not waited for is dropped."""
@@ -116,7 +124,9 @@ def chosen_properties(domain: Domain, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _here(domain: Domain, properties: Sequence[str], filters: bool) -> Callable[[Iterable[Item]], Iterator[Verdict]]:
+def _here(
+    domain: Domain, properties: Sequence[str], filters: bool, features: Sequence[str]
+) -> Callable[[Iterable[Item]], Iterator[Verdict]]:
     rules = domain.rules()
 
     def inspect(item: Item) -> Verdict:
@@ -125,6 +135,6 @@ def _here(domain: Domain, properties: Sequence[str], filters: bool) -> Callable[
             return Verdict(None, canonical.reason)
         numbers = {name: rules.properties[name](canonical) for name in properties}
         passes = all(passes(canonical) for passes in rules.filters.values()) if filters else None
-        return Verdict(canonical, None, numbers, passes)
+        return Verdict(canonical, None, numbers, passes, {name: rules.features[name](canonical) for name in features})
 
     return lambda items: map(inspect, items)

@@ -39,9 +39,27 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
     "domain": {},
     "encoder": {},
     "family": {"autoregressive": "molgen.families.autoregressive:Autoregressive"},
-    "backbone": {"recurrent": "molgen.backbones.recurrent:Recurrent"},
+    "backbone": {
+        "recurrent": "molgen.backbones.recurrent:Recurrent",
+        "transformer": "molgen.backbones.transformer:Transformer",
+    },
     "dataset": {},
-    "metric": {},
+    "metric": {
+        "validity": "molgen.metrics.identity:Validity",
+        "uniqueness": "molgen.metrics.identity:Uniqueness",
+        "novelty": "molgen.metrics.identity:Novelty",
+        "valid_unique": "molgen.metrics.identity:ValidUnique",
+        "valid_unique_novel": "molgen.metrics.identity:ValidUniqueNovel",
+        "copies": "molgen.metrics.identity:Copies",
+        "frechet_distance": "molgen.metrics.frechet:FrechetDistance",
+        "kernel_distance": "molgen.metrics.kernel:KernelDistance",
+        "precision": "molgen.metrics.manifold:Precision",
+        "recall": "molgen.metrics.manifold:Recall",
+        "density": "molgen.metrics.manifold:Density",
+        "coverage": "molgen.metrics.manifold:Coverage",
+        "nearest_training": "molgen.metrics.nearest:NearestTraining",
+        "closer_to_training": "molgen.metrics.nearest:CloserToTraining",
+    },
 }
 
 

@@ -31,6 +31,7 @@ EPILOG = "'molgen VERB --help' says more about a verb. MOLGEN_DEBUG=1 shows the 
 VERBS: dict[str, tuple[str, str]] = {
     "generate": ("molgen_cli.generate", "draw new items from a model"),
     "score": ("molgen_cli.score", "log-density and properties of the items in a file"),
+    "evaluate": ("molgen_cli.evaluate", "the metrics of the field for the items in files"),
     "train": ("molgen_cli.train", "train a model, or fine-tune one on your own file"),
     "models": ("molgen_cli.models", "list the models at hand, or describe one"),
     "data": ("molgen_cli.data", "list, describe or fetch data sets"),

@@ -1,0 +1,89 @@
+"""HTML and SVG as strings: whatever is not markup already is escaped, so that no file name and no item can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+#: What may stand between tags: markup, text that is escaped, several of them, or nothing.
+Content = Any
+
+_VOID = {"img", "meta", "wbr"}
+#: What is no text, and what turns the direction of the text around it.
+_NOT_TEXT = re.compile(
+    "[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+class Html(str):
+    """A string that is markup."""
+
+    __slots__ = ()
+
+
+def markup(*content: Content) -> Html:
+    """Contents one after the other: a plain string is escaped, None is left out."""
+    return Html("".join(_markup(one) for one in content))
+
+
+def _markup(content: Content) -> str:
+    if isinstance(content, Html):
+        return content
+    if content is None:
+        return ""
+    if isinstance(content, Iterable) and not isinstance(content, str):
+        return "".join(_markup(one) for one in content)
+    return escape(_NOT_TEXT.sub("\ufffd", str(content)))
+
+
+def tag(name: str, /, *content: Content, **attributes: Any) -> Html:
+    """One element.
+
+    Args:
+        name: of the element.
+        *content: what is in it, see `markup`.
+        **attributes: `class_` and `for_` lose their underscore, others become hyphens; None leaves one out, and
+            numbers are rounded to hundredths, which no picture shows.
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_markup(_rounded(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Html(f"<{name}{given}>") if name in _VOID else Html(f"<{name}{given}>{markup(*content)}</{name}>")
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
+def clipped(text: str, limit: int, **attributes: Any) -> Html:
+    """A name of any length in at most `limit` characters, see `shortened`; the whole of it is the tooltip."""
+    return tag("bdi", shortened(text, limit), title=text[:1000] if len(text) > limit else None, **attributes)
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text in at most `limit` characters: its beginning and its end, by which names of files differ."""
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    return f"{text[: limit - end - 1]}…{text[-end:]}"
+
+
+def table(head: Iterable[Content], rows: Iterable[Content], caption: str = "", **attributes: Any) -> Html:
+    """A table under its heading; cells of `head` that are no markup become column headings, `rows` are rows."""
+    heading = [cell if isinstance(cell, Html) else tag("th", cell, scope="col") for cell in head]
+    return tag(
+        "table",
+        tag("caption", caption) if caption else None,
+        tag("thead", tag("tr", heading)),
+        tag("tbody", rows),
+        **attributes,
+    )
+
+
+def behind(title: str, *content: Content) -> Html:
+    """What a reader opens to see, such as the numbers behind a picture."""
+    return tag("details", tag("summary", title), *content)

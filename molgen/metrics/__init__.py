@@ -1,0 +1,1 @@
+"""The metrics of items of any domain, a file for each kind."""

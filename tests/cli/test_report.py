@@ -1,0 +1,644 @@
+"""The report is one page that loads nothing, whatever stands in it, and no number in it is made up."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molgen import registry
+from molgen.domain import Domain, Rules
+from molgen.evaluation import Figure
+from molgen.metric import Better, Estimate, Portion, undefined
+from molgen_cli import report
+from molgen_cli.figures import Evaluated
+from molgen_cli.report import anchors, numbers, sections
+from molgen_cli.report.densities import densities
+from molgen_cli.report.distributions import bins, histogram, span, summed
+from molgen_cli.report.gather import (
+    Fingerprints,
+    Gathering,
+    Portrait,
+    RandomItems,
+    Scaffolds,
+    Values,
+    nearest,
+    portrayed,
+    tanimoto,
+)
+from molgen_cli.report.markup import Html, markup, shortened, tag
+from molgen_cli.report.page import page
+from molgen_cli.report.pictures import address, shrunk
+from molgen_cli.report.shapes import Series
+from molgen_cli.report.standing import Metric, standing
+
+HOSTILE = "<script>alert(1)</script>\"'&\0\u202e]]>-->.csv"
+
+
+class Plain(Domain):
+    """Words that cannot be drawn."""
+
+    def examples(self):
+        return ["a"]
+
+
+class Drawn(Plain):
+    """Words that are drawn as one line of text, without any care."""
+
+    def draw(self, items, legends=None):
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{" ".join(items)}</text></svg>'
+
+
+class Broken(Plain):
+    def draw(self, items, legends=None):
+        raise RuntimeError("no <ink>")
+
+
+class Elements(HTMLParser):
+    """Elements of a page with their attributes and text; unbalanced tags are an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.found, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "img", "wbr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def named(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+    @property
+    def text(self):
+        return "".join(self.texts)
+
+
+def figure(label, value=0.5, low=math.nan, high=math.nan, better=Better.HIGHER, **others):
+    reference = label.partition("/")[2]
+    return Figure(label, "a.metric", Estimate(value, low, high, 100), better, reference, **others)
+
+
+def evaluated(name="samples", **changes):
+    rng = np.random.default_rng(len(name))
+    made = Evaluated(
+        name,
+        100,
+        90,
+        [figure("Valid", 0.9, 0.85, 0.95), figure("FCD/Test", 0.2, 0.1, 0.3, Better.LOWER)],
+        ["CCO", "c1ccccc1"],
+        {"size": rng.normal(size=90), "rings": rng.integers(0, 5, 90)},
+        [("CCO", "CCO", 1.0), ("CCN", "CCC", 0.25)],
+        [("c1ccccc1", 30), ("C1CC1", 20), ("C1CCC1", 1)],
+        {"all": 1.5},
+    )
+    return replace(made, **changes)
+
+
+def text_of(files, references=(), about=None, domain=None):
+    return page(files, references, about or {}, domain or Drawn())
+
+
+def row_of(text, label):
+    """The cells of the row of a metric in the first table, as text."""
+    found = re.search(rf'<tr><th scope="row">{re.escape(label)}.*?</tr>', text)
+    return [re.sub("<[^>]*>", " ", cell).split() for cell in re.findall(r"<td.*?</td>", found[0])]
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_the_page_is_whole_and_loads_nothing(tmp_path):
+    path = tmp_path / "report.html"
+    report.write(path, [evaluated()], [evaluated("Test", figures=[])], {"reference": "moses"}, Drawn())
+    found = Elements(path.read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe", "object", "base"} & {name for name, _ in found.found}
+    ids = [attributes["id"] for _, attributes in found.found if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    for _, attributes in found.found:
+        assert attributes.get("src", "data:image/svg+xml,").startswith("data:image/svg+xml,")
+        assert attributes.get("href", "#metrics").removeprefix("#") in ids
+        assert not any(name.startswith("on") or "url(" in (value or "") for name, value in attributes.items())
+    assert "default-src 'none'" in next(one["content"] for one in found.named("meta") if "http-equiv" in one)
+
+
+def test_what_cannot_be_seen_is_said():
+    found = Elements(text_of([evaluated()], [evaluated("Test")], {"reference": "moses"}))
+    charts = [one for one in found.named("svg") if "role" in one]
+    assert len(charts) == 4  # two properties, scaffolds, and where the files stand
+    assert all(one["aria-label"] for one in charts)
+    assert all(one["alt"] for one in found.named("img"))
+    assert all("aria-hidden" in one or "role" in one or "sign" in one["class"] for one in found.named("svg"))
+
+
+def test_hostile_text_stays_text():
+    hostile = evaluated(
+        HOSTILE * 50,
+        figures=[figure(HOSTILE, error=HOSTILE), figure("<b>x</b>", warning=HOSTILE)],
+        sample=["<img src=x onerror=alert(1)>", "</svg><script>"],
+        values={HOSTILE: np.arange(50.0)},
+        nearest=[(HOSTILE, "</svg><script>", 0.5)],
+        scaffolds=[("</svg></title><script>", 9), (HOSTILE, 3)],
+        seconds={HOSTILE: 1.0},
+    )
+    about = {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}], "reference": HOSTILE}
+    calm = evaluated(nearest=[("a", "b", 0.5)])
+    text = text_of([hostile, hostile], [hostile], about)
+    known = {name for name, _ in Elements(text_of([calm, calm], [calm])).found}
+    found = Elements(text)
+    assert {name for name, _ in found.found} <= known | {"abbr", "sup", "ol", "li", "ul", "dt", "dd"}
+    assert "onerror" not in {name for _, attributes in found.found for name in attributes}
+    assert "\0" not in text
+    assert "\u202e" not in text
+    assert "alert(1)" in found.text
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "", "\ud800", "é 漢"])
+def test_any_name_of_a_file(name):
+    text_of([evaluated(name)], [evaluated(name)]).encode()
+
+
+def test_a_set_without_anything():
+    empty = Evaluated("empty.csv", 0, 0)
+    text = text_of([empty], [empty])
+    assert "0 rows" in Elements(text).text
+    assert 'id="metrics"' not in text
+    assert 'id="about"' in text
+
+
+def test_several_files_have_a_column_each():
+    files = [evaluated(f"file-{k}", sample=[f"C{k}"]) for k in range(9)]
+    found = Elements(text_of(files))
+    assert all(f"file-{k}" in found.text for k in range(9))
+    assert len(row_of(text_of(files), "Valid")) == 9
+
+
+def test_a_page_of_many_drawings_stays_small():
+    molecules = registry.get("domain", "molecules")()
+    items = (molecules.examples() * 5)[:60]
+    one = evaluated(sample=items, nearest=[(item, items[0], 0.5) for item in items[:12]])
+    assert len(text_of([one], domain=molecules).encode()) < 1_000_000
+    assert len(text_of([one] * 8, domain=molecules).encode()) < 3_000_000
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def test_a_failed_metric_has_no_number():
+    failed = [
+        figure("FCD/Test", math.nan, error="no <network>"),
+        Figure("Novelty", "novelty", undefined("no training set"), Better.HIGHER),
+        figure("Valid", 0.5, warning="too few rows"),
+    ]
+    text = text_of([evaluated(figures=failed)], about={"reference": "moses"})
+    assert row_of(text, "FCD/Test")[0][0] == "failed"
+    assert row_of(text, "Novelty")[0][0] == numbers.NONE
+    words = Elements(text).text
+    assert "1 figure failed: FCD/Test of samples" in words
+    assert "1 figure without a value: Novelty of samples" in words
+    assert "1 figure with a warning: Valid of samples" in words
+    assert all(one in words for one in ("no <network>", "no training set", "too few rows"))
+
+
+def test_notes_stand_once_and_are_referred_to():
+    files = [evaluated(name, figures=[figure("A", warning="few"), figure("B", warning="few")]) for name in "xy"]
+    text = text_of(files)
+    assert text.count('id="note-1"') == 1
+    assert text.count('href="#note-1"') == 4
+    assert 'id="note-2"' not in text
+
+
+@pytest.mark.parametrize(
+    ("better", "intervals", "best"),
+    [
+        (Better.HIGHER, [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], 1),
+        (Better.LOWER, [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], 0),
+        (Better.HIGHER, [(0.5, 0.4, 0.75), (0.8, 0.7, 0.9)], None),
+        (Better.NEITHER, [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], None),
+        (Better.HIGHER, [(0.5, math.nan, math.nan), (0.8, 0.7, 0.9)], 1),
+        (Better.HIGHER, [(math.nan, math.nan, math.nan), (0.8, 0.7, 0.9)], None),
+    ],
+)
+def test_only_a_clear_best_is_bold(better, intervals, best):
+    files = [evaluated(str(k), figures=[figure("A", *one, better)]) for k, one in enumerate(intervals)]
+    row = re.search(r'<tr><th scope="row">A.*?</tr>', text_of(files))[0]
+    cells = re.findall("<td.*?</td>", row)
+    assert [k for k, cell in enumerate(cells) if "<b>" in cell] == ([] if best is None else [best])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decimals"), [(0.19, 0.21, 3), (0.9, 0.92, 3), (10.0, 30.0, 0), (0.5, 0.5, 4), (math.nan, 1, 4)]
+)
+def test_decimals_follow_the_interval(low, high, decimals):
+    assert numbers.decimals([Estimate(1.0, low, high)]) == decimals
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5000"), (-0.5, "\u22120.5000"), (1e-7, "1e\u221207"), (0.0, "0.0000"), (math.inf, "\u2013")],
+)
+def test_numbers_as_text(value, text):
+    assert numbers.number(value) == text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_are_few_and_within(low, width):
+    found = numbers.ticks(low, low + width)
+    slack = 1e-6 * width
+    assert len(found) <= 8
+    assert all(low - slack <= tick <= low + width + slack for tick in found)
+    assert found == sorted(set(found))
+
+
+# --- published figures ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["moses", "guacamol", "qm9", "zinc250k"])
+def test_published_figures_stand_under_our_labels(reference):
+    suites = registry.get("domain", "molecules")().suites()
+    labels = {label for suite in suites.values() for label in suite}
+    ours = {label.replace("{}", name) for label in labels for name in ("Test", "TestSF")}
+    ours |= {label.removesuffix("/{}") for label in labels}
+    groups = anchors.groups(reference)
+    assert groups
+    for group in groups:
+        assert group.source
+        assert group.protocol
+        assert {label for row in group.rows for label in row.values} <= ours
+        assert all(0 <= value.value < 40 for row in group.rows for value in row.values.values())
+
+
+def test_published_figures_keep_their_decimals():
+    rows = {row.name: row.values for group in anchors.groups("moses") for row in group.rows}
+    assert str(rows["CharRNN"]["FCD/Test"].value) == "0.0732"
+    assert str(rows["CharRNN"]["FCD/Test"].deviation) == "0.0247"
+    assert str(rows["DiGress, checkpoint"]["FCD/TestSF"].value) == "1.2800"
+    assert str(rows["G2PT-base"]["Valid"].value) == "0.964"
+
+
+def test_no_figure_of_a_graph_paper_stands_under_test():
+    graph = anchors.groups("moses")[2]
+    assert {label for row in graph.rows for label in row.values if "/" in label} == {
+        "FCD/TestSF",
+        "SNN/TestSF",
+        "Scaf/TestSF",
+    }
+
+
+def test_published_figures_need_their_data_set():
+    assert "CharRNN" in text_of([evaluated()], about={"reference": "moses"})
+    for about in ({"reference": "mine.smi"}, {}):
+        text = text_of([evaluated()], about=about)
+        assert "CharRNN" not in text
+        assert 'id="published"' not in text
+
+
+def test_only_columns_that_both_have_are_shown():
+    ours = evaluated(figures=[figure("Valid"), figure("My own/Test")])
+    text = text_of([ours], about={"reference": "moses"})
+    table = re.search('<table class="figures published-table">.*?</table>', text)[0]
+    assert "CharRNN" in table
+    assert "My own" not in table
+    assert "FCD" not in table
+
+
+def test_labels_of_one_metric_in_several_suites():
+    assert set(anchors.names(figure("V"))) >= {"V", "Valid", "Validity"}
+    assert set(anchors.names(figure("FCD/held out"))) == {"FCD/held out", "FCD"}
+    assert anchors.names(figure("V.U")) == ["V.U"]
+
+
+def test_validity_with_correction_stands_in_the_table_alone():
+    text = text_of([evaluated(figures=[figure("V", 0.9)])], about={"reference": "qm9"})
+    assert "with valency correction" in text
+    assert "best 0.9985, LO-ARM" in text
+
+
+def test_distances_of_two_protocols_are_in_no_chart_together():
+    text = text_of([evaluated(figures=[figure("FCD/test", 2.0, better=Better.LOWER)])], about={"reference": "zinc250k"})
+    assert "LO-ARM" in text
+    assert "best" not in re.search('<section id="published".*?</section>', text)[0]
+
+
+def test_the_training_set_is_not_the_best_model():
+    text = text_of([evaluated(figures=[figure("Valid")])], about={"reference": "moses"})
+    row = re.search('<tr><th scope="row">Train set.*?</tr>', text)[0]
+    assert "<b>" not in row
+
+
+def test_better_values_lie_to_the_right():
+    published = [("a", 0.1, False), ("b", 0.3, False), ("c", 0.2, False)]
+    chart = {
+        better: standing("", [Metric("m", better, [(0, "x", Estimate(0.25))], published)])
+        for better in (Better.HIGHER, Better.LOWER)
+    }
+    places = {
+        better: [float(x) for x in re.findall(r'<circle cx="([\d.]+)"[^>]*r="4"', drawn)]
+        for better, drawn in chart.items()
+    }
+    assert places[Better.HIGHER][0] < places[Better.HIGHER][2] < places[Better.HIGHER][1]
+    assert places[Better.LOWER][0] > places[Better.LOWER][2] > places[Better.LOWER][1]
+    assert "best 0.3, b" in chart[Better.HIGHER]
+    assert "best 0.1, a" in chart[Better.LOWER]
+
+
+def test_bad_published_values_far_off_are_pointed_to():
+    published = [("a", 0.1, False), ("b", 0.12, False), ("c", 0.11, False), ("d", 90.0, False)]
+    chart = standing("", [Metric("m", Better.LOWER, [(0, "x", Estimate(0.1))], published)])
+    assert chart.count("<polygon") == 1
+    assert "0.12<" in chart
+
+
+@pytest.mark.parametrize("value", [math.nan, 0.0, 1.0, -3.0])
+def test_equal_values_have_a_place(value):
+    chart = standing("", [Metric("m", Better.HIGHER, [(0, "x", Estimate(value))], [("a", 1.0, False)])])
+    assert chart is None if math.isnan(value) else "nan" not in chart
+
+
+# --- distributions --------------------------------------------------------------------------------
+
+
+def test_densities_are_shares_per_unit():
+    found = histogram(np.array([0.0, 0.5, 1.5, np.nan, 99.0]), np.array([0.0, 1.0, 2.0]))
+    assert found.heights.tolist() == [0.5, 0.25]
+
+
+def test_whole_numbers_have_a_bin_each():
+    values = np.array([0, 1, 1, 3.0])
+    ends = span([values])
+    assert ends == (-0.5, 3.5)
+    assert bins(values, *ends).tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
+
+
+def test_few_values_have_few_bins():
+    values = np.random.default_rng(0).normal(size=10_000)
+    assert len(bins(values[:50], -3, 3)) < len(bins(values, -3, 3)) <= 61
+
+
+def test_the_axis_leaves_single_outliers_out():
+    low, high = span([np.append(np.random.default_rng(0).uniform(size=10_000), [1e6, np.nan])])
+    assert 0 <= low < 0.01
+    assert 0.99 < high < 1.01
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [3.25], [3.25] * 9, [np.nan, 2.0], [0.0, np.inf]])
+def test_few_or_odd_values_can_be_drawn(values):
+    series = Series("a", 0, np.array(values, float))
+    chart = densities("title", [series], [Series("r", -1, np.array([]))])
+    assert (chart is None) == (not np.isfinite(series.values).any())
+    assert chart is None or "nan" not in chart
+    assert summed(series.values).missing == np.count_nonzero(~np.isfinite(series.values))
+
+
+def test_a_cut_off_peak_is_told():
+    spike = Series("a", 0, np.append(np.full(2000, 5.0), np.random.default_rng(0).normal(3, 2, 200)))
+    reference = Series("r", -1, np.random.default_rng(1).normal(3, 2, 5000))
+    assert "times as high" in densities("", [spike], [reference])
+    assert "times as high" not in densities("", [reference], [reference])
+
+
+def test_means_stand_beside_the_curves():
+    chart = densities("", [Series("a", 0, np.array([1.0, 2.0]))], [Series("r", -1, np.array([3.0, 4.0]))])
+    assert "mean 1.50, reference 3.50" in chart
+
+
+# --- scaffolds, items -----------------------------------------------------------------------------
+
+
+def test_scaffolds_are_counted_by_hand():
+    reference = evaluated("Test", valid=50, scaffolds=[("c1ccccc1", 25), ("C1CO1", 5)])
+    words = Elements(text_of([evaluated()], [reference])).text
+    assert "56.7 % / 56.7 %" in words  # 51 of 90 in the most frequent
+    assert "33.3 %" in words  # 30 of 90 have a scaffold that the reference has too
+
+
+def test_few_items_do_not_choose_the_scaffolds():
+    large = evaluated("large", valid=10_000, scaffolds=[(f"large {k}", 150) for k in range(12)])
+    small = evaluated("small", valid=100, scaffolds=[(f"seldom {k}", 2) for k in range(12)])
+    text = text_of([large, small])
+    assert "large 11" in text
+    assert "seldom" not in text
+
+
+def test_a_domain_without_drawings_has_no_sheets():
+    text = text_of([evaluated()], domain=Plain())
+    assert "<img" not in text
+    assert 'id="samples"' not in text
+    assert 'id="neighbours"' not in text
+    assert 'id="scaffolds"' in text
+
+
+def test_a_broken_drawing_does_not_cost_the_figures():
+    text = text_of([evaluated()], domain=Broken())
+    assert "RuntimeError: no &lt;ink&gt;" in text
+    assert row_of(text, "Valid")[0][0] == "0.90"
+
+
+def test_copies_are_told_from_neighbours():
+    words = Elements(text_of([evaluated()])).text
+    assert "similarity 1.00, a copy" in words
+    assert "similarity 0.25" in words
+    assert "similarity 0.25, a copy" not in words
+
+
+def test_many_files_share_the_drawings():
+    assert sections._each((60, 12, 240), 1) == 60
+    assert sections._each((60, 12, 240), 8) == 30
+    assert sections._each((60, 12, 240), 100) == 12
+
+
+def test_repeated_styles_are_written_once():
+    line = "<path class='bond' style='fill:none;stroke:#000' d='M 0,0 L 1,1'/>"
+    svg = f"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'>{line * 20}<text>style='x' &lt;</text></svg>"
+    lean = shrunk(svg)
+    assert len(lean) < 0.7 * len(svg)
+    assert lean.count("fill:none") == 1
+    assert "style='x'" in lean
+    assert len(ElementTree.fromstring(lean)) == 22
+    assert ElementTree.fromstring(unquote(address(svg).partition(",")[2])) is not None
+
+
+@pytest.mark.parametrize("svg", ["<svg><style>.a{}</style><path style='b'/></svg>", "no picture", ""])
+def test_other_documents_stay_as_they_are(svg):
+    assert shrunk(svg).strip() in svg
+    assert '"' not in address(svg + '"')
+
+
+# --- markup ---------------------------------------------------------------------------------------
+
+
+def test_only_markup_is_not_escaped():
+    assert tag("p", "<a>", Html("<b>"), None, [1, "&"], class_='"') == '<p class="&quot;">&lt;a&gt;<b>1&amp;</p>'
+    assert markup("a\0b\u202ec\ud800") == "a\ufffdb\ufffdc\ufffd"
+    assert tag("img", src="x") == '<img src="x">'
+    assert tag("i", x=1 / 3, y=2.0, z=None) == '<i x="0.33" y="2"></i>'
+
+
+def test_a_long_name_keeps_both_ends():
+    assert shortened("generated-by-model-17.csv", 12) == "generat….csv"
+    assert shortened("short.csv", 12) == "short.csv"
+
+
+# --- gathering ------------------------------------------------------------------------------------
+
+
+class Words(Plain):
+    """Words whose length is a property, their first letter a scaffold, and their letters a fingerprint."""
+
+    def rules(self):
+        return Rules(
+            properties={"length": len, "weight": len},
+            features={"length": len, "scaffold": lambda item: item[0], "fingerprint": _letters},
+        )
+
+
+def _letters(word):
+    return np.packbits([letter in word for letter in "abcdefghijklmnop"])
+
+
+def portions(words, size):
+    """Words in portions of a size; an empty one is invalid."""
+    features = Words().rules().features
+    for first in range(0, len(words), size):
+        rows = words[first : first + size]
+        items = [word for word in rows if word]
+        found = {name: [feature(word) for word in items] for name, feature in features.items()} if items else {}
+        found = {name: values if name == "scaffold" else np.array(values) for name, values in found.items()}
+        yield Portion(first, np.array([bool(word) for word in rows]), items, items, found)
+
+
+def random_words(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list("abcdefghijklmnop"), rng.integers(0, 7))) for _ in range(count)]
+
+
+def gathered(words, size, seed=0):
+    found = Gathering(Words(), seed)
+    for portion in portions(words, size):
+        found(portion)
+    return found
+
+
+def test_what_is_gathered_does_not_depend_on_portions():
+    words = random_words(500)
+    one, other = gathered(words, 7), gathered(words, 500)
+    assert one.sample.items == other.sample.items
+    assert np.array_equal(one.values.values["length"], other.values.values["length"])
+    assert one.scaffolds.counts == other.scaffolds.counts
+    assert np.array_equal(one.sample.features["fingerprint"], [_letters(word) for word in one.sample.items])
+
+
+def test_a_sample_is_random_and_seeded():
+    words = [f"word {k}" for k in range(1000)]
+    one, other = gathered(words, 64, seed=1).sample.items, gathered(words, 64, seed=2).sample.items
+    assert one == gathered(words, 64, seed=1).sample.items
+    assert one != other
+    assert len(set(one)) == 60
+    assert 300 < np.mean([int(word.split()[1]) for word in one]) < 700
+    assert one != sorted(one, key=words.index)
+
+
+def test_every_row_is_drawn_as_often():
+    times = np.zeros(40)
+    for seed in range(400):
+        sample = RandomItems(10, seed)
+        for portion in portions([f"w{k}" for k in range(40)], 16):
+            sample(portion)
+        times[[int(word[1:]) for word in sample.items]] += 1
+    assert times.sum() == 4000
+    assert abs(times - 100).max() < 45  # five standard deviations
+
+
+def test_gathering_asks_only_for_what_the_domain_has():
+    assert set(Gathering(Words()).needs) == {"fingerprint", "length", "scaffold"}
+    bare = Gathering(Plain())
+    assert bare.needs == ()
+    bare(Portion(0, np.array([True, False]), ["a"], ["a"]))
+    assert bare.sample.items == ["a"]
+
+
+def test_values_are_all_or_many():
+    words = random_words(300)
+    valid = [word for word in words if word]
+    few, all_of_them = Values(("length",), count=50), Values(("length",))
+    for portion in portions(words, 32):
+        few(portion)
+        all_of_them(portion)
+    assert len(few.values["length"]) == 50
+    assert sorted(all_of_them.values["length"]) == sorted(map(len, valid))
+
+
+def test_rare_scaffolds_are_forgotten_when_there_are_too_many():
+    counted = Scaffolds(most=3)
+    for portion in portions(["a", "a", "b", "c", "d", "a"], 3):
+        counted(portion)
+    assert counted.counts == [("a", 3)]
+
+
+def test_items_without_a_scaffold_are_not_counted():
+    counted = Scaffolds()
+    counted(Portion(0, np.array([True, True]), ["x", "y"], ["x", "y"], {"scaffold": ["", "r"]}))
+    assert counted.counts == [("r", 1)]
+
+
+def test_a_portrait_comes_back_from_its_arrays():
+    made, config = Portrait(portrayed(Words())), portrayed(Words())
+    assert Portrait.needed(config) == ("length", "scaffold")
+    for portion in portions(["abc", "", "a", "bc"], 2):
+        made.add(portion)
+    back = Portrait(config)
+    back.load(made.arrays())
+    assert sorted(back.values["length"]) == [1, 2, 3]
+    assert back.scaffolds == [("a", 2), ("b", 1)]
+    assert all(isinstance(array, np.ndarray) for array in made.arrays().values())
+
+
+def test_a_portrait_of_nothing():
+    back = Portrait(portrayed(Plain()))
+    back.load(Portrait(portrayed(Plain())).arrays())
+    assert back.values == {}
+    assert back.scaffolds == []
+
+
+def test_similarity_by_hand():
+    one, others = _letters("abc"), np.array([_letters(word) for word in ("abc", "ab", "cdef", "xyz")])
+    assert tanimoto(one, others).tolist() == [1.0, 2 / 3, 1 / 6, 0.0]
+    assert tanimoto(np.zeros(2, np.uint8), np.zeros((1, 2), np.uint8)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_nearest_training_item(size, monkeypatch):
+    monkeypatch.setattr("molgen_cli.report.gather._ROWS", 2)
+    training = ["", "ab", "abcd", "", "nop", "ba"]
+    known = Fingerprints()
+    for portion in portions(training, size):
+        known.add(portion)
+    back = Fingerprints()
+    back.load(known.arrays())
+    sample = RandomItems(5, needs=("fingerprint",))
+    for portion in portions(["ab", "nopa"], 2):
+        sample(portion)
+    found = nearest(sample, back, training)
+    assert sorted(found) == [("ab", "ab", 1.0), ("nopa", "nop", 0.75)]
+    assert len(nearest(sample, back, training, most=1)) == 1
+
+
+def test_no_training_item_is_near_where_there_is_none():
+    empty = Fingerprints()
+    empty.load(Fingerprints().arrays())
+    assert nearest(RandomItems(needs=("fingerprint",)), empty, []) == []
