@@ -62,6 +62,20 @@ class Backbone(nn.Module, ABC):
             raise ValueError(f"the backbone {type(self).__name__} reads {known}, not a {layout(inputs).value}")
         self.inputs, self.outputs, self.config = dict(inputs), dict(outputs), config
 
+    @classmethod
+    def make(
+        cls,
+        inputs: Space,
+        outputs: Mapping[str, Head],
+        config: Any,
+        condition: Space | None = None,
+        causal: bool = False,
+    ) -> Backbone:
+        """A network of this name; one that reads both ways gives its causal class where that is asked for."""
+        if causal and not cls.causal:
+            raise ValueError(f"the backbone {cls.__name__} cannot run causally, as this family needs")
+        return cls(inputs, outputs, config, condition)
+
     @abstractmethod
     def forward(
         self, batch: Any, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
@@ -96,9 +110,7 @@ def make_build(backbone: type[Backbone], config: Any, condition: Space | None) -
     """The `Build` of one backbone class and configuration."""
 
     def build(inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone:
-        if causal and not backbone.causal:
-            raise ValueError(f"the backbone {backbone.__name__} cannot run causally, as this family needs")
-        return backbone(inputs, outputs, config, condition)
+        return backbone.make(inputs, outputs, config, condition, causal)
 
     return build
 
