@@ -55,20 +55,26 @@ def parse(smiles: str) -> Chem.Mol | Invalid:
 
 def canonical(smiles: str) -> str | Invalid:
     """RDKit's canonical isomeric SMILES, which can itself be read; or why there is none."""
+    found = standard(smiles)
+    return found if isinstance(found, Invalid) else found[0]
+
+
+def standard(smiles: str) -> tuple[str, Chem.Mol] | Invalid:
+    """RDKit's canonical isomeric SMILES and the molecule that is read from it; or why there is none."""
     molecule = parse(smiles)
-    return molecule if isinstance(molecule, Invalid) else write(molecule)
-
-
-def write(molecule: Chem.Mol) -> str | Invalid:
-    """The canonical isomeric SMILES of a molecule, or why it cannot be written so that it can be read."""
+    if isinstance(molecule, Invalid):
+        return molecule
     with rdBase.BlockLogs():
         try:
-            smiles = Chem.MolToSmiles(molecule)
+            written = Chem.MolToSmiles(molecule)
         except RuntimeError as error:
             return Invalid(f"cannot be written as SMILES: {_first_line(error)}")
-    if _malformed(smiles) or _read(smiles) is None:
-        return Invalid(f"its canonical SMILES {smiles[:80]!r} cannot be read back")
-    return smiles
+    if written == smiles:
+        return written, molecule
+    again = None if _malformed(written) else _read(written)
+    if again is None:
+        return Invalid(f"its canonical SMILES {written[:80]!r} cannot be read back")
+    return written, again
 
 
 def _read(smiles: str) -> Chem.Mol | None:

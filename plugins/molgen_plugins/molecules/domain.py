@@ -30,11 +30,67 @@ EXAMPLES = (
 )
 
 
+_CHEMNET = {"feature": "chemnet"}
+_DISTANCES = {"logP": "logp", "SA": "sa", "QED": "qed", "weight": "mw"}
+
+#: Suites of metrics, under the labels of the publications that they come from.
+SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    # Polykovskiy et al., Frontiers in Pharmacology 11:565644, 2020
+    "moses": {
+        "Valid": ("validity", {"enough": 30_000}),
+        "Unique@1k": ("uniqueness", {"first": 1_000, "enough": 30_000}),
+        "Unique@10k": ("uniqueness", {"first": 10_000, "enough": 30_000}),
+        "FCD/{}": ("frechet_distance", {**_CHEMNET, "enough": 30_000}),
+        "SNN/{}": ("molecules.snn", {}),
+        "Frag/{}": ("molecules.fragments", {}),
+        "Scaf/{}": ("molecules.scaffolds", {}),
+        "IntDiv": ("molecules.internal_diversity", {"power": 1}),
+        "IntDiv2": ("molecules.internal_diversity", {"power": 2}),
+        "Filters": ("molecules.filters", {}),
+        **{f"{label}/{{}}": ("molecules.property_distance", {"property": p}) for label, p in _DISTANCES.items()},
+        "Novelty": ("novelty", {"enough": 30_000}),
+    },
+    # Brown et al., J. Chem. Inf. Model. 59(3), 2019
+    "guacamol": {
+        "Validity": ("validity", {"enough": 10_000}),
+        # without stereochemistry, as the benchmark tells molecules apart
+        "Uniqueness": ("uniqueness", {"by": "flat", "first": 10_000, "enough": 10_000}),
+        "Novelty": ("novelty", {"by": "flat", "enough": 10_000}),
+        "KL score/{}": ("molecules.kl_score", {}),
+        "FCD score/{}": ("molecules.fcd_score", {}),
+    },
+    # Jo et al., ICML 2022 and Vignac et al., ICLR 2023; V.U and V.U.N are shares of all draws
+    "graph": {
+        "V": ("validity", {"enough": 10_000}),
+        "V.U": ("valid_unique", {"enough": 10_000}),
+        "V.U.N": ("valid_unique_novel", {"enough": 10_000}),
+        "U|V": ("uniqueness", {"enough": 10_000}),
+        "N|V.U": ("novelty", {"enough": 10_000}),
+        "FCD/{}": ("frechet_distance", {**_CHEMNET, "enough": 10_000}),
+    },
+    "memorisation": {
+        "Copies": ("copies", {}),
+        "Near copies": ("molecules.near_copies", {}),
+        "Scaffold novelty": ("molecules.scaffold_novelty", {}),
+        "Closer to training than {}": ("molecules.closer_to_training", {}),
+    },
+    "features": {
+        "KID/{}": ("kernel_distance", _CHEMNET),
+        "Precision/{}": ("precision", _CHEMNET),
+        "Recall/{}": ("recall", _CHEMNET),
+        "Density/{}": ("density", _CHEMNET),
+        "Coverage/{}": ("coverage", _CHEMNET),
+    },
+}
+
+
 class Molecules(Domain):
     """Molecules as SMILES strings; equal molecules share RDKit's canonical isomeric SMILES."""
 
     column: ClassVar[str] = "smiles"
-    metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
+    metrics: ClassVar[tuple[str, ...]] = ("moses",)
+    networks: ClassVar[Mapping[str, str]] = {"chemnet": "molgen_plugins.molecules.chemnet:network"}
+    summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.inspection:inspector"
     pretrained: ClassVar[Path | None] = Path(__file__).parent / "pretrained"
 
@@ -52,13 +108,18 @@ class Molecules(Domain):
         """The canonical SMILES itself."""
         return item
 
+    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+        """MOSES, GuacaMol, the protocol of the graph papers, memorisation, and metrics of ChemNet's features."""
+        return SUITES
+
     def rules(self) -> Rules:
-        """The properties by name (NaN where there is no molecule), and the MOSES filters as one rule."""
-        from molgen_plugins.molecules import filters, properties
+        """The properties by name (NaN where there is no molecule), the MOSES filters as one rule, and features."""
+        from molgen_plugins.molecules import features, filters, properties
 
         return Rules(
             properties={name: _number(name) for name in properties.PROPERTIES},
             filters={"filters": lambda item: _of_molecule(filters.passes, item, otherwise=False)},
+            features={name: _feature(name) for name in features.FEATURES},
         )
 
     def read(
@@ -88,6 +149,12 @@ def _number(name: str) -> Callable[[Item], float]:
     from molgen_plugins.molecules import properties
 
     return lambda item: _of_molecule(lambda molecule: properties.compute(molecule, (name,))[name], item, math.nan)
+
+
+def _feature(name: str) -> Callable[[Item], Any]:
+    from molgen_plugins.molecules import features
+
+    return lambda item: _of_molecule(lambda molecule: features.FEATURES[name](molecule), item, None)
 
 
 def _of_molecule(function: Callable[[Mol], Any], item: Item, otherwise: Any) -> Any:

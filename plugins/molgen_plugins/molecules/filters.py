@@ -8,9 +8,9 @@ import io
 from importlib import resources
 from typing import NamedTuple
 
-import numpy as np
 from rdkit import Chem
-from rdkit.DataStructs import BitVectToBinaryText
+
+from molgen_plugins.molecules.screening import Screen
 
 #: The elements that a molecule may have.
 ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
@@ -19,11 +19,10 @@ LARGE_RING = 8
 
 
 class _Alerts(NamedTuple):
-    """Patterns in order, and the bits of their fingerprints, uint8 of shape (patterns, bytes)."""
+    """Names in order, and the patterns that go by them."""
 
     names: tuple[str, ...]
-    patterns: tuple[Chem.Mol, ...]
-    bits: np.ndarray
+    screen: Screen
 
 
 def passes(molecule: Chem.Mol) -> bool:
@@ -48,14 +47,9 @@ def violation(molecule: Chem.Mol) -> str | None:
 
 
 def _alert(molecule: Chem.Mol) -> str | None:
-    complete = Chem.AddHs(molecule)
     alerts = _alerts()
-    # a bit that the pattern has and the molecule lacks excludes a match: few patterns remain to be tried
-    lacking = (alerts.bits & ~_bits(complete)).any(1)
-    for number in np.flatnonzero(~lacking).tolist():
-        if complete.HasSubstructMatch(alerts.patterns[number]):
-            return f"the alert {alerts.names[number]}"
-    return None
+    number = next(alerts.screen.matching(molecule), None)
+    return None if number is None else f"the alert {alerts.names[number]}"
 
 
 @functools.cache
@@ -64,12 +58,7 @@ def _alerts() -> _Alerts:
     mcf = [(name, smarts) for name, smarts in _table("mcf.csv")[1:]]
     pains = [(name.strip("<>").removeprefix("regId="), smarts) for smarts, name in _table("wehi_pains.csv")]
     names, smarts = zip(*mcf, *pains, strict=True)
-    patterns = tuple(Chem.MolFromSmarts(pattern) for pattern in smarts)
-    return _Alerts(names, patterns, np.stack([_bits(pattern) for pattern in patterns]))
-
-
-def _bits(molecule: Chem.Mol) -> np.ndarray:
-    return np.frombuffer(BitVectToBinaryText(Chem.PatternFingerprint(molecule)), np.uint8)
+    return _Alerts(names, Screen([Chem.MolFromSmarts(pattern) for pattern in smarts], hydrogens=True))
 
 
 def _table(name: str) -> list[list[str]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from molgen.domain import Invalid
 from molgen_plugins.molecules import chem
+from molgen_plugins.molecules.features import FEATURES
+from molgen_plugins.molecules.features import compute as compute_features
 from molgen_plugins.molecules.filters import passes
 from molgen_plugins.molecules.properties import PROPERTIES, compute
+from molgen_plugins.molecules.shared import together
 
 
 @dataclass(frozen=True)
@@ -20,39 +24,55 @@ class Inspection:
         error: why it is none, or None.
         properties: the properties asked for by name, NaN where one cannot be computed; empty for no molecule.
         passes: whether it passes the filters, or None where that was not asked or there is no molecule.
+        features: the features asked for by name, see `features.FEATURES`; empty for no molecule.
     """
 
     smiles: str | None
     error: str | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
     passes: bool | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
-def inspector(properties: Sequence[str] = (), filters: bool = False) -> Callable[[str], Inspection]:
+def inspector(
+    properties: Sequence[str] = (), filters: bool = False, features: Sequence[str] = ()
+) -> Callable[[str], Inspection]:
     """A function that inspects one SMILES string; it never raises on bad data.
+
+    All that it says is of the molecule that the canonical SMILES stands for, so that two spellings of a
+    molecule are told the same, to the last digit.
 
     Args:
         properties: names of the properties to compute.
         filters: whether to apply the filters.
+        features: names of the features to compute.
 
     Raises:
-        ValueError: a property is not known.
+        ValueError: a property or a feature is not known.
     """
-    unknown = [name for name in properties if name not in PROPERTIES]
-    if unknown:
-        raise ValueError(f"no property {unknown[0]!r}: there are {', '.join(PROPERTIES)}")
-    names = tuple(properties)
+    _check("property", properties, PROPERTIES)
+    _check("feature", features, FEATURES)
+    asked = tuple(properties), filters, tuple(features)
     # Tables are loaded now, so that their time is not charged to the first item.
-    _inspect("CC", names, filters)
-    return lambda smiles: _inspect(smiles, names, filters)
+    _inspect("CC", *asked)
+    return lambda smiles: _inspect(smiles, *asked)
 
 
-def _inspect(smiles: str, names: Sequence[str], filtered: bool) -> Inspection:
-    molecule = chem.parse(smiles)
-    if isinstance(molecule, Invalid):
-        return Inspection(None, error=molecule.reason)
-    written = chem.write(molecule)
-    if isinstance(written, Invalid):
-        return Inspection(None, error=written.reason)
-    values = compute(molecule, names) if names else {}
-    return Inspection(written, properties=values, passes=passes(molecule) if filtered else None)
+def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} {name!r}: there are {', '.join(known)}")
+
+
+def _inspect(smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence[str]) -> Inspection:
+    found = chem.standard(smiles)
+    if isinstance(found, Invalid):
+        return Inspection(None, error=found.reason)
+    written, molecule = found
+    with together(molecule):
+        return Inspection(
+            written,
+            properties=compute(molecule, names) if names else {},
+            passes=passes(molecule) if filtered else None,
+            features=compute_features(molecule, wanted),
+        )

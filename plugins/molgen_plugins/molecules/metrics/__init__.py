@@ -1,0 +1,1 @@
+"""The metrics that only molecules have, a file for each kind."""
