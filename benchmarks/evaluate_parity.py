@@ -20,6 +20,7 @@ import math
 import random
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from originals.calling import call
 from samples import NAMES, read
 
 from molgen import registry
+from molgen.config import make_settings
+from molgen.errors import UsageError
 from molgen.evaluation import Evaluation, Figure, Wanted, chosen
 from molgen.summaries import ItemSet
 from molgen_datasets.cache import cache_folder
@@ -118,7 +121,9 @@ def with_letter(wanted: Wanted) -> Wanted:
         both[label] = (name, settings)
         fields = dataclasses.fields(registry.get("metric", name).Config)
         for setting in (field.name for field in fields if field.name.startswith("as_")):
-            both[f"{label} {setting}"] = (name, {**settings, setting: True})
+            with suppress(UsageError):  # it does not go with the settings of this label
+                make_settings(registry.get("metric", name).Config, changed := {**settings, setting: True}, name)
+                both[f"{label} {setting}"] = (name, changed)
     return both
 
 
