@@ -36,10 +36,19 @@ class State(ABC):
 
 
 class Build(Protocol):
-    """build(inputs, outputs, causal) -> Backbone: handed to a family, called as often as it needs networks."""
+    """build(inputs, outputs, causal, condition) -> Backbone: handed to a family, called as often as it needs networks.
 
-    def __call__(self, inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone:
-        """Make a network from the fields of `inputs` to one output per head."""
+    `condition` holds further conditions of this network beside those of the model, such as a latent.
+    """
+
+    def __call__(
+        self, inputs: Space, outputs: Mapping[str, Head], causal: bool = False, condition: Space | None = None
+    ) -> Backbone:
+        """Make a network from the fields of `inputs` to one output per head.
+
+        Raises:
+            ValueError: a further condition has the name of one of the model's.
+        """
         ...
 
 
@@ -107,16 +116,23 @@ class CausalBackbone(Backbone):
 
 
 def make_build(backbone: type[Backbone], config: Any, condition: Space | None) -> Build:
-    """The `Build` of one backbone class and configuration."""
+    """The `Build` of one backbone class and configuration; `condition` is what the model is conditioned on."""
+    asked = dict(condition or {})
 
-    def build(inputs: Space, outputs: Mapping[str, Head], causal: bool = False) -> Backbone:
-        return backbone.make(inputs, outputs, config, condition, causal)
+    def build(
+        inputs: Space, outputs: Mapping[str, Head], causal: bool = False, condition: Space | None = None
+    ) -> Backbone:
+        if taken := sorted(set(asked) & set(condition or {})):
+            raise ValueError(
+                f"the family has a condition of its own that is named {', '.join(taken)}; rename the column"
+            )
+        return backbone.make(inputs, outputs, config, asked | dict(condition or {}), causal)
 
     return build
 
 
-#: The backbone that serves a layout when the user names none.
-DEFAULT_BACKBONES: Mapping[Layout, str] = {
+#: The network along the autoregressive walk that serves a layout when the user names none.
+DEFAULT_CAUSAL_BACKBONES: Mapping[Layout, str] = {
     Layout.RECORD: "recurrent",
     Layout.SEQUENCE: "recurrent",
     Layout.SET: "recurrent",
@@ -124,4 +140,23 @@ DEFAULT_BACKBONES: Mapping[Layout, str] = {
     Layout.GRAPH: "recurrent",
 }
 
-__all__ = ["DEFAULT_BACKBONES", "Backbone", "Batch", "Build", "CausalBackbone", "Head", "State", "make_build"]
+#: The same for networks that read all elements at once.
+DEFAULT_BACKBONES: Mapping[Layout, str] = {
+    Layout.RECORD: "transformer",
+    Layout.SEQUENCE: "transformer",
+    Layout.SET: "transformer",
+    Layout.GRID: "transformer",
+    Layout.GRAPH: "transformer",
+}
+
+__all__ = [
+    "DEFAULT_BACKBONES",
+    "DEFAULT_CAUSAL_BACKBONES",
+    "Backbone",
+    "Batch",
+    "Build",
+    "CausalBackbone",
+    "Head",
+    "State",
+    "make_build",
+]

@@ -95,6 +95,8 @@ class Family(nn.Module, ABC):
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
     capability: ClassVar[Capability]
+    #: whether the network runs along the autoregressive walk; chooses the default network.
+    causal: ClassVar[bool] = False
 
     def __init__(self, space: Space, build: Build, config: Any, condition: Space | None = None) -> None:
         super().__init__()
@@ -141,8 +143,43 @@ class Family(nn.Module, ABC):
     ) -> LogDensity:
         """log p(x | condition) of each item, with its kind."""
 
+    @property
+    def latent_space(self) -> Space:
+        """What `encode` gives: fields over fixed axes, standard normal under the prior of a plain model.
+
+        Raises:
+            UnsupportedSpace: the family has no latent space; see `Capability.latent`.
+        """
+        raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
+
+    def encode(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None) -> Batch:
+        """Where samples lie in the latent space: draws from q(z | x), without `rng` its mean.
+
+        Raises:
+            UnsupportedSpace: the family has no latent space.
+        """
+        raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
+
+    def decode(
+        self,
+        latents: Batch,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw a sample from p(x | z) for each latent, without `rng` the likeliest element at every choice.
+
+        Raises:
+            UnsupportedSpace: the family has no latent space.
+        """
+        raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
+
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Set weights that depend on the data, once before training."""
+
+    def observe(self, statistics: Statistics) -> None:
+        """Take over what is counted, not learned, such as the sizes of samples: before every training, tuning too."""
 
     def training_state(self) -> dict[str, Tensor]:
         """What training needs beside the weights, such as a replay buffer."""

@@ -29,6 +29,7 @@ from molgen.files import write_text
 from molgen.keys import KeySet
 from molgen.model import GenerativeModel
 from molgen.space import Categorical
+from molgen.standard import standardise
 from molgen.statistics import Statistics, measure
 from molgen.store import FORMAT, Row, Store, write_store
 from molgen.training import Data, Progress, Trainer, TrainingConfig
@@ -105,12 +106,18 @@ def fit(
     watcher.stored(encoded)
     if not len(encoded):
         raise UsageError(f"no row of {data.name} can be encoded: {_first_reason(encoded)}")
-    model.statistics = count(encoded)
+    counted = count(encoded)
+    if not fresh:
+        # The weights know real values in the units that they were trained in.
+        counted.moments = model.statistics.moments
+    model.statistics = counted
     if fresh:
         columns = {name: encoded.columns[name] for name in model.config.conditions}
         model.conditions = Conditions.fit(columns, data.classes)
-        model.build(config.seed).initialise(encoded.batch(np.arange(min(len(encoded), 512))), model.statistics)
-    trainer = Trainer(model.family, Data.split(encoded, model.conditions, config), config, device)
+        first = standardise(encoded.space, model.statistics, encoded.batch(np.arange(min(len(encoded), 512))))
+        model.build(config.seed).initialise(first, model.statistics)
+    model.family.observe(model.statistics)
+    trainer = Trainer(model.family, Data.split(encoded, model.conditions, config, model.statistics), config, device)
     if resume:
         _resume(trainer, model, folder, config, data)
     with closing(MetricsLog(folder, trainer.state.step)) as log:

@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 
 from molgen import __version__, registry
-from molgen.backbone import DEFAULT_BACKBONES, make_build
-from molgen.batch import Partial, collate, separate
+from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, make_build
+from molgen.batch import Batch, Partial, collate, separate
 from molgen.card import model_card
 from molgen.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
 from molgen.conditions import Conditions
 from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
 from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UsageError
-from molgen.family import Density, Family
+from molgen.family import Density, Family, LogDensity
 from molgen.keys import KeySet
 from molgen.pretrained import resolve
 from molgen.seeding import Rng
 from molgen.space import layout
+from molgen.standard import log_volume, restore, standardise
 from molgen.statistics import Statistics
 
 
@@ -76,7 +77,7 @@ class GenerativeModel:
         encoder, family = _part(encoder), _part(family)
         encoder_class, encoder_config = settings_of("encoder", encoder)
         self.encoder: Encoder = encoder_class(encoder_config)
-        backbone = _part(backbone) if backbone is not None else self._default_backbone()
+        backbone = _part(backbone) if backbone is not None else self._default_backbone(family)
         self.config = _with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
         self.conditions = Conditions()
         self.statistics = Statistics()
@@ -88,11 +89,13 @@ class GenerativeModel:
         self.digest: str | None = None
         self._family: Family | None = None
 
-    def _default_backbone(self) -> Part:
+    def _default_backbone(self, family: Part) -> Part:
         arrangement = layout(self.encoder.space)
-        if arrangement not in DEFAULT_BACKBONES:
+        causal = registry.get("family", family.name).causal
+        defaults = DEFAULT_CAUSAL_BACKBONES if causal else DEFAULT_BACKBONES
+        if arrangement not in defaults:
             raise UsageError(f"no backbone serves {arrangement.value} by default; name one with backbone=NAME")
-        return Part(DEFAULT_BACKBONES[arrangement])
+        return Part(defaults[arrangement])
 
     @property
     def domain(self) -> Domain:
@@ -215,9 +218,9 @@ class GenerativeModel:
             known=self._known(known, len(items)),
             **options,
         )
-        density = generated.log_density
-        values = density.value.tolist() if density else [math.nan] * len(items)
-        samples = separate(self.encoder.space, generated.batch)
+        density, space = generated.log_density, self.encoder.space
+        values = self._in_user_units(density, generated.batch) if density else [math.nan] * len(items)
+        samples = separate(space, restore(space, self.statistics, generated.batch))
         return [
             Drawn(index, self.encoder.decode(sample), value, density.kind if density else None, sample)
             for index, sample, value in zip(items, samples, values, strict=True)
@@ -229,7 +232,7 @@ class GenerativeModel:
         sample = self.encoder.encode(known)
         if isinstance(sample, Invalid):
             raise UsageError(f"the known part {known!r}: {sample.reason}")
-        batch = collate(self.encoder.space, [sample]).take(torch.zeros(rows, dtype=torch.long))
+        batch = self._collate([sample]).take(torch.zeros(rows, dtype=torch.long))
         given = {name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in batch.fields.items()}
         return Partial(batch, given)
 
@@ -274,12 +277,20 @@ class GenerativeModel:
     def _score(
         self, samples: list[Any], rows: list[int], asked: Mapping[str, Any], seed: int, options: Mapping[str, Any]
     ) -> list[Scored]:
-        batch = collate(self.encoder.space, samples).to(self.device)
+        batch = self._collate(samples).to(self.device)
         condition = self.conditions.encode(asked, len(rows))
         density = self.family.log_density(
             batch, condition.to(self.device) if condition else None, Rng(seed, rows), **options
         )
-        return [Scored(value, density.kind) for value in density.value.tolist()]
+        return [Scored(value, density.kind) for value in self._in_user_units(density, batch)]
+
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
+        """Samples of the encoder as the family reads them: at unit scale."""
+        return standardise(self.encoder.space, self.statistics, collate(self.encoder.space, samples))
+
+    def _in_user_units(self, density: LogDensity, batch: Batch) -> list[float]:
+        """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones."""
+        return (density.value - log_volume(self.encoder.space, self.statistics, batch)).tolist()
 
     # --- files ------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ from molgen.errors import MolgenError, UsageError
 from molgen.family import Family
 from molgen.seeding import Rng
 from molgen.sharding import Shards
+from molgen.standard import standardise
+from molgen.statistics import Statistics
 from molgen.store import Store
 
 #: Batches whose items are sorted by size together; larger pools pad less and mix less.
@@ -140,15 +142,18 @@ class BatchPlan:
 
 @dataclass
 class Data:
-    """The store, and which of its rows are trained on and which are held out."""
+    """The store, which of its rows are trained on and which are held out, and how to bring them to unit scale."""
 
     store: Store
     conditions: Conditions
     train: np.ndarray
     held_out: np.ndarray
+    statistics: Statistics = field(default_factory=Statistics)
 
     @classmethod
-    def split(cls, store: Store, conditions: Conditions, config: TrainingConfig) -> Data:
+    def split(
+        cls, store: Store, conditions: Conditions, config: TrainingConfig, statistics: Statistics | None = None
+    ) -> Data:
         """Hold out a seeded random share.
 
         Raises:
@@ -158,12 +163,13 @@ class Data:
         count = min(int(len(store) * config.validation), config.validation_limit)
         if len(store) - count < 1:
             raise UsageError("there is no item to train on")
-        return cls(store, conditions, np.sort(order[count:]), np.sort(order[:count]))
+        return cls(store, conditions, np.sort(order[count:]), np.sort(order[:count]), statistics or Statistics())
 
     def batch(self, rows: np.ndarray) -> tuple[Batch, Partial | None]:
-        """Samples and conditions of some rows of the store."""
+        """Samples at unit scale and conditions of some rows of the store."""
         columns = {name: self.store.columns[name][rows] for name in self.conditions.names}
-        return self.store.batch(rows), self.conditions.encode(columns, len(rows))
+        batch = standardise(self.store.space, self.statistics, self.store.batch(rows))
+        return batch, self.conditions.encode(columns, len(rows))
 
     def sizes(self, rows: np.ndarray) -> np.ndarray:
         """A number per row that grows with the cost of the sample."""

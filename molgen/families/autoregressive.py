@@ -92,6 +92,7 @@ class Autoregressive(Family):
 
     Config = AutoregressiveConfig
     capability = Capability(density=Density.EXACT, known=Known.PREFIX)
+    causal = True
 
     def __init__(
         self, space: Space, build: Build, config: AutoregressiveConfig, condition: Space | None = None
