@@ -58,7 +58,7 @@ def test_axes_that_go_together_in_the_data_go_together_in_the_model():
     model.initialise(Statistics(count=1000, sizes=Counter({(0, 5): 500, (3, 1): 500})))
     drawn = model.sample(200, None, Rng(0, range(200)))
     pairs = Counter(zip(drawn["length"].tolist(), drawn["width"].tolist(), strict=True))
-    assert set(pairs) <= {(0, 5), (3, 1)} or pairs[(0, 5)] + pairs[(3, 1)] >= 198
+    assert pairs[(0, 5)] + pairs[(3, 1)] >= 198
     assert 70 < pairs[(0, 5)] < 130
 
 
@@ -94,7 +94,8 @@ def test_fixed_sizes_and_lower_bounds_are_kept():
     drawn = model.sample(
         50, None, Rng(0, range(50)), fixed={"length": torch.full((50,), 2)}, least={"width": torch.full((50,), 3)}
     )
-    assert drawn["length"].eq(2).all() and drawn["width"].ge(3).all()
+    assert drawn["length"].eq(2).all()
+    assert drawn["width"].ge(3).all()
     with pytest.raises(ValueError, match="width from 1 to 5"):
         model.sample(1, None, Rng(0, [0]), fixed={"width": torch.tensor([6])})
     with pytest.raises(ValueError, match="no axis 'height'"):
