@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from molgen.domain import Domain, Invalid, Record, Rules
-from molgen.metric import Against, Better, Estimate, GroupedMean, Metric, Portion, Summary, undefined
+from molgen.intervals import GroupedMean
+from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
 
 
 class Words(Domain):

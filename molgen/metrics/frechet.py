@@ -6,79 +6,18 @@ Letters in shapes: V valid rows of a portion, D features of an item.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from molgen.errors import MolgenError
+from molgen.intervals import jackknife_error, normal_interval
 from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metrics.sample import FeatureConfig, feature_vectors
 
 #: Most groups of items for the interval, fewest, and the bytes of their covariances that decide between.
 MOST_FOLDS, FEWEST_FOLDS, FOLD_BYTES = 32, 8, 1 << 27
-#: Standard errors on each side of a value: 95 % of a normal distribution.
-_SIDE = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True)
-class FeatureConfig:
-    """Settings of a metric of features.
-
-    Attributes:
-        feature: the name of the domain's feature, an array of a fixed shape for each item.
-        enough: rows that the protocol asks for; fewer give a warning.
-    """
-
-    feature: str = "embedding"
-    enough: int = 0
-
-
-def feature_vectors(portion: Portion, feature: str, dtype: type = np.float64) -> np.ndarray:
-    """The feature of the valid rows as vectors (V, D); (0, 0) where no row is valid.
-
-    Raises:
-        MolgenError: one is not finite.
-    """
-    if not len(portion.items):
-        return np.zeros((0, 0), dtype)
-    found: np.ndarray = np.asarray(portion.features[feature], dtype).reshape(len(portion.items), -1)
-    if not np.isfinite(found).all():
-        raise MolgenError(f"the feature {feature} of an item is not finite")
-    return found
-
-
-def jackknife_error(without: Callable[[int], float], groups: Iterable[int]) -> float:
-    """The standard error of a value by the jackknife over groups (Miller, Biometrika 61(1), 1974), or NaN.
-
-    Groups drawn with replacement would repeat items, and what falls with the number of distinct items, as
-    distances between distributions do, would spread two to five times too much.
-
-    Args:
-        without: the value of the set without one group; NaN where it is not defined.
-        groups: those with items in them.
-    """
-    values = np.array([without(group) for group in groups])
-    values = values[np.isfinite(values)]
-    return math.sqrt((len(values) - 1) * values.var()) if len(values) > 1 else math.nan
-
-
-def jackknifed(
-    value: float, error: float, count: int, bounds: tuple[float, float] = (-math.inf, math.inf), note: str = ""
-) -> Estimate:
-    """A value with an interval of 1.96 standard errors on each side.
-
-    Args:
-        value: of the whole set.
-        error: what `jackknife_error` gave; NaN means no interval.
-        count: the items behind the value.
-        bounds: values that the metric cannot leave.
-        note: passed on.
-    """
-    if not math.isfinite(error):
-        return Estimate(value, count=count, note=note)
-    return Estimate(value, max(bounds[0], value - _SIDE * error), min(bounds[1], value + _SIDE * error), count, note)
 
 
 class Moments(Summary):
@@ -223,7 +162,7 @@ class FrechetDistance(Metric):
             return normal.distance(moments.mean, moments.covariance) if moments.count > 1 else math.nan
 
         error = jackknife_error(distance, [number for number, fold in enumerate(self._folds) if fold.count])
-        return jackknifed(distance(), error, count, (0.0, math.inf), note)
+        return normal_interval(distance(), error, count, (0.0, math.inf), note)
 
     def _moments(self, left_out: int | None) -> Moments:
         """The moments of all folds but one."""

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.metric import Against, Better, Estimate, GroupedMean, Metric, Portion, Summary, groups_of
+from molgen.intervals import GroupedMean
+from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, groups_of
 
 
 def hashed(keys: Iterable[str]) -> np.ndarray:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.errors import MolgenError
+from molgen.intervals import jackknife_error, normal_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Summary, undefined
-from molgen.metrics.frechet import jackknife_error, jackknifed
-from molgen.metrics.nearest import BLOCK, SampledMetric, Subsample
+from molgen.metrics.distances import BLOCK
+from molgen.metrics.sample import SampledMetric, Subsample
 
 
 class KernelDistance(SampledMetric):
@@ -48,7 +49,7 @@ class KernelDistance(SampledMetric):
             raise MolgenError(f"{items.shape[1]} features against {known.shape[1]} of the reference")
         sums = _Sums(items, known, self.sample.groups)
         error = jackknife_error(sums.discrepancy, np.flatnonzero(sums.counts).tolist())
-        return jackknifed(sums.discrepancy(), error, len(items), note=self.sample.note(len(items)))
+        return normal_interval(sums.discrepancy(), error, len(items), note=self.sample.note(len(items)))
 
 
 class _Sums:

@@ -19,17 +19,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.metric import GROUPS, Against, Better, Estimate, GroupedMean, Summary, undefined, wilson
-from molgen.metrics.frechet import jackknife_error
-from molgen.metrics.nearest import (
-    BLOCK,
-    SampleConfig,
-    SampledMetric,
-    Subsample,
-    nearest,
-    rounding,
-    squared_distances,
-)
+from molgen.intervals import GroupedMean, jackknife_error, wilson
+from molgen.metric import GROUPS, Against, Better, Estimate, Summary, undefined
+from molgen.metrics.distances import BLOCK, nearest, rounding, squared_distances
+from molgen.metrics.sample import SampleConfig, SampledMetric, Subsample
 
 #: Neighbours that are found together: as many as any metric here asks for unless it is told otherwise.
 USUAL = 5

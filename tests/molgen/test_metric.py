@@ -5,18 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from molgen.metric import (
-    GROUPS,
-    GroupedMean,
-    Portion,
-    groups_of,
-    pack_strings,
-    resampled,
-    undefined,
-    unpack_strings,
-    wilson,
-    with_interval,
-)
+from molgen.intervals import GroupedMean, resampled, wilson, with_interval
+from molgen.metric import GROUPS, Portion, groups_of, pack_strings, undefined, unpack_strings
 
 
 def rng():

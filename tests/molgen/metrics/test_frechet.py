@@ -9,15 +9,9 @@ from measures import measured, portions
 from scipy.linalg import sqrtm
 
 from molgen.errors import MolgenError
-from molgen.metrics.frechet import (
-    FEWEST_FOLDS,
-    FeatureConfig,
-    FrechetDistance,
-    Moments,
-    Normal,
-    jackknife_error,
-    jackknifed,
-)
+from molgen.intervals import jackknife_error, normal_interval
+from molgen.metrics.frechet import FEWEST_FOLDS, FrechetDistance, Moments, Normal
+from molgen.metrics.sample import FeatureConfig
 
 FEATURES = {"embedding": lambda item: np.array(item, np.float32)}
 
@@ -217,11 +211,11 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 def test_one_group_has_no_error():
     assert math.isnan(jackknife_error(lambda left_out: 1.0, [3]))
     assert math.isnan(jackknife_error(lambda left_out: math.nan, [3, 4]))
-    assert math.isnan(jackknifed(1.0, math.nan, 5).low)
+    assert math.isnan(normal_interval(1.0, math.nan, 5).low)
 
 
 def test_bounds_hold():
-    found = jackknifed(0.1, 1.0, 5, (0.0, 1.0), "so")
+    found = normal_interval(0.1, 1.0, 5, (0.0, 1.0), "so")
     assert (found.low, found.high, found.count, found.note) == (0.0, 1.0, 5, "so")
 
 

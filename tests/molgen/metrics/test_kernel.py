@@ -9,7 +9,7 @@ from measures import measured, portions
 
 from molgen.errors import MolgenError
 from molgen.metrics.kernel import KernelDistance
-from molgen.metrics.nearest import SampleConfig, Subsample
+from molgen.metrics.sample import SampleConfig, Subsample
 
 FEATURES = {"embedding": lambda item: np.array(item, np.float32)}
 

@@ -9,7 +9,7 @@ from measures import measured, portions
 
 from molgen.metrics import manifold
 from molgen.metrics.manifold import Coverage, Density, DensityConfig, Precision, PrecisionConfig, Recall
-from molgen.metrics.nearest import SampleConfig, Subsample
+from molgen.metrics.sample import SampleConfig, Subsample
 
 FEATURES = {"embedding": lambda item: np.array(item, np.float32)}
 ALL = [Precision, Recall, Density, Coverage]

@@ -9,15 +9,9 @@ from measures import measured, portions
 
 from molgen.errors import MolgenError
 from molgen.metric import GROUPS
-from molgen.metrics.nearest import (
-    BLOCK,
-    CloserToTraining,
-    NearestTraining,
-    SampleConfig,
-    Subsample,
-    nearest,
-    squared_distances,
-)
+from molgen.metrics.distances import BLOCK, nearest, squared_distances
+from molgen.metrics.nearest import CloserToTraining, NearestTraining
+from molgen.metrics.sample import SampleConfig, Subsample
 
 FEATURES = {"embedding": lambda item: np.array(item, np.float32)}
 

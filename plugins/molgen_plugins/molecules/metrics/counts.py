@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
+from molgen.intervals import GroupedMean, jackknife_error, normal_interval
 from molgen.metric import (
     GROUPS,
     Against,
     Better,
     Estimate,
-    GroupedMean,
     Metric,
     Portion,
     Summary,
@@ -28,7 +28,6 @@ from molgen.metric import (
     undefined,
     unpack_strings,
 )
-from molgen.metrics.frechet import jackknife_error, jackknifed
 from molgen.metrics.identity import Seen, contained, hashed
 
 #: Numbers that wait before they are merged into the counts.
@@ -175,7 +174,7 @@ class CosineSimilarity(Metric):
             value = _wrapped(total, known, np.array(list(counter.values())))
             if math.isnan(value):
                 return undefined("the product of the squared norms wraps to a negative number", count)
-        return jackknifed(value, error, count, (0.0, 1.0))
+        return normal_interval(value, error, count, (0.0, 1.0))
 
 
 def _wrapped(found: np.ndarray, known: np.ndarray, reference: np.ndarray) -> float:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.metric import Better, Estimate, GroupedMean, Metric, Portion
+from molgen.intervals import GroupedMean
+from molgen.metric import Better, Estimate, Metric, Portion
 
 
 class Filters(Metric):

@@ -17,9 +17,11 @@ import numpy as np
 from rdkit import DataStructs
 from scipy.stats import entropy
 
+from molgen.intervals import jackknife_error, normal_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
-from molgen.metrics.frechet import FrechetDistance, Moments, feature_vectors, jackknife_error, jackknifed
+from molgen.metrics.frechet import FrechetDistance, Moments
 from molgen.metrics.identity import Seen, hashed
+from molgen.metrics.sample import feature_vectors
 
 #: What is compared, in order; the numbers of the continuous ones, which are estimated by kernels.
 NAMES = (
@@ -166,7 +168,7 @@ class KLScore(Metric):
         if not math.isfinite(value):
             return undefined("no item is within the range of the reference", self._count)
         error = jackknife_error(lambda group: _score(densities, np.arange(GROUPS) != group), np.unique(groups).tolist())
-        return jackknifed(value, error, self._count, (0.0, 1.0))
+        return normal_interval(value, error, self._count, (0.0, 1.0))
 
     def _densities(self, place: int, values: np.ndarray, groups: np.ndarray) -> Densities:
         return (_kernels if place in _CONTINUOUS else _bins)(self._reference[:, place], values, groups)

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from molgen.intervals import jackknife_error, normal_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
-from molgen.metrics.frechet import jackknife_error, jackknifed
 
 #: Points at which distribution functions are compared for the interval.
 _GRID = 2000
@@ -105,7 +105,9 @@ class PropertyDistance(Metric):
             return undefined("no valid item" if not count else "no value in the reference", count)
         error = jackknife_error(*_without(values, groups, self._reference))
         note = f"{left_out:,} valid items without a value are left out" if left_out else ""
-        return jackknifed(float(wasserstein_distance(self._reference, values)), error, count, (0.0, math.inf), note)
+        return normal_interval(
+            float(wasserstein_distance(self._reference, values)), error, count, (0.0, math.inf), note
+        )
 
 
 def _finite(portion: Portion, name: str) -> tuple[np.ndarray, np.ndarray]:

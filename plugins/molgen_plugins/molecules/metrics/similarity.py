@@ -17,19 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.metric import (
-    GROUPS,
-    Against,
-    Better,
-    Estimate,
-    GroupedMean,
-    Metric,
-    Portion,
-    Summary,
-    groups_of,
-    undefined,
-    with_interval,
-)
+from molgen.intervals import GroupedMean, with_interval
+from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, groups_of, undefined
 from molgen.seeding import Rng
 from molgen_plugins.molecules.neighbours import PASS, Neighbours
 from molgen_plugins.molecules.tanimoto import power_sums

@@ -11,7 +11,8 @@ from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from scipy.stats import entropy, gaussian_kde
 
 from molgen.metric import Portion
-from molgen.metrics.frechet import FeatureConfig, FrechetDistance, Moments
+from molgen.metrics.frechet import FrechetDistance, Moments
+from molgen.metrics.sample import FeatureConfig
 from molgen_plugins.molecules.chem import parse
 from molgen_plugins.molecules.domain import EXAMPLES
 from molgen_plugins.molecules.features import FEATURES
