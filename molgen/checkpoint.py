@@ -5,7 +5,6 @@ Nothing in a checkpoint can make molgen import code: it names parts of the regis
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from molgen.errors import MolgenError, UsageError
-from molgen.files import replaced_folder, superseded, usual_mode
+from molgen.files import replaced_folder, sha256, superseded, usual_mode
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -64,12 +63,6 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def _write_manifest(folder: Path) -> None:
     files = {p.name: {"sha256": sha256(p), "bytes": p.stat().st_size} for p in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=1))
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Checkpoint:

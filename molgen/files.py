@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -40,6 +41,25 @@ def fsync_folder(folder: Path) -> None:
         if path.is_file():
             fsync_file(path)
     fsync_file(folder)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal; of a folder, that of the names and hashes of all files below it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    listing = (f"{sha256(one)}  {one.relative_to(path).as_posix()}\n" for one in files_below(path))
+    return hashlib.sha256("".join(listing).encode()).hexdigest()
+
+
+def total_bytes(path: Path) -> int:
+    """The size of a file, or of all files below a folder."""
+    return path.stat().st_size if path.is_file() else sum(one.stat().st_size for one in files_below(path))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def write_text(path: Path, text: str) -> None:

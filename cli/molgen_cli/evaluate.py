@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections import Counter
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import PartialFailure, UsageError
+from molgen.files import sha256, total_bytes
 from molgen_cli.console import progress, say
 from molgen_cli.inference import Clock, from_zero, names, whole
-from molgen_cli.output import refuse_existing
+from molgen_cli.output import record_path, refuse_existing
 
 if TYPE_CHECKING:
     from molgen.domain import Domain, Record
@@ -252,9 +252,9 @@ class Run:
             **self.about(),
             "seconds": facts["seconds"],
             "files": files,
-            "output": {**_content(path), "bytes": path.stat().st_size},
+            "output": {**_content(path), "bytes": total_bytes(path)},
         }
-        write_text(path.with_name(f"{path.name}.run.json"), json.dumps(record, indent=2, default=str) + "\n")
+        write_text(record_path(path), json.dumps(record, indent=2, default=str) + "\n")
 
 
 class _Counts:
@@ -353,5 +353,4 @@ def _content(path: Path | None) -> dict[str, str | None]:
     """The name of a file and the hash of its content; stdin has neither."""
     if path is None:
         return {"file": None, "sha256": None}
-    with path.open("rb") as stream:
-        return {"file": str(path), "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {"file": str(path), "sha256": sha256(path)}

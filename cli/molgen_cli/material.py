@@ -96,12 +96,12 @@ def dataset_source(part: Part, domain: str) -> Source:
 
 
 def file_source(path: Path, domain: Domain, column: str | None) -> Source:
-    """A file of the user's own.
+    """A file of the user's own, or a folder where the domain reads those.
 
     Raises:
         UsageError: it is not there, cannot be read, has no such column, or has no row.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path}: there is no such file")
 
     def records() -> Iterable[Record]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
-from molgen.files import write_text
+from molgen.files import sha256, total_bytes, write_text
 from molgen_cli.env import versions
 from molgen_cli.signals import Terminated
 
@@ -136,28 +136,26 @@ def refuse_existing(paths: Iterable[str | None], overwrite: bool) -> None:
     for path in (Path(name) for name in paths if name not in (None, "-")):
         if not path.parent.is_dir():
             raise UsageError(f"{path}: the folder {path.parent} does not exist; type: mkdir -p {path.parent}")
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; give the name of a file")
-        if path.is_file() and not overwrite:
+        if path.is_dir() and not record_path(path).is_file():
+            raise UsageError(f"{path} is a folder that was not written here; give another name")
+        if (path.is_file() or path.is_dir()) and not overwrite:
             raise UsageError(f"{path} exists; type --overwrite to replace it, or choose another name")
 
 
 def write_record(
     output: Output, verb: str, args: argparse.Namespace, stopped: BaseException | None, **values: Any
 ) -> None:
-    """Write what made a file, and its hash, beside it as `FILE.run.json`; stdout gets none.
+    """Write what made a file or folder, and its hash, beside it as `FILE.run.json`; stdout gets none.
 
     Args:
-        output: the file.
+        output: the file or folder.
         verb: the command.
         args: the arguments of the verb.
         stopped: what ended the rows early, if anything did.
         **values: what else there is to say, as JSON values.
     """
-    if output.path is None or not output.path.is_file():
+    if output.path is None or not (output.path.is_file() or output.path.is_dir()):
         return
-    from molgen.checkpoint import sha256  # needs torch, which is there by now
-
     record = {
         "command": verb,
         "complete": stopped is None,
@@ -168,8 +166,13 @@ def write_record(
         "output": {
             "file": output.path.name,
             "rows": output.rows,
-            "bytes": output.path.stat().st_size,
+            "bytes": total_bytes(output.path),
             "sha256": sha256(output.path),
         },
     }
-    write_text(output.path.with_name(f"{output.path.name}.run.json"), json.dumps(record, indent=2, default=str) + "\n")
+    write_text(record_path(output.path), json.dumps(record, indent=2, default=str) + "\n")
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of a file or folder lies: beside it."""
+    return path.with_name(f"{path.name}.run.json")

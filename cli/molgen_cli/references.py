@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from molgen import registry
 from molgen.domain import Domain, Invalid, Item, Record
 from molgen.errors import UsageError
+from molgen.files import sha256
 from molgen.summaries import ItemSet
 from molgen_cli.console import say
 
@@ -108,15 +109,14 @@ class References:
         if text == "-":
             raise UsageError("what to compare with is read more than once, so it cannot come from stdin")
         path = Path(text)
-        if not path.is_file():
+        if not path.exists():
             raise _not_found(text)
         records_of(self._domain, path, column=self._column)
 
         def items() -> Iterator[Item | Invalid]:
             return (record.item for record in self._domain.read(path, column=self._column))
 
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(path)
         # Another column is another set; the name says how the content is read.
         content = digest if self._column is None else hashlib.sha256(f"{digest} {self._column}".encode()).hexdigest()
         return Reference(ItemSet(stem(text), items, content), text)

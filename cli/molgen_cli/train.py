@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="base", metavar="MODEL", help="tune this model: a folder or an embedded model's name"
     )
-    parser.add_argument("--data", metavar="FILE", help="your own file, instead of dataset=NAME")
+    parser.add_argument("--data", metavar="FILE", help="your own file or folder, instead of dataset=NAME")
     parser.add_argument("--column", metavar="NAME", help="the column of --data that holds the items")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
