@@ -100,6 +100,23 @@ class CausalBackbone(Backbone):
 
     causal = True
 
+    @classmethod
+    def make(
+        cls,
+        inputs: Space,
+        outputs: Mapping[str, Head],
+        config: Any,
+        condition: Space | None = None,
+        causal: bool = False,
+    ) -> Backbone:
+        """A network of this name, which runs causally only."""
+        if not causal:
+            raise ValueError(
+                f"the backbone {cls.__name__} runs along the autoregressive walk only; this family needs one that "
+                "reads all elements at once, such as transformer"
+            )
+        return super().make(inputs, outputs, config, condition, causal)
+
     @abstractmethod
     def forward(
         self, batch: Choices, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
@@ -136,7 +153,7 @@ DEFAULT_CAUSAL_BACKBONES: Mapping[Layout, str] = {
     Layout.RECORD: "recurrent",
     Layout.SEQUENCE: "recurrent",
     Layout.SET: "recurrent",
-    Layout.GRID: "recurrent",
+    Layout.GRID: "unet",
     Layout.GRAPH: "recurrent",
 }
 
@@ -145,7 +162,7 @@ DEFAULT_BACKBONES: Mapping[Layout, str] = {
     Layout.RECORD: "transformer",
     Layout.SEQUENCE: "transformer",
     Layout.SET: "transformer",
-    Layout.GRID: "transformer",
+    Layout.GRID: "unet",
     Layout.GRAPH: "transformer",
 }
 

@@ -67,4 +67,6 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _drops(module: nn.Module) -> bool:
-    return getattr(module, "dropout", 0) != 0 if isinstance(module, nn.RNNBase) else getattr(module, "p", 0) != 0
+    """Whether a module drops at random: it keeps the share as `p`, as torch's own do, or as a number `dropout`."""
+    shares = (getattr(module, name, 0) for name in ("p", "dropout"))
+    return any(isinstance(share, int | float) and share != 0 for share in shares)

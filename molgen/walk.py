@@ -1,24 +1,27 @@
 """The autoregressive walk through a batch: one choice per slice, in the order of `space.order`.
 
-A choice is a class of the slice's field, or END, numbered as one class more, which says that the
-axis has as many elements as were decided before.
+A choice is a class of the slice's field, or a level of a quantised one, or END, numbered as one class more, which
+says that the axis has as many elements as were decided before. The channels of an element are slices of their own,
+one after the other.
 
-Letters in shapes: B batch, T slices, S slices of one field, K classes.
+Letters in shapes: B batch, T slices, S slices of one field, K classes or levels, C channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, singledispatch
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from molgen.batch import Batch, Partial, field_mask, lengths
+from molgen.batch import Batch, Partial, field_mask, lengths, levels_to_values, values_to_levels
 from molgen.batch import mask as place_mask
-from molgen.space import Axis, Categorical, Field, Slice, Space, axes, is_pairwise, order, variable_axes
+from molgen.family import UnsupportedSpace
+from molgen.space import Axis, Categorical, Field, Real, Slice, Space, axes, is_pairwise, order, variable_axes
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Walk:
     slices: tuple[Slice, ...]
     #: per field, which of the T slices are its own, (S,).
     steps: Mapping[str, Tensor]
-    #: per field, the index of each of its slices along each of its axes, (S,) each.
+    #: per field, the index of each of its slices along each of its axes and channel dimensions, (S,) each.
     indices: Mapping[str, tuple[Tensor, ...]]
     #: per field, in which of its slices the model may choose END, (S,).
     may_end: Mapping[str, Tensor]
@@ -44,6 +47,60 @@ class Choices:
     walk: Walk
     ids: Tensor
     mask: Tensor
+
+
+@singledispatch
+def alphabet(field: Field) -> int:
+    """How many choices there are at one slice of a field, END aside; register a kind of field of your own.
+
+    Raises:
+        UnsupportedSpace: the elements of the field are no choices among finitely many.
+    """
+    raise UnsupportedSpace(f"a walk chooses among classes or levels; a {type(field).__name__} field has neither")
+
+
+@alphabet.register
+def _(field: Categorical) -> int:
+    return field.classes
+
+
+@alphabet.register
+def _(field: Real) -> int:
+    if field.levels is None:
+        raise UnsupportedSpace("a walk chooses among classes or levels; a Real field without levels has neither")
+    return field.levels
+
+
+@singledispatch
+def numbered(field: Field, tensor: Tensor) -> Tensor:
+    """The tensor of a field as choices, numbers below its `alphabet`; register a kind of field of your own."""
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as choices")
+
+
+@numbered.register
+def _(field: Categorical, tensor: Tensor) -> Tensor:
+    return tensor
+
+
+@numbered.register
+def _(field: Real, tensor: Tensor) -> Tensor:
+    return values_to_levels(field, tensor)
+
+
+@singledispatch
+def valued(field: Field, numbers: Tensor) -> Tensor:
+    """The inverse of `numbered`; register a kind of field of your own."""
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from choices")
+
+
+@valued.register
+def _(field: Categorical, numbers: Tensor) -> Tensor:
+    return numbers
+
+
+@valued.register
+def _(field: Real, numbers: Tensor) -> Tensor:
+    return levels_to_values(field, numbers)
 
 
 def ending_fields(space: Space) -> set[str]:
@@ -86,14 +143,14 @@ def make_walk(space: Space, lengths: Mapping[str, int]) -> Walk:
 def _make_walk(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Walk:
     space = dict(space_items)
     _require_one_ending(space)
-    slices = tuple(order(space, dict(length_items)))
+    slices = tuple(each for step in order(space, dict(length_items)) for each in _channels(step, space[step.field]))
     numbered = {name: [(t, s) for t, s in enumerate(slices) if s.field == name] for name in space}
     return Walk(
         slices=slices,
         steps={name: torch.tensor([t for t, _ in own], dtype=torch.long) for name, own in numbered.items()},
         indices={
             name: tuple(
-                torch.tensor([s.index[k] for _, s in own], dtype=torch.long) for k in range(len(space[name].axes))
+                torch.tensor([s.index[k] for _, s in own], dtype=torch.long) for k in range(_dimensions(space[name]))
             )
             for name, own in numbered.items()
         },
@@ -102,6 +159,16 @@ def _make_walk(space_items: tuple[tuple[str, Field], ...], length_items: tuple[t
             for name, own in numbered.items()
         },
     )
+
+
+def _channels(step: Slice, field: Field) -> list[Slice]:
+    """The slices of one element; the axis may end at the first of them only."""
+    places = [(*step.index, *channel) for channel in product(*map(range, field.channels_shape))]
+    return [Slice(step.field, place, step.ends if place is places[0] else None) for place in places]
+
+
+def _dimensions(field: Field) -> int:
+    return len(field.axes) + len(field.channels_shape)
 
 
 def _require_one_ending(space: Space) -> None:
@@ -118,7 +185,11 @@ def _may_end(step: Slice, field: Field) -> bool:
 
 
 def choices(space: Space, batch: Batch) -> Choices:
-    """A batch of categorical fields as choices along its walk."""
+    """A batch as choices along its walk.
+
+    Raises:
+        UnsupportedSpace: a field has neither classes nor levels.
+    """
     walk = walk_of(space, batch)
     rows = len(batch)
     device = next(iter(batch.fields.values())).device
@@ -131,11 +202,8 @@ def choices(space: Space, batch: Batch) -> Choices:
 
 def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[Tensor, Tensor]:
     """The ids (B, S) and mask (B, S) of one field."""
-    assert isinstance(field, Categorical)
     indices = walk.indices[name]
-    rows = len(batch)
-    padded = _pad_to(batch.fields[name], indices)
-    ids = padded[_in_every_row(indices)].reshape(rows, -1)
+    ids = _along_walk(numbered(field, batch.fields[name]), indices)
     alive = torch.ones_like(ids, dtype=torch.bool)
     if not field.axes or not field.axes[0].variable:
         return ids, alive
@@ -144,7 +212,7 @@ def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[T
     ends = (leading == sizes) & _ends(walk, name).to(ids.device)
     if is_pairwise(field):
         alive = indices[1].to(ids.device) < sizes
-    return torch.where(ends, field.classes, ids), (alive & (leading < sizes)) | ends
+    return torch.where(ends, alphabet(field), ids), (alive & (leading < sizes)) | ends
 
 
 def _ends(walk: Walk, name: str) -> Tensor:
@@ -152,8 +220,13 @@ def _ends(walk: Walk, name: str) -> Tensor:
     return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
 
 
+def _along_walk(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
+    """What (B, *axes, *channels) holds at each slice, (B, S); zero behind its end."""
+    return _pad_to(tensor, indices)[_in_every_row(indices)].reshape(len(tensor), -1)
+
+
 def _in_every_row(indices: tuple[Tensor, ...]) -> Any:
-    """An index of (B, *axes) at these places of every row."""
+    """An index of (B, *axes, *channels) at these places of every row."""
     return (slice(None), *indices)
 
 
@@ -181,34 +254,34 @@ def _sizes(space: Space, walk: Walk, axis: Axis, ids: Tensor) -> Tensor:
     for t in reversed(range(len(walk))):
         step = walk.slices[t]
         if step.ends == axis.name:
-            ended = ids[:, t] == _end(space[step.field])
+            ended = ids[:, t] == alphabet(space[step.field])
             size = torch.where(ended, step.index[0], size)
     return size
-
-
-def _end(field: Field) -> int:
-    assert isinstance(field, Categorical)
-    return field.classes
 
 
 def _field_from(
     field: Field, walk: Walk, name: str, ids: Tensor, sizes: Mapping[str, Tensor], longest: Mapping[str, int]
 ) -> Tensor:
-    assert isinstance(field, Categorical)
-    shape = [longest[axis.name] for axis in field.axes]
+    lengths = [longest[axis.name] for axis in field.axes]
+    shape = [*lengths, *field.channels_shape]
     indices, steps = walk.indices[name], walk.steps[name]
     inside = torch.ones(len(steps), dtype=torch.bool)
     for index, length in zip(indices, shape, strict=True):
         inside &= index < length
     places = tuple(index[inside] for index in indices)
-    values = ids[:, steps[inside]]
     full = ids.new_zeros(len(ids), *shape)
-    if not field.axes:
-        return values[:, 0]
-    full[_in_every_row(places)] = values
-    if field.symmetric:
-        full[_in_every_row(places[::-1])] = values
-    return torch.where(place_mask(field, sizes, shape, len(ids)).to(full.device), full, 0)
+    full[_in_every_row(places)] = ids[:, steps[inside]].reshape(full[_in_every_row(places)].shape)
+    if isinstance(field, Categorical) and field.symmetric:
+        full[_in_every_row(places[::-1])] = ids[:, steps[inside]]
+    exists = _over_channels(field, place_mask(field, sizes, lengths, len(ids))).to(full.device)
+    values = valued(field, full)
+    return torch.where(exists, values, torch.zeros((), dtype=values.dtype, device=values.device))
+
+
+def _over_channels(field: Field, places: Tensor) -> Tensor:
+    """A mask (B, *axes) as one of all channels there, (B, *axes, *channels)."""
+    channels = field.channels_shape
+    return places.reshape(*places.shape, *(1 for _ in channels)).expand(*places.shape, *channels)
 
 
 #: Codes of `known_choices` beside a forced choice.
@@ -244,18 +317,18 @@ def _require_size(space: Space, name: str, size: Tensor) -> None:
 def _force_size(space: Space, walk: Walk, axis: str, size: Tensor, forced: Tensor) -> None:
     for t, step in enumerate(walk.slices):
         if step.ends == axis:
-            forced[:, t] = torch.where(size == step.index[0], _end(space[step.field]), GOES_ON)
+            forced[:, t] = torch.where(size == step.index[0], alphabet(space[step.field]), GOES_ON)
 
 
 def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> None:
     given = torch.zeros(forced.shape, dtype=torch.bool)
     for name, mask in known.given.items():
-        indices, steps = walk.indices[name], walk.steps[name]
+        field, indices, steps = space[name], walk.indices[name], walk.steps[name]
         mask = mask.cpu() & field_mask(space, known.batch, name).cpu()
-        own = _pad_to(mask, indices)[_in_every_row(indices)].reshape(len(forced), -1)
+        own = _along_walk(_over_channels(field, mask), indices)
         if bool((own & (forced[:, steps] >= 0)).any()):
             raise ValueError("the known part is larger than the size that is asked for")
-        values = _pad_to(known.batch.fields[name].cpu(), indices)[_in_every_row(indices)].reshape(len(forced), -1)
+        values = _along_walk(numbered(field, known.batch.fields[name].cpu()), indices)
         given[:, steps] = own
         forced[:, steps] = torch.where(own, values, forced[:, steps])
     if bool((given[:, 1:] & ~given[:, :-1]).any()):

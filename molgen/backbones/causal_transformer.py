@@ -66,7 +66,7 @@ class CausalTransformer(CausalBackbone):
     density is of that order, and the network sees it. `step` records no gradients: train by `forward`.
 
     Raises:
-        UnsupportedSpace: a field has no classes, or the longest walk has more slices than `most_elements`.
+        UnsupportedSpace: a field has neither classes nor levels, or the longest walk more slices than `most_elements`.
     """
 
     Config = TransformerConfig
@@ -87,6 +87,7 @@ class CausalTransformer(CausalBackbone):
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         for embedding in (self.choice, self.question, self.place):
             nn.init.normal_(embedding.weight, std=0.1)
+        self.numbering.put_levels_on_lines(self.choice)
 
     def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, W) of every field's slices."""

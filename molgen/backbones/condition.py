@@ -5,13 +5,15 @@ Letters in shapes: B batch, D width of the embedding, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import singledispatch
 
 import torch
 from torch import Tensor, nn
 
 from molgen.batch import Partial, field_mask
-from molgen.space import Categorical, Field, Real, Space
+from molgen.family import UnsupportedSpace
+from molgen.space import Axis, Categorical, Field, Real, Space
 
 
 class ConditionEmbedding(nn.Module):
@@ -70,3 +72,22 @@ class _RealEmbedding(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         flat = values.flatten(values.ndim - self.channels) if self.channels else values[..., None]
         return self.network(flat.to(next(self.network.parameters()).dtype))
+
+
+def split_condition(condition: Space, known: Mapping[str, Axis]) -> tuple[dict[str, Field], dict[str, Field]]:
+    """The conditions over axes of the sample, which are read place by place, and the others.
+
+    Args:
+        condition: the fields of the condition.
+        known: the axes of the sample by name.
+
+    Raises:
+        UnsupportedSpace: a condition shares only some of its axes with the sample.
+    """
+    placed = {name: field for name, field in condition.items() if any(axis.name in known for axis in field.axes)}
+    for name, field in placed.items():
+        if foreign := [axis.name for axis in field.axes if known.get(axis.name) != axis]:
+            raise UnsupportedSpace(
+                f"the condition {name!r} shares axes with the sample, but not {', '.join(map(repr, foreign))}"
+            )
+    return placed, {name: field for name, field in condition.items() if name not in placed}

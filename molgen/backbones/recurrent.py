@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbone import Backbone, CausalBackbone, Head, State
+from molgen.backbones.bidirectional import Bidirectional
 from molgen.backbones.condition import ConditionEmbedding
+from molgen.backbones.numbering import Numbering
 from molgen.batch import Partial
-from molgen.family import UnsupportedSpace
-from molgen.space import Categorical, Field, Layout, Slice, Space
-from molgen.walk import Choices, Walk
+from molgen.space import Layout, Slice, Space
+from molgen.walk import Choices
 
 Hidden = tuple[Tensor, ...]
 
@@ -82,16 +82,28 @@ class Recurrent(CausalBackbone):
     """
 
     Config = RecurrentConfig
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"width": 12, "layers": 2, "embedding": 6}
     layouts = frozenset({Layout.RECORD, Layout.SEQUENCE, Layout.SET, Layout.GRID, Layout.GRAPH})
+
+    @classmethod
+    def make(
+        cls,
+        inputs: Space,
+        outputs: Mapping[str, Head],
+        config: RecurrentConfig,
+        condition: Space | None = None,
+        causal: bool = False,
+    ) -> Backbone:
+        """The network along the walk, or the one that reads rows of elements from both ends."""
+        return (cls if causal else Bidirectional)(inputs, outputs, config, condition)
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        self.first_choice = _offsets({name: _choices(field) for name, field in inputs.items()}, start=1)
-        self.first_question = _offsets({name: _questions(field) for name, field in inputs.items()})
-        self.choice = nn.Embedding(1 + sum(map(_choices, inputs.values())), config.embedding)
-        self.question = nn.Embedding(sum(map(_questions, inputs.values())), config.embedding)
+        self.numbering = Numbering(inputs)
+        self.choice = nn.Embedding(self.numbering.choices, config.embedding)
+        self.question = nn.Embedding(self.numbering.questions, config.embedding)
         self.cell = CELLS[config.cell](
             config.embedding,
             config.width,
@@ -105,6 +117,7 @@ class Recurrent(CausalBackbone):
         self._initialise()
 
     def _initialise(self) -> None:
+        self.numbering.put_levels_on_lines(self.choice)
         nn.init.normal_(self.question.weight, std=0.1)
         for name, parameter in self.cell.named_parameters():
             if name.startswith("weight_hh"):
@@ -131,14 +144,8 @@ class Recurrent(CausalBackbone):
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, RecurrentState]:
         """The output (B, W) for one slice and the state after it."""
         assert isinstance(state, RecurrentState)
-        rows = state.hidden[0].shape[1]
-        device = self.choice.weight.device
-        if previous is None:
-            choice = torch.zeros(rows, dtype=torch.long, device=device)
-        else:
-            choice = self.first_choice[previous[0].field] + previous[1]
-        asked = torch.tensor(self._question_of(slice), device=device)
-        inputs = self.choice(choice) + self.question(asked)
+        choice = self.numbering.choice(previous, state.hidden[0].shape[1], self.choice.weight.device)
+        inputs = self.choice(choice) + self.question.weight[self.numbering.question(slice)]
         if state.condition is not None:
             inputs = inputs + state.condition
         outputs, hidden = self.cell(inputs[:, None], state.hidden)
@@ -146,37 +153,6 @@ class Recurrent(CausalBackbone):
 
     def _inputs(self, batch: Choices, state: RecurrentState) -> Tensor:
         """What the cell reads at every slice, (B, T, E)."""
-        device = self.choice.weight.device
-        offsets = torch.tensor([self.first_choice[s.field] for s in batch.walk.slices], device=device)
-        choice = nn.functional.pad((batch.ids + offsets)[:, :-1], (1, 0))
-        inputs = self.choice(choice) + self.question(self._questions_of(batch.walk).to(device))
+        questions = self.numbering.questions_of(batch.walk).to(self.choice.weight.device)
+        inputs = self.choice(self.numbering.choices_before(batch)) + self.question(questions)
         return inputs if state.condition is None else inputs + state.condition[:, None]
-
-    def _questions_of(self, walk: Walk) -> Tensor:
-        return torch.tensor([self._question_of(s) for s in walk.slices])
-
-    def _question_of(self, slice: Slice) -> int:
-        flat = 0
-        for axis, index in zip(self.inputs[slice.field].axes[1:], slice.index[1:], strict=True):
-            flat = flat * axis.maximum + index
-        return self.first_question[slice.field] + flat
-
-
-def _choices(field: Field) -> int:
-    """The classes of a field and END."""
-    if not isinstance(field, Categorical):
-        raise UnsupportedSpace(f"the recurrent backbone reads categorical fields, not {type(field).__name__}")
-    return field.classes + 1
-
-
-def _questions(field: Field) -> int:
-    """How many places a field has at one index of its leading axis."""
-    return prod(axis.maximum for axis in field.axes[1:])
-
-
-def _offsets(counts: Mapping[str, int], start: int = 0) -> dict[str, int]:
-    offsets = {}
-    for name, count in counts.items():
-        offsets[name] = start
-        start += count
-    return offsets

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from torch.nn.functional import dropout, silu
 from molgen.backbone import Backbone, Head
 from molgen.backbones.attention import Attention, FeedForward, Rotation, rotation
 from molgen.backbones.causal_transformer import CausalTransformer
-from molgen.backbones.condition import ConditionEmbedding
+from molgen.backbones.condition import ConditionEmbedding, split_condition
 from molgen.backbones.elements import (
     Arrangement,
     Group,
@@ -116,6 +117,7 @@ class Transformer(Backbone):
     """
 
     Config = TransformerConfig
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"width": 24, "layers": 2, "heads": 3}
     layouts = LAYOUTS
     causal = True
 
@@ -136,7 +138,7 @@ class Transformer(Backbone):
     ) -> None:
         _require_no_rotation([*inputs.values(), *(condition or {}).values()], outputs)
         super().__init__(inputs, outputs, config, condition)
-        placed, rest = _split_condition(condition or {}, {**_axes_of(outputs), **axes(inputs)})
+        placed, rest = split_condition(condition or {}, {**_axes_of(outputs), **axes(inputs)})
         self.groups = groups_of(inputs, placed.values(), [head.axes for head in outputs.values()])
         require_few_elements(sum(group.most for group in self.groups), config)
         _require_few_directions(self.groups, config)
@@ -199,17 +201,6 @@ class Transformer(Backbone):
 
 def _axes_of(outputs: Mapping[str, Head]) -> dict[str, Axis]:
     return axes({name: Field(head.axes) for name, head in outputs.items()})
-
-
-def _split_condition(condition: Space, known: Mapping[str, Axis]) -> tuple[dict[str, Field], dict[str, Field]]:
-    """The conditions over axes of the sample, and the others."""
-    placed = {name: field for name, field in condition.items() if any(axis.name in known for axis in field.axes)}
-    for name, field in placed.items():
-        if foreign := [axis.name for axis in field.axes if known.get(axis.name) != axis]:
-            raise UnsupportedSpace(
-                f"the condition {name!r} shares axes with the sample, but not {', '.join(map(repr, foreign))}"
-            )
-    return placed, {name: field for name, field in condition.items() if name not in placed}
 
 
 def _require_no_rotation(fields: Iterable[Field], outputs: Mapping[str, Head]) -> None:

@@ -1,8 +1,9 @@
 """The autoregressive family: an exact product of conditionals along the walk of a space.
 
-log p(x) = sum over slices of log p(choice | choices before), where a choice is a class or END.
-END has probability 1 at the maximum of an axis and 0 below its minimum, so the probabilities of all
-samples of a space sum to one.
+log p(x) = sum over slices of log p(choice | choices before), where a choice is a class, a level or END. END has
+probability 1 at the maximum of an axis and 0 below its minimum, so the probabilities of all samples of a space sum to
+one. The levels of a quantised field have a softmax (van den Oord et al., arXiv 1601.06759, section 3.4): it can be any
+distribution over them, and with up to 256 it costs little, so no mixture needs to stand in for it.
 
 Letters in shapes: B batch, A rows still growing, T slices, S slices of one field, K classes (+ END).
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import singledispatch
 from math import inf
 from typing import Any
 
@@ -20,11 +20,21 @@ from torch import Tensor
 
 from molgen.backbone import Build, CausalBackbone, Head
 from molgen.batch import Batch, Partial, pack
-from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss, UnsupportedSpace
+from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng, inverse_cdf
-from molgen.space import Categorical, Field, Slice, Space
+from molgen.space import Slice, Space
 from molgen.statistics import Statistics
-from molgen.walk import GOES_ON, Choices, Walk, choices, ending_fields, from_choices, full_walk, known_choices
+from molgen.walk import (
+    GOES_ON,
+    Choices,
+    Walk,
+    alphabet,
+    choices,
+    ending_fields,
+    from_choices,
+    full_walk,
+    known_choices,
+)
 
 #: Rows leave the batch in multiples of this, because smaller matrix products round differently.
 ROW_MULTIPLE = 32
@@ -35,17 +45,6 @@ SHRINK_BELOW = 0.85
 @dataclass(frozen=True)
 class AutoregressiveConfig:
     """The family has no settings of its own; the network has."""
-
-
-@singledispatch
-def alphabet(field: Field) -> int:
-    """How many classes the family chooses among at an element; register a kind of field of your own."""
-    raise UnsupportedSpace(f"the autoregressive family chooses among classes; a {type(field).__name__} field has none")
-
-
-@alphabet.register
-def _(field: Categorical) -> int:
-    return field.classes
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,9 @@ class Autoregressive(Family):
             value = self._log_probabilities(choices(self.space, batch), condition).double().sum(1)
         return LogDensity(value, Density.EXACT, _dims(self.space, batch))
 
-    def _log_probabilities(self, made: Choices, condition: Partial | None) -> Tensor:
-        """log p of each choice, (B, T); zero where a row takes no part."""
-        outputs = self.backbone(made, None, condition)
+    def _log_probabilities(self, made: Choices, condition: Partial | None, read: Choices | None = None) -> Tensor:
+        """log p of each choice, (B, T); zero where a row takes no part. `read` replaces what the network reads."""
+        outputs = self.backbone(made if read is None else read, None, condition)
         # Networks may run in 16 bits; sums of log-probabilities need more.
         kind = torch.promote_types(next(iter(outputs.values())).dtype, torch.float32)
         total = torch.zeros(made.ids.shape, dtype=kind, device=made.ids.device)
@@ -202,13 +201,19 @@ class Autoregressive(Family):
         return torch.where(forced >= 0, forced, inverse_cdf(sharpening.probabilities(logits), uniform))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Start from the frequencies of the classes, where the network has a last layer per field in `heads`."""
-        heads = getattr(self.backbone, "heads", {})
-        for name in set(heads) & set(statistics.marginals):
-            smooth = torch.tensor(statistics.marginals[name], dtype=torch.float64) + 0.5
-            head = heads[name]
+        """Start from the frequencies of classes and levels, where the network has a last layer per field in `heads`."""
+        made = choices(self.space, batch)
+        for name, head in getattr(self.backbone, "heads", {}).items():
+            counts = statistics.marginals.get(name) or self._counts(name, made)
+            smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
             with torch.no_grad():
                 head.bias[: len(smooth)] = (smooth / smooth.sum()).log().to(head.bias)
+
+    def _counts(self, name: str, made: Choices) -> list[int]:
+        """How often each class or level of a field was chosen."""
+        steps = made.walk.steps[name]
+        ids = made.ids[:, steps][made.mask[:, steps]]
+        return torch.bincount(ids, minlength=self.classes[name])[: self.classes[name]].tolist()
 
 
 def _sharpening(options: Mapping[str, Any]) -> Sharpening:

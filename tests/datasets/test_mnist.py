@@ -110,6 +110,26 @@ def test_binary_images_are_a_fixed_draw_of_their_grey(numbered):
     assert np.array_equal(valid.reshape(784)[4:], binarised(grey, "train", 50_000).reshape(784)[4:])
 
 
+def test_the_training_split_may_hold_several_draws_of_every_image(numbered):
+    once, thrice = MNIST(MNISTConfig(binarise=True)), MNIST(MNISTConfig(binarise=True, draws=3))
+    assert thrice.splits == {**MNIST.splits, "train": 150_000}
+    records = list(thrice.records("train"))
+    assert len(records) == 150_000
+    assert [record.row for record in records[::50_000]] == [0, 50_000, 100_000]
+    grey = np.full((28, 28), 100, np.uint8)
+    for number in (1, 9_999):
+        draws = [records[number + 50_000 * draw] for draw in range(3)]
+        assert {record.columns["label"] for record in draws} == {str(number % 10)}
+        for draw, record in enumerate(draws):
+            wanted = binarised(grey, "train", number, draw)
+            assert np.array_equal(record.item.reshape(784)[4:], wanted.reshape(784)[4:])
+        assert len({record.item.tobytes() for record in draws}) == 3
+    assert np.array_equal(next(once.items("train")), records[0].item)
+    assert once.digest("train") != thrice.digest("train")
+    assert [once.digest(split) for split in ("valid", "test")] == [thrice.digest(split) for split in ("valid", "test")]
+    assert sum(1 for _ in thrice.items("test")) == 10_000
+
+
 def test_the_draw_never_changes():
     """The rule is published: results on binary MNIST compare only with the same draw."""
     ramp = (np.arange(784) % 256).astype(np.uint8).reshape(28, 28)
@@ -130,6 +150,10 @@ def test_the_rule_is_the_one_that_is_stated():
 def test_settings_and_splits_are_checked():
     with pytest.raises(UsageError, match="binarise must be"):
         make_settings(MNIST.Config, {"binarise": "yes"}, "dataset mnist")
+    with pytest.raises(UsageError, match="draws must be at least 1"):
+        make_settings(MNIST.Config, {"binarise": True, "draws": 0}, "dataset mnist")
+    with pytest.raises(UsageError, match="need binarise=true"):
+        make_settings(MNIST.Config, {"draws": 2}, "dataset mnist")
     with pytest.raises(UsageError, match="did you mean 'train'"):
         MNIST().items("tran")
 

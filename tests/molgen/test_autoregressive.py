@@ -1,123 +1,35 @@
-"""The autoregressive family: an exact distribution over every space of classes."""
+"""The autoregressive family: an exact distribution over every space of classes and levels."""
 
 import math
-from itertools import product
 
 import pytest
 import torch
-from toys import CATEGORICAL_TOYS, Choices, Graph, Grid, Points, Record, Tokens, samples_of
+from toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
+from walks import (
+    CONDITION,
+    SPACES,
+    a_model,
+    asked,
+    chi_square_p,
+    every_sample,
+    exact_probabilities,
+    keys,
+    words,
+)
 
-from molgen.backbone import make_build
-from molgen.backbones.recurrent import Recurrent, RecurrentConfig
-from molgen.batch import Batch, Partial, collate, field_mask, mask, pack_field, separate, unpack
+from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, separate
 from molgen.families import autoregressive
-from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, Sharpening
+from molgen.families.autoregressive import Sharpening
 from molgen.family import Density, UnsupportedSpace
 from molgen.seeding import Rng
-from molgen.space import Axis, Categorical, Real, axes
+from molgen.space import Axis, Real
 from molgen.statistics import measure
-from molgen.walk import choices
-
-CONDITION = {"height": Real(), "kind": Categorical(classes=2)}
-
-
-def words(minimum, maximum):
-    return {"x": Categorical((Axis("n", maximum, minimum=minimum),), classes=2)}
-
-
-SPACES = {toy.__name__: toy().space for toy in CATEGORICAL_TOYS} | {
-    "empty allowed": words(0, 3),
-    "minimum above one": words(2, 4),
-    "one size": words(3, 3),
-    "fixed size": {"x": Categorical((Axis("n", 3, variable=False),), classes=2)},
-    "pairs first": {
-        "bonds": Categorical((Axis("n", 3),) * 2, classes=2, symmetric=True),
-        "atoms": Categorical((Axis("n", 3),), classes=2),
-    },
-    "directed pairs": {"x": Categorical((Axis("n", 2),) * 2, classes=2)},
-    "label, frame and word": {
-        "label": Categorical(classes=2),
-        "frame": Categorical((Axis("m", 2, variable=False),), classes=2),
-        **words(0, 2),
-    },
-    "word with columns": {"x": Categorical((Axis("n", 2), Axis("m", 2, variable=False)), classes=2)},
-}
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
-every_cell = pytest.mark.parametrize("cell", ["gru", "lstm"])
-
-
-def a_model(space, *, condition=None, cell="gru", dtype=torch.float64, seed=0):
-    """A small network with weights far from zero, so that nothing comes out right by symmetry."""
-    torch.manual_seed(seed)
-    config = RecurrentConfig(cell=cell, width=12, layers=2, embedding=6)
-    family = Autoregressive(space, make_build(Recurrent, config, condition), AutoregressiveConfig(), condition)
-    with torch.no_grad():
-        for parameter in family.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return family.to(dtype).eval()
-
-
-def asked(rows, height=1.5, kind=1, given=True):
-    """A condition of which every row, or none, gives both fields."""
-    batch = Batch({"height": torch.full((rows,), height), "kind": torch.full((rows,), kind)}, {})
-    return Partial(batch, {name: torch.full((rows,), given) for name in CONDITION})
-
-
-def every_sample(space):
-    """All samples of a space of classes, as one batch for each size."""
-    ending = [axis for axis in axes(space).values() if axis.variable]
-    for size in range(ending[0].minimum, ending[0].maximum + 1) if ending else [0]:
-        lengths = {name: size if axis.variable else axis.maximum for name, axis in axes(space).items()}
-        free = {name: _free(field, [lengths[axis.name] for axis in field.axes]) for name, field in space.items()}
-        places = [range(space[name].classes) for name, count in free.items() for _ in range(count)]
-        values = torch.tensor(list(product(*places)), dtype=torch.long)
-        packed = dict(zip(free, values.split(list(free.values()), dim=1), strict=True))
-        yield unpack(space, packed, {axis.name: torch.full((len(values),), size) for axis in ending}, lengths)
-
-
-def _free(field, shape):
-    sizes = {axis.name: torch.tensor([length]) for axis, length in zip(field.axes, shape, strict=True)}
-    return int(pack_field(field, torch.zeros(1, *shape), mask(field, sizes, shape, 1)).mask.sum())
-
-
-def log_densities(family, space, condition=None):
-    parts = [
-        family.log_density(batch, condition(len(batch)) if condition else None).value for batch in every_sample(space)
-    ]
-    return torch.cat(parts)
-
-
-def keys(space, batch):
-    """The samples of a batch as something that can be counted."""
-    return [str({name: array.tolist() for name, array in sample.items()}) for sample in separate(space, batch)]
-
-
-def exact_probabilities(family, space):
-    found = [key for batch in every_sample(space) for key in keys(space, batch)]
-    return dict(zip(found, log_densities(family, space).exp().tolist(), strict=True))
+PIXELS = {"pixels": Real((Axis("row", 2, variable=False), Axis("column", 2, variable=False)), channels=(1,), levels=3)}
 
 
 # --- the density ----------------------------------------------------------------------------------
-
-
-@every_space
-@every_cell
-def test_the_probabilities_of_all_samples_sum_to_one(space, cell):
-    total = log_densities(a_model(space, cell=cell), space).exp().sum()
-    assert total.item() == pytest.approx(1, abs=1e-9)
-
-
-@every_space
-def test_the_probabilities_sum_to_one_under_every_condition(space):
-    family = a_model(space, condition=CONDITION)
-    conditions = [None, asked, lambda rows: asked(rows, height=-2.0, kind=0), lambda rows: asked(rows, given=False)]
-    values = [log_densities(family, space, condition) for condition in conditions]
-    for value in values:
-        assert value.exp().sum().item() == pytest.approx(1, abs=1e-9)
-    assert not torch.allclose(values[0], values[1])
-    assert not torch.allclose(values[1], values[2])
-    torch.testing.assert_close(values[0], values[3])
 
 
 def test_a_size_below_the_minimum_has_no_probability():
@@ -141,63 +53,12 @@ def test_the_loss_is_the_negative_log_density(space):
         torch.testing.assert_close(-loss, family.log_density(batch).value)
 
 
-@every_space
-def test_padding_and_neighbours_change_no_density(space):
-    family = a_model(space)
-    samples = [sample for batch in every_sample(space) for sample in separate(space, batch)][::3]
-    together = family.log_density(collate(space, samples)).value
-    alone = torch.cat([family.log_density(collate(space, [sample])).value for sample in samples])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-10)
-
-
 def test_an_option_that_the_density_lacks_is_named():
     with pytest.raises(ValueError, match="temperature"):
         a_model(Tokens().space).log_density(collate(Tokens().space, samples_of(Tokens)), temperature=2)
 
 
 # --- the network ----------------------------------------------------------------------------------
-
-
-@every_space
-@every_cell
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_step_by_step_equals_all_at_once(space, cell, dtype):
-    family = a_model(space, cell=cell, dtype=dtype, condition=CONDITION)
-    batch = list(every_sample(space))[-1]
-    made = choices(space, batch)
-    with torch.no_grad():
-        whole = family.backbone(made, None, asked(len(batch)))
-        state, previous = family.backbone.start(asked(len(batch)), len(batch)), None
-        seen = dict.fromkeys(space, 0)
-        for t, step in enumerate(made.walk.slices):
-            output, state = family.backbone.step(step, state, previous)
-            expected = whole[step.field][:, seen[step.field]]
-            torch.testing.assert_close(output, expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-10)
-            seen[step.field] += 1
-            previous = (step, made.ids[:, t])
-
-
-def test_the_state_of_some_rows_goes_on_as_in_the_whole():
-    family = a_model(Tokens().space, condition=CONDITION)
-    first, second = choices(Tokens().space, collate(Tokens().space, samples_of(Tokens))).walk.slices[:2]
-    rows, before = torch.tensor([3, 1]), (first, torch.tensor([0, 1, 2, 1]))
-    _, state = family.backbone.step(first, family.backbone.start(asked(4), 4), None)
-    whole, _ = family.backbone.step(second, state, before)
-    part, _ = family.backbone.step(second, state.take(rows), (first, before[1][rows]))
-    torch.testing.assert_close(part, whole[rows])
-
-
-@every_space
-@every_cell
-def test_every_parameter_learns(space, cell):
-    family = a_model(space, cell=cell, condition=CONDITION)
-    for given, batch in product((True, False), every_sample(space)):
-        loss = family.loss(batch, asked(len(batch), given=given), Rng(0, range(len(batch))))
-        loss.total.sum().backward()
-    for name, parameter in family.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.abs().sum() > 0, name
 
 
 def test_the_first_weights_give_the_frequencies_of_the_classes():
@@ -210,6 +71,15 @@ def test_the_first_weights_give_the_frequencies_of_the_classes():
     family.initialise(batch, measure(space, [batch]))
     values = [family.log_density(collate(space, samples_of(Choices, [(colour, 0)]))).value for colour in range(2)]
     assert (values[0] - values[1]).item() == pytest.approx(math.log(60.5 / 40.5))
+
+
+def test_the_first_weights_give_the_frequencies_of_the_levels():
+    family = a_model(PIXELS)
+    levels = torch.tensor([0] * 3 + [1] * 13)
+    batch = Batch({"pixels": levels_to_values(PIXELS["pixels"], levels).view(4, 2, 2, 1)}, {})
+    family.initialise(batch, measure(PIXELS, [batch]))
+    p = torch.softmax(family.backbone.heads["pixels"].bias, -1)
+    torch.testing.assert_close(p, torch.tensor([3.5, 13.5, 0.5], dtype=torch.float64) / 17.5)
 
 
 @pytest.mark.parametrize("toy", [Points, Record])
@@ -225,32 +95,12 @@ def test_numbers_are_refused_by_name(toy):
 
 
 @every_space
-def test_a_sample_carries_its_own_log_density(space):
-    family = a_model(space)
-    drawn = family.sample(200, rng=Rng(0, range(200)))
-    torch.testing.assert_close(drawn.log_density.value, family.log_density(drawn.batch).value, rtol=0, atol=1e-10)
-
-
-@every_space
 def test_samples_come_with_their_exact_probabilities(space):
     family, count = a_model(space), 4000
     expected = exact_probabilities(family, space)
     found = keys(space, family.sample(count, rng=Rng(1, range(count))).batch)
     assert set(found) <= set(expected)
     assert chi_square_p(found, expected, count) > 1e-3
-
-
-def chi_square_p(found, expected, count):
-    """The probability of a larger chi-square statistic; cells that expect few are taken together."""
-    cells, rest = [], [0.0, 0.0]
-    for key, probability in expected.items():
-        if count * probability >= 5:
-            cells.append([found.count(key), count * probability])
-        else:
-            rest = [rest[0] + found.count(key), rest[1] + count * probability]
-    cells += [rest] if rest[1] >= 5 else []
-    statistic = sum((seen - due) ** 2 / due for seen, due in cells)
-    return float(torch.special.gammaincc(torch.tensor((len(cells) - 1) / 2), torch.tensor(statistic / 2)))
 
 
 @every_space
@@ -378,6 +228,23 @@ def test_a_known_beginning_is_kept_and_the_rest_follows_the_model(toy, beginning
             assert (sample[name][tuple(slice(n) for n in array.shape)] == array).all()
     total = sum(expected.values())
     assert len(expected) == 1 or chi_square_p(found, {k: p / total for k, p in expected.items()}, count) > 1e-3
+
+
+@pytest.mark.parametrize("network", ["gru", "transformer", "unet"])
+def test_the_lower_half_of_a_picture_is_completed_as_the_model_says_under_its_condition(network):
+    family, count = a_model(PIXELS, network, condition=CONDITION), 2000
+    upper = torch.tensor([[[0], [2]], [[0], [0]]])
+    part = Batch({"pixels": levels_to_values(PIXELS["pixels"], upper).expand(count, -1, -1, -1)}, {})
+    given = torch.tensor([[True, True], [False, False]]).expand(count, -1, -1)
+    drawn = family.sample(count, asked(count), Rng(0, range(count)), known=Partial(part, {"pixels": given}))
+    found = keys(PIXELS, drawn.batch)
+    expected = {key: p for key, p in exact_probabilities(family, PIXELS, asked).items() if "[[[0], [2]]," in key}
+    total = sum(expected.values())
+    assert len(expected) == 9
+    assert chi_square_p(found, {key: p / total for key, p in expected.items()}, count) > 1e-3
+    torch.testing.assert_close(
+        drawn.log_density.value, family.log_density(drawn.batch, asked(count)).value, rtol=0, atol=1e-10
+    )
 
 
 def test_a_known_part_behind_a_gap_is_refused():

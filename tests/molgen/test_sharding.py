@@ -4,8 +4,8 @@ import pytest
 import torch
 from toys import CATEGORICAL_TOYS, Tokens, samples_of
 
+from molgen import registry
 from molgen.backbone import make_build
-from molgen.backbones.recurrent import Recurrent, RecurrentConfig
 from molgen.batch import collate
 from molgen.errors import UsageError
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
@@ -13,11 +13,18 @@ from molgen.family import Capability, Density
 from molgen.seeding import Rng
 from molgen.sharding import Shards
 
+SMALL = {
+    "recurrent": {"width": 8, "layers": 2, "embedding": 4},
+    "transformer": {"width": 8, "layers": 1, "heads": 1},
+    "unet": {"width": 8, "levels": 1, "blocks": 1},
+}
 
-def a_family(toy, dropout=0.0):
+
+def a_family(toy, dropout=0.0, backbone="recurrent"):
     torch.manual_seed(0)
-    config = RecurrentConfig(width=8, layers=2, embedding=4, dropout=dropout)
-    return Autoregressive(toy().space, make_build(Recurrent, config, None), AutoregressiveConfig()).double()
+    cls = registry.get("backbone", backbone)
+    build = make_build(cls, cls.Config(**SMALL[backbone], dropout=dropout), None)
+    return Autoregressive(toy().space, build, AutoregressiveConfig()).double()
 
 
 @pytest.mark.parametrize("toy", CATEGORICAL_TOYS)
@@ -44,9 +51,11 @@ def test_the_number_of_threads_is_given_back():
     assert torch.get_num_threads() == before
 
 
-def test_dropout_is_refused_because_threads_would_share_its_random_numbers():
+@pytest.mark.parametrize("backbone", SMALL)
+def test_dropout_is_refused_because_threads_would_share_its_random_numbers(backbone):
+    Shards(2, a_family(Tokens, backbone=backbone))
     with pytest.raises(UsageError, match="dropout"):
-        Shards(2, a_family(Tokens, dropout=0.5))
+        Shards(2, a_family(Tokens, 0.5, backbone))
 
 
 def test_a_loss_that_couples_the_items_of_a_batch_is_refused(monkeypatch):

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from toys import CATEGORICAL_TOYS, every_item, samples_of
+from walks import LEVELS, every_sample
 
-from molgen.batch import Partial, collate, field_mask, separate
-from molgen.space import Axis, Categorical
-from molgen.walk import FREE, GOES_ON, choices, ending_fields, from_choices, full_walk, known_choices
+from molgen.batch import Batch, Partial, collate, field_mask, separate, unpack
+from molgen.family import UnsupportedSpace
+from molgen.space import Axis, Categorical, Field, Real
+from molgen.walk import FREE, GOES_ON, alphabet, choices, ending_fields, from_choices, full_walk, known_choices
 
 EMPTY_ALLOWED = {"x": Categorical((Axis("n", 2, minimum=0),), classes=2)}
 DIRECTED = {"label": Categorical(classes=2), "x": Categorical((Axis("n", 2),) * 2, classes=2)}
@@ -19,7 +21,7 @@ PAIRS_FIRST = {
 def same(batch, other):
     assert {name: t.tolist() for name, t in batch.sizes.items()} == {n: t.tolist() for n, t in other.sizes.items()}
     for name, tensor in batch.fields.items():
-        assert torch.equal(tensor, other.fields[name])
+        torch.testing.assert_close(tensor, other.fields[name])
 
 
 @pytest.mark.parametrize("toy", CATEGORICAL_TOYS)
@@ -44,6 +46,50 @@ def test_choices_lead_back_for_unusual_spaces(space):
     batch = collate(space, samples)
     made = choices(space, batch)
     same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), batch)
+
+
+@pytest.mark.parametrize("space", LEVELS.values(), ids=LEVELS.keys())
+def test_choices_lead_back_to_levels(space):
+    batches = list(every_sample(space))
+    for batch in batches:
+        made = choices(space, batch)
+        same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), batch)
+    together = collate(space, [sample for batch in batches for sample in separate(space, batch)])
+    made = choices(space, together)
+    same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), together)
+
+
+def test_the_choices_of_a_picture_are_its_levels_row_by_row_and_channel_by_channel():
+    rows, columns = Axis("row", 2, variable=False), Axis("column", 2, variable=False)
+    space = {"x": Real((rows, columns), channels=(3,), levels=256)}
+    levels = torch.randint(256, (4, 12))
+    batch = unpack(space, {"x": (2 * levels + 1) / 256 - 1}, {}, {"row": 2, "column": 2})
+    made = choices(space, batch)
+    assert torch.equal(made.ids, levels)
+    assert [step.index for step in made.walk.slices[:4]] == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0)]
+
+
+def test_an_axis_ends_at_the_first_channel_only():
+    space = {"x": Real((Axis("n", 3, minimum=0),), channels=(2,), levels=2)}
+    assert [step.ends for step in full_walk(space).slices] == ["n", None] * 3
+    batch = Batch({"x": torch.full((2, 1, 2), 0.5)}, {"n": torch.tensor([1, 0])})
+    made = choices(space, batch)
+    assert made.ids[:, :3].tolist() == [[1, 1, 2], [2, 1, 0]]
+    assert made.mask.tolist() == [[True, True, True, False], [True, False, False, False]]
+
+
+def test_fields_of_other_kinds_and_numbers_without_levels_have_no_choices():
+    assert [alphabet(field) for field in (Categorical(classes=3), Real(levels=7))] == [3, 7]
+    for field in (Real(), Field()):
+        with pytest.raises(UnsupportedSpace, match="chooses among classes or levels"):
+            alphabet(field)
+
+
+def test_a_known_beginning_of_a_picture_is_forced_in_all_channels():
+    space = LEVELS["picture"]
+    batch = Batch({"pixels": torch.full((1, 2, 2, 2), 0.5)}, {})
+    known = Partial(batch, {"pixels": torch.tensor([[[True, False], [False, False]]])})
+    assert known_choices(space, full_walk(space), known, None, 1).tolist() == [[1, 1, *[FREE] * 6]]
 
 
 def test_a_sample_ends_by_a_choice_below_the_maximum_and_without_one_at_it():

