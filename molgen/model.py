@@ -26,6 +26,7 @@ from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.keys import KeySet
+from molgen.latent import WithLatents
 from molgen.pretrained import resolve
 from molgen.seeding import Rng
 from molgen.space import layout
@@ -53,8 +54,8 @@ class Scored:
     error: str | None = None
 
 
-class GenerativeModel:
-    """Generates and scores items of one domain: `fit`, `sample`, `log_density`, `save`, `load`.
+class GenerativeModel(WithLatents):
+    """Generates and scores items of one domain: `fit`, `sample`, `log_density`, `save`, `load`; see `WithLatents`.
 
     Example:
         >>> model = GenerativeModel.load("moses")

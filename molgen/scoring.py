@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from molgen.domain import Invalid, Record, Sample
+from molgen.domain import Invalid, Item, Record, Sample
 from molgen.judging import Judge, Verdict
 
 if TYPE_CHECKING:
@@ -54,6 +54,18 @@ def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[st
 def cell(value: float) -> float | None:
     """The number, or None where it is none."""
     return value if math.isfinite(value) else None
+
+
+def written(record: Record) -> Item:
+    """What a row of a file holds for an item, be it one or not."""
+    return record.text if isinstance(record.item, Invalid) else record.item
+
+
+def beside(record: Record, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Our columns around those of the file, which have `input_` before their names where ours have the same ones."""
+    theirs = {f"input_{name}" if name in ours else name: text for name, text in record.columns.items()}
+    first = next(iter(ours))
+    return {first: ours[first], **theirs, **ours}
 
 
 class Scoring:
@@ -112,7 +124,4 @@ class Scoring:
             "error": found.error,
             **number_columns(verdict.properties, self._properties),
         }
-        taken = {self._column, *ours}
-        theirs = {f"input_{name}" if name in taken else name: text for name, text in record.columns.items()}
-        written = record.text if isinstance(record.item, Invalid) else record.item
-        return {self._column: written, **theirs, **ours}
+        return beside(record, {self._column: written(record), **ours})

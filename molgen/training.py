@@ -234,8 +234,9 @@ class Trainer:
             if step % self.config.log_every == 0:
                 log(step, {"loss": loss, "items_per_second": rate, "learning_rate": self._learning_rate(step)})
             if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
-                validation = self._check()
-                log(step, {"validation_loss": validation})
+                checked = self._check()
+                validation = checked["validation_loss"]
+                log(step, checked)
             try:
                 show(Progress(step, self.config.steps, loss, rate, validation))
             except BaseException:
@@ -303,11 +304,12 @@ class Trainer:
                 "Try a smaller training.learning_rate"
             )
 
-    def _check(self) -> float:
-        """The mean held-out loss of the averaged weights."""
+    def _check(self) -> dict[str, float]:
+        """The mean held-out loss of the averaged weights, and the means of its parts, by the names of metrics."""
         family = self.averaged_family
         family.eval()
-        total, rows = 0.0, self.data.held_out
+        totals: dict[str, float] = {}
+        rows = self.data.held_out
         ranked = rows[np.argsort(self.data.sizes(rows), kind="stable")]
         with torch.no_grad():
             for start in range(0, len(ranked), self.config.batch_size):
@@ -315,15 +317,17 @@ class Trainer:
                 batch, condition = self.data.batch(some)
                 condition = condition.to(self.accelerator.device) if condition else None
                 losses = family.loss(batch.to(self.accelerator.device), condition, Rng(self.config.seed, some))
-                total += float(losses.total.double().sum())
-        value = total / len(rows)
+                for name, tensor in {"loss": losses.total, **losses.parts}.items():
+                    totals[name] = totals.get(name, 0.0) + float(tensor.double().sum())
+        means = {f"validation_{name}": total / len(rows) for name, total in totals.items()}
+        value = means["validation_loss"]
         self.state.history.append((self.state.step, value))
         better = value < self.state.best
         self.state.since_best = 0 if better else self.state.since_best + 1
         if better and self.config.patience:
             self.best = {name: tensor.clone() for name, tensor in family.state_dict().items()}
         self.state.best = min(value, self.state.best)
-        return value
+        return means
 
     def state_json(self) -> dict[str, Any]:
         """The numbers that resuming needs."""

@@ -167,7 +167,7 @@ def _chosen(overrides: Sequence[Override], base: ModelConfig | None) -> dict[str
         raise UsageError(f"the preset {choices.get('experiment')} is for a model of other parts; choose another")
     parts = {kind: given.get(kind) or _part(choices[kind]) for kind in GROUPS}
     if choices["backbone"] == "auto":
-        parts["backbone"] = _default_backbone(parts["encoder"])
+        parts["backbone"] = _default_backbone(parts["encoder"], parts["family"])
     return parts
 
 
@@ -206,11 +206,12 @@ def _part(name: str | None) -> Part | None:
     return None if name is None else Part(name)
 
 
-def _default_backbone(encoder: Part | None) -> Part:
+def _default_backbone(encoder: Part | None, family: Part | None) -> Part:
     from molgen.model import GenerativeModel
 
     assert encoder is not None
-    return Part(GenerativeModel(encoder).config.backbone.name)
+    assert family is not None
+    return Part(GenerativeModel(encoder, family).config.backbone.name)
 
 
 def _sections(parts: Mapping[str, Part | None]) -> dict[str, type]:

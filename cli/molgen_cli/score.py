@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
+    add_input_arguments(parser)
+    add_output_arguments(parser)
+    add_model_arguments(parser)
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which file is read."""
     add = parser.add_argument
     add("input", metavar="FILE", help="a .csv, .tsv, .smi or .parquet file, also gzipped, or - for stdin")
     add("--input-format", metavar="NAME", help="format of the input, where its name does not say it (stdin: csv)")
@@ -30,19 +37,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the column that holds the items (default: found by its name)",
     )
-    add_output_arguments(parser)
-    add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, write, and say how it went: 0 when every row has a density, 3 when some have, 1 when none has."""
     clock = Clock()
     refuse_existing((args.output,), args.overwrite)
-    if args.input != "-" and not Path(args.input).exists():
-        raise UsageError(f"{args.input}: there is no such file")
+    require_input(args)
     model = load_model(args)
     clock.lap("loading")
     return _score(args, model, clock)
+
+
+def require_input(args: argparse.Namespace) -> None:
+    """See that there is something to read.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if args.input != "-" and not Path(args.input).exists():
+        raise UsageError(f"{args.input}: there is no such file")
 
 
 def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
@@ -51,37 +65,39 @@ def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> in
 
     domain = model.domain
     args.properties = properties_of(domain, args.properties)
-    records = _records(args, domain)
+    records = read(args, domain)
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
     with Judge(domain, args.properties, processes=args.workers) as judge:
         scoring = Scoring(model, judge, args.properties, args.batch_size, dict(args.condition))
-        stopped = output.write(_watched(args, scoring.rows(records), statuses))
+        stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
     clock.lap("scoring")
     _report(args, model, output, clock, stopped, statuses)
     if stopped is not None:
         raise stopped
-    return _exit_code(statuses)
+    return exit_code(statuses)
 
 
-def _records(args: argparse.Namespace, domain: Domain) -> Iterator[Record]:
+def read(args: argparse.Namespace, domain: Domain) -> Iterator[Record]:
+    """The rows of the file, or of stdin."""
     if args.input == "-":
         return domain.read(sys.stdin.buffer, format=args.input_format or "csv", column=args.column)
     return domain.read(args.input, format=args.input_format, column=args.column)
 
 
-def _watched(
-    args: argparse.Namespace, rows: Iterable[Mapping[str, Any]], statuses: Counter[str]
+def watched(
+    args: argparse.Namespace, doing: str, rows: Iterable[Mapping[str, Any]], statuses: Counter[str]
 ) -> Iterator[Mapping[str, Any]]:
     """The rows, shown as progress and counted by status."""
-    with progress("scoring", quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
+    with progress(doing, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
         for row in rows:
             bar.advance()
             statuses[row["status"]] += 1
             yield row
 
 
-def _exit_code(statuses: Counter[str]) -> int:
+def exit_code(statuses: Counter[str]) -> int:
+    """0 when every row is valid, 3 when some are, 1 when none is."""
     failed = sum(statuses.values()) - statuses["valid"]
     if not failed:
         return 0

@@ -39,6 +39,8 @@ class SizeModel(nn.Module):
         UnsupportedSpace: more than `MOST` combinations of sizes.
     """
 
+    logits: Tensor
+
     def __init__(self, space: Space, condition: Space | None = None) -> None:
         super().__init__()
         self.axes = variable_axes(space)
@@ -49,14 +51,13 @@ class SizeModel(nn.Module):
         for place, (name, axis) in enumerate(self.axes.items()):
             self.register_buffer(f"sizes_{name}", table[:, place] + axis.minimum, persistent=False)
         self.register_buffer("logits", torch.zeros(len(table)))
-        depends = bool(self.axes and condition)
+        depends = len(table) > 1 and bool(condition)
         self.condition = ConditionEmbedding(condition or {}, WIDTH) if depends else None
         self.tilt = nn.ModuleDict(
             {name: nn.Linear(WIDTH, _range(axis)) for name, axis in self.axes.items()} if depends else {}
         )
-        for layer in self.tilt.values():
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in self.tilt.parameters():
+            nn.init.zeros_(parameter)
 
     def initialise(self, statistics: Statistics) -> None:
         """Take the frequencies of the training data; sizes beyond the axes are left out."""
@@ -85,11 +86,13 @@ class SizeModel(nn.Module):
         self,
         count: int,
         condition: Partial | None,
-        rng: Rng,
+        rng: Rng | None,
         fixed: Mapping[str, Tensor] | None = None,
         least: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Draw the size of every variable axis, (B,) each, given those of some and lower bounds of some.
+
+        Without `rng` they are the likeliest.
 
         Raises:
             ValueError: a fixed size that the space does not allow, or one for no variable axis.
@@ -103,7 +106,7 @@ class SizeModel(nn.Module):
             bounds = ", ".join(f"{name} from {axis.minimum} to {axis.maximum}" for name, axis in self.axes.items())
             raise ValueError(f"no sample can have these sizes; allowed are {bounds}")
         p = torch.where(allowed, self._log_p(condition, count), -torch.inf).softmax(1)
-        number = inverse_cdf(p, rng.uniform("size"))
+        number = p.argmax(1) if rng is None else inverse_cdf(p, rng.uniform("size"))
         return {name: self._sizes(name)[number] for name in self.axes}
 
     def _log_p(self, condition: Partial | None, rows: int) -> Tensor:

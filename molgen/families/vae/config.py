@@ -1,0 +1,42 @@
+"""The settings of the variational autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from molgen.families.latents import LatentConfig
+
+
+@dataclass(frozen=True)
+class VAEConfig(LatentConfig):
+    """How large the latent is, how samples come out of it, and how much it may hold.
+
+    Attributes:
+        decoder: `one_shot`, which gives all elements at once, independent of each other under a latent, or
+            `autoregressive`, which gives them along the walk, each under the latent and those before it.
+        beta: weight of the divergence from the prior (Higgins et al., ICLR 2017); 1 is the bound itself.
+        free_bits: nats at each place of the latent that cost nothing (Kingma et al., arXiv 1606.04934, section C.8,
+            there over averages of a batch; here for each item, so that no item's loss depends on others).
+        word_dropout: the share of earlier choices that the autoregressive decoder is kept from reading in training
+            (Bowman et al., arXiv 1511.06349, section 3.2), so that it asks the latent.
+        components: of the mixtures by which the one-shot decoder describes quantised numbers.
+        draws: latents by which a density is estimated where nobody says how many.
+    """
+
+    decoder: str = "one_shot"
+    beta: float = 1.0
+    free_bits: float = 0.0
+    word_dropout: float = 0.0
+    components: int = 5
+    draws: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("components", "draws"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("beta", "free_bits"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 <= self.word_dropout < 1:
+            raise ValueError(f"word_dropout must be at least 0 and below 1, not {self.word_dropout}")

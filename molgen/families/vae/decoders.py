@@ -1,0 +1,285 @@
+"""Decoders: how a sample comes out of a latent, and how likely it is under one.
+
+Letters in shapes: B batch, E packed elements, W width of a head.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from molgen.backbone import Backbone, Build, Head
+from molgen.backbones.condition import ConditionEmbedding
+from molgen.batch import Batch, Partial, lengths, mask, pack, unpack
+from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, Sharpening
+from molgen.families.latents import as_condition, with_latents
+from molgen.families.likelihood import Likelihood, likelihood
+from molgen.families.sizes import SizeModel
+from molgen.families.vae.config import VAEConfig
+from molgen.family import Known, Loss
+from molgen.seeding import Rng
+from molgen.space import Axis, Space, axes
+from molgen.statistics import Statistics
+from molgen.walk import Choices, choices
+
+#: Times the scale that keeps a linear layer from changing the scale of what passes, because of the SiLU before it.
+GAIN = 1.5
+
+
+class Decoder(nn.Module, ABC):
+    """log p(x | z, condition) in nats, sizes included and charged once, and draws from it.
+
+    Args:
+        space: of the samples.
+        latents: the latent space.
+        build: makes networks.
+        config: of the family.
+        condition: what the model is conditioned on.
+    """
+
+    #: what of a sample can be given while the rest is drawn.
+    known: ClassVar[Known] = Known.NONE
+    #: the names of the options of `sample`.
+    options: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
+        """log p(x | z, condition) of each row, (B,); `rng` is for what only training does at random."""
+
+    @abstractmethod
+    def sample(
+        self,
+        latents: Batch,
+        condition: Partial | None,
+        rng: Rng | None,
+        known: Partial | None,
+        sizes: Mapping[str, Tensor] | None,
+        **options: Any,
+    ) -> Batch:
+        """A sample for each latent, without `rng` the likeliest element at every choice."""
+
+    @abstractmethod
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Start from the statistics of the data."""
+
+    def observe(self, statistics: Statistics) -> None:
+        """Take over what is counted."""
+
+
+class OneShot(Decoder):
+    """p(x | z) = p(sizes | z) times the product over all free elements of p(element | z, sizes).
+
+    The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
+    that may not look at places would say the same of all of them, for it is given no element. So the density is of
+    that order, as it is in the autoregressive family.
+    """
+
+    options = ("temperature",)
+
+    def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
+        super().__init__(space, latents, build, config, condition)
+        self.space = dict(space)
+        parts = {name: likelihood(field, config.components) for name, field in space.items()}
+        self.likelihoods = nn.ModuleDict(parts)
+        self.network = build(latents, {name: _in_order(part.head) for name, part in parts.items()})
+        given = as_condition(latents)
+        self.sizes = SizeModel(space, {**condition, **given})
+        _open_to(self.sizes, given)
+
+    def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
+        """The sum over free elements and of log p(sizes | z), (B,) in float64."""
+        outputs = self.network(Batch(latents.fields, batch.sizes), None, condition)
+        total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
+        reach = lengths(self.space, batch)
+        for name, packed in pack(self.space, batch).items():
+            shape = [reach[axis.name] for axis in self.space[name].axes]
+            parameters = self._arranged(name, outputs[name], shape, batch.sizes)
+            found = self._likelihood(name).log_density(parameters, packed.values)
+            total = total + torch.where(packed.mask, found, 0.0).sum(1)
+        return total
+
+    def _likelihood(self, name: str) -> Likelihood:
+        part = self.likelihoods[name]
+        assert isinstance(part, Likelihood)
+        return part
+
+    def _arranged(self, name: str, output: Tensor, shape: Sequence[int], sizes: Mapping[str, Tensor]) -> Tensor:
+        """The parameters of the packed elements of a field, (B, E, P)."""
+        # Networks may run in 16 bits; sums of log-probabilities need more.
+        output = _reaching(output.to(torch.promote_types(output.dtype, torch.float32)), shape)
+        exists = mask(self.space[name], sizes, shape, len(output)).to(output.device)
+        return self._likelihood(name).arrange(output, exists)
+
+    def sample(
+        self,
+        latents: Batch,
+        condition: Partial | None,
+        rng: Rng | None,
+        known: Partial | None,
+        sizes: Mapping[str, Tensor] | None,
+        **options: Any,
+    ) -> Batch:
+        """A sample for each latent; the option `temperature` sharpens the elements, not the sizes.
+
+        Raises:
+            ValueError: a known part, a temperature that is none, or a size that the space does not allow.
+        """
+        if known is not None:
+            raise ValueError("a one-shot decoder keeps no known part; one with decoder=autoregressive keeps beginnings")
+        temperature = _temperature(**options)
+        drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
+        outputs = self.network(Batch(latents.fields, drawn), None, condition)
+        reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
+        values = {}
+        for name, field in self.space.items():
+            shape, part = [reach[axis.name] for axis in field.axes], self._likelihood(name)
+            parameters = self._arranged(name, outputs[name], shape, drawn)
+            if rng is None:
+                values[name] = part.mode(parameters)
+            else:
+                uniform = part.uniform(f"element {name}", shape, rng).to(parameters.device)
+                values[name] = part.sample(parameters, uniform, temperature)
+        return unpack(self.space, values, drawn, reach)
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Start from the statistics of each field, where the network has a last layer per field in `heads`."""
+        heads = getattr(self.network, "heads", {})
+        for name in set(heads) & set(self.space):
+            with torch.no_grad():
+                bias, own = heads[name].bias, self._likelihood(name).bias(name, statistics)
+                # A last layer may say something of several places at once.
+                bias.copy_(own.repeat(len(bias) // len(own)).to(bias))
+
+    def observe(self, statistics: Statistics) -> None:
+        """Take the frequencies of the sizes."""
+        self.sizes.initialise(statistics)
+
+
+class AlongTheWalk(Decoder):
+    """p(x | z) is an autoregressive family whose network has the latent as a further condition; it ends itself."""
+
+    known = Known.PREFIX
+    options = tuple(Sharpening.__dataclass_fields__)
+
+    def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
+        super().__init__(space, latents, build, config, condition)
+        given = as_condition(latents)
+
+        def build_under_latents(
+            inputs: Space, outputs: Mapping[str, Head], causal: bool = False, condition: Space | None = None
+        ) -> Backbone:
+            return build(inputs, outputs, causal, {**given, **(condition or {})})
+
+        everything = {**condition, **given}
+        self.family = _Forgetful(space, build_under_latents, _ForgetfulConfig(config.word_dropout), everything)
+        _open_to(self.family, given)
+
+    def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
+        """The sum over all choices, (B,)."""
+        return -self.family.loss(batch, with_latents(condition, latents), rng).total
+
+    def sample(
+        self,
+        latents: Batch,
+        condition: Partial | None,
+        rng: Rng | None,
+        known: Partial | None,
+        sizes: Mapping[str, Tensor] | None,
+        **options: Any,
+    ) -> Batch:
+        """A sample for each latent; options are those of `Sharpening`."""
+        rows = len(latents)
+        if rng is None:
+            # Among equals any will do; the numbers are fixed, so it is the same one every time.
+            rng, options = Rng(0, range(rows)), {"top_k": 1}
+        return self.family.sample(rows, with_latents(condition, latents), rng, known, sizes, **options).batch
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """As the autoregressive family does."""
+        self.family.initialise(batch, statistics)
+
+    def observe(self, statistics: Statistics) -> None:
+        """As the autoregressive family does."""
+        self.family.observe(statistics)
+
+
+@dataclass(frozen=True)
+class _ForgetfulConfig(AutoregressiveConfig):
+    word_dropout: float = 0.0
+
+
+class _Forgetful(Autoregressive):
+    """Reads, in training, classes drawn at random in the place of some earlier choices."""
+
+    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
+        """-log p(x | condition) in nats."""
+        if not self.training or not self.config.word_dropout:
+            return super().loss(batch, condition, rng, phase)
+        made = choices(self.space, batch)
+        return Loss(-self._log_probabilities(made, condition, self._half_read(made, rng)).sum(1))
+
+    def _half_read(self, made: Choices, rng: Rng) -> Choices:
+        """The choices with some replaced. END is never one of them: nothing is read after it."""
+        steps = made.ids.shape[1]
+        dropped = (rng.uniform("word dropout", (steps,)) < self.config.word_dropout).to(made.ids.device)
+        others = rng.uniform("words", (steps,)).to(made.ids.device)
+        count = torch.tensor([self.classes[step.field] for step in made.walk.slices], device=made.ids.device)
+        dropped &= made.ids < count
+        return replace(made, ids=torch.where(dropped, (others * count).long(), made.ids))
+
+
+#: The decoders by the name that a configuration gives.
+DECODERS: Mapping[str, type[Decoder]] = {"one_shot": OneShot, "autoregressive": AlongTheWalk}
+
+
+def _in_order(head: Head) -> Head:
+    """The same output over axes along which places carry meaning."""
+    return replace(head, axes=tuple(_ordered(axis) for axis in head.axes))
+
+
+def _ordered(axis: Axis) -> Axis:
+    return replace(axis, ordered=True)
+
+
+def _open_to(module: nn.Module, names: Mapping[str, Any]) -> None:
+    """Prepare networks that read latents among their conditions, by one vector.
+
+    The usual first weights of a chain of layers take away most of the scale of what passes through. A decoder would
+    then learn to do without the latent before it hears it, so these pass the scale on. The vector that stands for an
+    absent condition is frozen: a latent is never absent.
+    """
+    for part in module.modules():
+        if isinstance(part, ConditionEmbedding) and set(names) <= set(part.embeddings):
+            for name in names:
+                part.absent[name].requires_grad_(False)
+            for layer in [part.mix, *(part.embeddings[name] for name in names)]:
+                layer.apply(_pass_scale_on)
+
+
+def _pass_scale_on(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear):
+        nn.init.normal_(layer.weight, std=GAIN / layer.in_features**0.5)
+        nn.init.zeros_(layer.bias)
+
+
+def _temperature(temperature: float = 1.0) -> float:
+    if not 0 < temperature < inf:
+        raise ValueError(f"temperature must be above 0, not {temperature}")
+    return temperature
+
+
+def _reaching(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor (B, *axes, W) with zeros behind it up to the lengths of its axes."""
+    missing = [length - tensor.shape[1 + place] for place, length in enumerate(shape)]
+    pad = [number for length in reversed(missing) for number in (0, length)]
+    return nn.functional.pad(tensor, [0, 0, *pad]) if any(missing) else tensor

@@ -1,0 +1,197 @@
+"""The variational autoencoder (Kingma & Welling, arXiv 1312.6114) over any space.
+
+log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)): the loss is the negative bound, with the divergence weighted
+as the configuration says. The density is the tighter bound by importance weights (Burda et al., arXiv 1509.00519).
+
+Letters in shapes: B batch, K draws of a latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf, log
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from molgen.backbone import Build
+from molgen.batch import Batch, Partial, pack
+from molgen.families.latents import Posterior, latent_space, posterior_heads, prior
+from molgen.families.vae.config import VAEConfig
+from molgen.families.vae.decoders import DECODERS
+from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
+from molgen.seeding import Rng
+from molgen.space import Space
+from molgen.statistics import Statistics
+
+
+class VAE(Family):
+    """loss = -(bound on log p(x)); a sample is decoded from a standard normal latent.
+
+    The latent has the places of `latents`: slots or a coarser grid. Conditions go to encoder and decoder, the prior
+    does not depend on them.
+    """
+
+    Config = VAEConfig
+    #: small settings for the conformance kit.
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"slots": 2, "channels": 3, "components": 2, "draws": 2}
+    capability: ClassVar[Capability] = Capability(density=Density.LOWER_BOUND, latent=True)
+
+    def __init__(self, space: Space, build: Build, config: VAEConfig, condition: Space | None = None) -> None:
+        super().__init__(space, build, config, condition)
+        if config.decoder not in DECODERS:
+            raise ValueError(f"no decoder {config.decoder!r}; known: {', '.join(DECODERS)}")
+        self._latent_space = latent_space(space, config)
+        self.encoder = build(space, posterior_heads(self._latent_space))
+        self.decoder = DECODERS[config.decoder](space, self._latent_space, build, config, self.condition_space)
+        # Of this object: what can be kept depends on the decoder.
+        self.capability = replace(type(self).capability, known=self.decoder.known)  # type: ignore[misc]
+
+    @property
+    def latent_space(self) -> Space:
+        """One real field `latent` over fixed axes, standard normal under the prior."""
+        return self._latent_space
+
+    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
+        """-E_q[log p(x | z)] by one draw plus the weighted divergence, in nats; both are parts, the second unweighted.
+
+        Free bits count at each place of the latent of each item.
+        """
+        posterior = self._posterior(batch, condition)
+        reconstruction = -self.decoder.log_likelihood(batch, posterior.draw(rng), condition, rng)
+        divergence = posterior.divergence()
+        charged = self.config.beta * divergence.clamp(min=self.config.free_bits).sum(1)
+        return Loss(reconstruction + charged, {"reconstruction": reconstruction, "kl": divergence.sum(1)})
+
+    def _posterior(self, batch: Batch, condition: Partial | None) -> Posterior:
+        return Posterior(self.encoder(batch, None, condition))
+
+    def log_density(
+        self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
+    ) -> LogDensity:
+        """A lower bound on log p(x | condition) in nats: log of the mean of K importance weights p(x, z) / q(z | x).
+
+        In expectation it is at most log p(x), rises with K and tends to log p(x); with K = 1 it is the bound that
+        training maximises. The standard error is of the logarithm, from the spread of the weights; one has none.
+
+        Args:
+            batch: the samples.
+            condition: what they are conditional on.
+            rng: of the latents.
+            **options: `draws`, the number K.
+        """
+        count = self._draws(**options)
+        rng = _some(rng, len(batch))
+        with torch.no_grad():
+            posterior = self._posterior(batch, condition)
+            weights = torch.stack([self._log_weight(batch, condition, posterior, rng, k) for k in range(count)])
+        value = weights.logsumexp(0) - log(count)
+        # Each weight in parts of their mean.
+        relative = (weights - value.clamp(min=torch.finfo(value.dtype).min)).exp()
+        error = relative.std(0) / count**0.5 if count > 1 else None
+        return LogDensity(value, Density.LOWER_BOUND, _dims(self.space, batch), error)
+
+    def _log_weight(
+        self, batch: Batch, condition: Partial | None, posterior: Posterior, rng: Rng, number: int
+    ) -> Tensor:
+        latents = posterior.draw(rng, number)
+        likelihood = self.decoder.log_likelihood(batch, latents, condition, rng)
+        return likelihood.double() + posterior.log_ratio(latents)
+
+    def _draws(self, draws: int | None = None, **unknown: Any) -> int:
+        if unknown:
+            raise ValueError(f"the density of a vae has no option {', '.join(sorted(unknown))}; known: draws")
+        count: int = self.config.draws if draws is None else draws
+        if count < 1:
+            raise ValueError(f"draws must be at least 1, not {count}")
+        return count
+
+    def encode(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None) -> Batch:
+        """Draws from q(z | x), without `rng` its means."""
+        with torch.no_grad():
+            posterior = self._posterior(batch, condition)
+            return posterior.mean() if rng is None else posterior.draw(rng)
+
+    def decode(
+        self,
+        latents: Batch,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw a sample from p(x | z) for each latent, without `rng` the likeliest element at every choice.
+
+        Raises:
+            ValueError: an unknown option; known are those of the decoder.
+        """
+        return self._decoded(latents, condition, rng, None, sizes, options)
+
+    def sample(
+        self,
+        count: int,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        known: Partial | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw samples. With `known` or `sizes` the latent is drawn as without, and the decoder keeps to them.
+
+        Args:
+            count: the number of rows.
+            condition: what is asked for.
+            rng: of latents and samples.
+            known: a beginning of the walk, for an autoregressive decoder.
+            sizes: of the variable axes.
+            **options: `prior_temperature`, which multiplies the scale of the latents, and those of the decoder.
+
+        Raises:
+            ValueError: an unknown option, or a known part that the decoder cannot keep.
+        """
+        rng = _some(rng, count)
+        scale = _scale(options.pop("prior_temperature", 1.0))
+        latents = prior(self._latent_space, rng)
+        latents = latents.with_fields({name: scale * z for name, z in latents.fields.items()})
+        return self._decoded(latents, condition, rng, known, sizes, options)
+
+    def _decoded(
+        self,
+        latents: Batch,
+        condition: Partial | None,
+        rng: Rng | None,
+        known: Partial | None,
+        sizes: Mapping[str, Tensor] | None,
+        options: Mapping[str, Any],
+    ) -> Generated:
+        if unknown := sorted(set(options) - set(self.decoder.options)):
+            known_options = ", ".join(("prior_temperature", *self.decoder.options))
+            raise ValueError(f"sampling from a vae has no option {', '.join(unknown)}; known: {known_options}")
+        like = next(self.parameters())
+        latents = latents.with_fields({name: z.to(like) for name, z in latents.fields.items()})
+        with torch.no_grad():
+            return Generated(self.decoder.sample(latents, condition, rng, known, sizes, **options))
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Start decoding from the statistics of the data."""
+        self.decoder.initialise(batch, statistics)
+
+    def observe(self, statistics: Statistics) -> None:
+        """Take over the frequencies of sizes."""
+        self.decoder.observe(statistics)
+
+
+def _some(rng: Rng | None, rows: int) -> Rng:
+    return rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(rows))
+
+
+def _scale(temperature: float) -> float:
+    if not 0 <= temperature < inf:
+        raise ValueError(f"prior_temperature must be at least 0, not {temperature}")
+    return temperature
+
+
+def _dims(space: Space, batch: Batch) -> Tensor:
+    return torch.stack([packed.mask.sum(1) for packed in pack(space, batch).values()]).sum(0)
