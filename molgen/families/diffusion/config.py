@@ -1,0 +1,128 @@
+"""The settings of the diffusion family, and the options of its sampling and its densities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import inf
+from typing import Any, TypeVar
+
+from molgen.families.diffusion import discrete, gaussian
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Which processes corrupt the fields, and how losses are weighted.
+
+    Attributes:
+        real: the process of numbers: `gaussian`, or `lattice` for quantised ones whose few levels are classes as well.
+        categorical: the process of classes: `absorbing`, `uniform` or `marginal`.
+        lowest_noise, highest_noise: the levels of numbers at times 0 and 1, for numbers of unit scale; the lowest of
+            quantised numbers follows from their cells.
+        noise_mean, noise_spread: of the logarithm of the levels in training; EDM has -1.2 and 1.2 for a scale of 0.5.
+        steps: of sampling where none are asked for, see `Sampling`.
+        samples: of the bound where none are asked for, see `Scoring`.
+        weights: of the losses of fields by name, 1 where none is given.
+    """
+
+    real: str = "gaussian"
+    categorical: str = "absorbing"
+    lowest_noise: float = 0.004
+    highest_noise: float = 160.0
+    noise_mean: float = -0.5
+    noise_spread: float = 1.2
+    steps: int = 0
+    samples: int = 32
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_name("real", self.real, gaussian.PROCESSES)
+        require_name("categorical", self.categorical, discrete.PROCESSES)
+        _require_steps(self.steps)
+        _require_samples(self.samples, 2)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The options of `sample`.
+
+    Attributes:
+        steps: from noise to data; 0 leaves it to the configuration, and 0 there to the processes: one element at a
+            time where all are absorbing.
+        guidance: w in u + w (c - u), of predictions without (u) and with the condition (c); 1 is the model itself.
+        churn: before each step the sample goes up by so many steps' worth of noise; 0 is EDM's deterministic
+            sampler for numbers, more repairs mistakes (Karras et al., algorithm 2; for MASK it is remasking).
+        temperature: divides the log-probabilities of classes.
+        solver: of numbers.
+    """
+
+    steps: int = 0
+    guidance: float = 1.0
+    churn: float = 0.0
+    temperature: float = 1.0
+    solver: str = "exponential"
+
+    def __post_init__(self) -> None:
+        _require_steps(self.steps)
+        if not -inf < self.guidance < inf:
+            raise ValueError(f"guidance must be finite, not {self.guidance}")
+        if not 0 <= self.churn < inf:
+            raise ValueError(f"churn must be 0 or more, not {self.churn}")
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        require_name("solver", self.solver, gaussian.SOLVERS)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The options of `log_density`.
+
+    Attributes:
+        method: a lower bound, `bound`, or along the probability-flow line, `ode`: for numbers without levels alone.
+        samples: of the bound: noised copies of each item that the network reads, an even number; 0 leaves it to the
+            configuration. Of `ode`: random directions from which the divergence is estimated; 0 computes it exactly.
+        steps: of the bound: those of the sampler whose likelihood is bounded; 0 means continuous time. Of `ode`: of
+            the integration; 0 means 64.
+    """
+
+    method: str = "bound"
+    samples: int = 0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        _require_samples(self.samples, 0)
+        _require_steps(self.steps)
+
+
+def options_of(schema: type[Options], what: str, options: Mapping[str, Any]) -> Options:
+    """Options as their dataclass.
+
+    Raises:
+        ValueError: an unknown option, or a value without meaning.
+    """
+    known = [one.name for one in fields(schema)]  # type: ignore[arg-type]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{what} has no option {', '.join(unknown)}; known: {', '.join(known)}")
+    return schema(**options)
+
+
+def require_name(setting: str, name: str, table: Mapping[str, Any]) -> None:
+    """Refuse a name that a table does not have.
+
+    Raises:
+        ValueError: as said.
+    """
+    if name not in table:
+        raise ValueError(f"{setting} must be one of {', '.join(table)}, not {name!r}")
+
+
+def _require_steps(steps: int) -> None:
+    if steps < 0:
+        raise ValueError(f"steps must be 0 (as many as needed) or more, not {steps}")
+
+
+def _require_samples(samples: int, least: int) -> None:
+    if samples < least or samples % 2:
+        raise ValueError(f"samples must be an even number from {least}, not {samples}")

@@ -1,0 +1,158 @@
+"""The diffusion family: what it trains, draws and scores.
+
+Letters in shapes: B batch, E packed elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from molgen.backbone import Build
+from molgen.batch import Batch, Partial, lengths
+from molgen.families.diffusion.bound import lower_bound
+from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring, options_of, require_name
+from molgen.families.diffusion.denoiser import Denoiser
+from molgen.families.diffusion.flow_line import flow_log_density
+from molgen.families.diffusion.known import Held, least_sizes
+from molgen.families.diffusion.places import Draws, Places
+from molgen.families.diffusion.sampler import Sampler
+from molgen.families.sizes import SizeModel
+from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
+from molgen.seeding import Rng
+from molgen.space import Space, axes
+from molgen.statistics import Statistics
+
+#: What a log-density is made of, beside log p(size): the value and its error, (B,) each.
+Method = Callable[[Denoiser, Draws, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+
+
+#: The methods of `log_density` by their names, with what their numbers mean.
+METHODS: dict[str, tuple[Method, Density]] = {
+    "bound": (lower_bound, Density.LOWER_BOUND),
+    "ode": (flow_log_density, Density.EXACT),
+}
+
+
+class Diffusion(Family):
+    """loss: of a prediction of the data at a random time; sample: back from noise; log_density: a lower bound.
+
+    The loss of classes is a bound on -log p in nats; that of numbers is the loss of EDM, a mean over elements.
+    """
+
+    Config = DiffusionConfig
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"steps": 3, "samples": 8}
+    capability = Capability(density=Density.LOWER_BOUND, known=Known.REPLACEMENT, guidance=True)
+
+    def __init__(self, space: Space, build: Build, config: DiffusionConfig, condition: Space | None = None) -> None:
+        super().__init__(space, build, config, condition)
+        self.denoiser = Denoiser(space, build, config)
+        self.sizes = SizeModel(space, condition)
+        if unknown := sorted(set(config.weights) - set(space)):
+            raise ValueError(f"weights name the fields {', '.join(unknown)}; there are {', '.join(space)}")
+
+    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
+        """The weighted sum over fields of the loss at one random time, and -log p(size | condition)."""
+        places = self._places(batch)
+        draws, x0 = Draws(places, rng), self._states(places, batch)
+        time = rng.uniform("time").to(places.device)
+        x = {name: own.corrupt(x0[name], time, draws.uniform(name, "noise")) for name, own in self.denoiser.each()}
+        said = self.denoiser(x, time, places, condition)
+        time = self.denoiser.visible_time(x, time, places)
+        parts = {
+            name: own.loss(said[name], x0[name], x[name], time, places.exists[name])
+            for name, own in self.denoiser.each()
+        }
+        total = torch.stack([self.config.weights.get(name, 1.0) * part for name, part in parts.items()]).sum(0)
+        surprise = -self._log_size(batch, condition).to(total)
+        return Loss(total + surprise, parts | {"size": surprise})
+
+    def log_density(
+        self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
+    ) -> LogDensity:
+        """log p(x | condition), a lower bound or, along the probability-flow line, exact up to its standard error.
+
+        The line's error is how much half the number of steps changes it, and that of random directions; its density
+        is that of data with noise of the lowest level.
+
+        Args:
+            batch: the samples.
+            condition: what they are conditioned on.
+            rng: random numbers per row.
+            **options: those of `config.Scoring`.
+
+        Raises:
+            ValueError: an unknown option.
+            UnsupportedSpace: a method that the space has no means for.
+        """
+        scoring = options_of(Scoring, "the density of a diffusion", options)
+        require_name("method", scoring.method, METHODS)
+        method, kind = METHODS[scoring.method]
+        places = self._places(batch)
+        draws = Draws(places, self._rng(rng, len(batch)))
+        with torch.no_grad():
+            value, error = method(self.denoiser, draws, condition, scoring, self._states(places, batch))
+            value = value.double() + self._log_size(batch, condition)
+        return LogDensity(value, kind, places.counts(), error)
+
+    def sample(
+        self,
+        count: int,
+        condition: Partial | None = None,
+        rng: Rng | None = None,
+        known: Partial | None = None,
+        sizes: Mapping[str, Tensor] | None = None,
+        **options: Any,
+    ) -> Generated:
+        """Draw samples; known elements are replaced at every step by what they are at its time.
+
+        Options are those of `config.Sampling`.
+        """
+        sampling = options_of(Sampling, "sampling from a diffusion", {"steps": self.config.steps} | options)
+        if sampling.guidance == 0:
+            condition = None
+        rng = self._rng(rng, count)
+        with torch.no_grad():
+            drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
+            reach = {
+                name: int(drawn[name].max()) if axis.variable else axis.maximum
+                for name, axis in axes(self.space).items()
+            }
+            places = Places.of(self.space, drawn, reach, count, self.device)
+            held = Held.of(known, places, self._inward)
+            return Generated(Sampler(self.denoiser, sampling, Draws(places, rng)).sample(held, condition))
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Measure what processes need, and start heads from the frequencies of classes, where the network has such."""
+        heads = getattr(self.denoiser.backbone, "heads", {})
+        for name, own in self.denoiser.each():
+            own.initialise(name, statistics)
+            bias = own.bias(name, statistics)
+            if bias is not None and name in heads:
+                with torch.no_grad():
+                    heads[name].bias.copy_(bias)
+
+    def observe(self, statistics: Statistics) -> None:
+        """Take over the frequencies of sizes."""
+        self.sizes.initialise(statistics)
+
+    def _places(self, batch: Batch) -> Places:
+        return Places.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
+
+    def _states(self, places: Places, batch: Batch) -> dict[str, Tensor]:
+        """x_0 of every field, (B, E)."""
+        return {name: self._inward(name, places.pack(name, batch.fields[name])) for name in self.space}
+
+    def _inward(self, name: str, values: Tensor) -> Tensor:
+        x0 = self.denoiser.of(name).inward(values)
+        return x0.to(self.denoiser.dtype) if x0.is_floating_point() else x0
+
+    def _log_size(self, batch: Batch, condition: Partial | None) -> Tensor:
+        """log p(size | condition), (B,)."""
+        return self.sizes.log_probability(batch.sizes, condition).expand(len(batch))
+
+    def _rng(self, rng: Rng | None, rows: int) -> Rng:
+        return rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(rows))
