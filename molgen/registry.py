@@ -38,10 +38,15 @@ DISABLE = "MOLGEN_DISABLE_PLUGINS"
 _BUILTIN: dict[Kind, dict[str, str]] = {
     "domain": {},
     "encoder": {},
-    "family": {"autoregressive": "molgen.families.autoregressive:Autoregressive"},
+    "family": {
+        "autoregressive": "molgen.families.autoregressive:Autoregressive",
+        "vae": "molgen.families.vae:VAE",
+        "diffusion": "molgen.families.diffusion:Diffusion",
+    },
     "backbone": {
         "recurrent": "molgen.backbones.recurrent:Recurrent",
         "transformer": "molgen.backbones.transformer:Transformer",
+        "unet": "molgen.backbones.unet:UNet",
     },
     "dataset": {},
     "metric": {
@@ -57,6 +62,8 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "recall": "molgen.metrics.manifold:Recall",
         "density": "molgen.metrics.manifold:Density",
         "coverage": "molgen.metrics.manifold:Coverage",
+        "class_score": "molgen.metrics.classes:ClassScore",
+        "class_distance": "molgen.metrics.classes:ClassDistance",
         "nearest_training": "molgen.metrics.nearest:NearestTraining",
         "closer_to_training": "molgen.metrics.nearest:CloserToTraining",
     },

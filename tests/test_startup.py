@@ -50,6 +50,12 @@ def test_listing_plugins_loads_no_plugin():
     assert loaded_by("from molgen_cli.main import main\nassert main(['plugins', 'list']) == 0") == set()
 
 
+@pytest.mark.parametrize(("code", "absent"), [("import molgen", "molgen.testing"), ("import molgen.testing", "pytest")])
+def test_the_conformance_kit_is_loaded_by_name_and_does_not_load_pytest(code, absent):
+    script = f"{code}\nimport sys\nassert {absent!r} not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 def test_help_is_quick():
     assert best_time("-m", "molgen_cli.main", "--help") < 0.45
 

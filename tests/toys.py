@@ -1,4 +1,4 @@
-"""Five small worlds, each one short class that is domain and encoder at once: what a stranger writes."""
+"""Small worlds, each one short class that is domain and encoder at once: what a stranger writes."""
 
 from __future__ import annotations
 
@@ -139,7 +139,27 @@ class Choices(Toy):
         return int(sample["colour"]), int(sample["member"])
 
 
-TOYS = [Tokens, Grid, Graph, Points, Record, Choices]
+class Picture(Toy):
+    """Pictures of two rows and two columns in four shades, as rows of digits: quantised numbers."""
+
+    space: ClassVar = {
+        "shades": Real((Axis("row", 2, variable=False), Axis("column", 2, variable=False)), channels=(1,), levels=4)
+    }
+
+    def examples(self):
+        return ["00/33", "01/23", "11/11"]
+
+    def encode(self, item):
+        rows = item.split("/")
+        if [len(row) for row in rows] != [2, 2] or set(item) - set("0123/"):
+            return Invalid("not two rows of two shades")
+        return {"shades": np.array([[[int(shade)] for shade in row] for row in rows])}
+
+    def decode(self, sample):
+        return "/".join("".join(map(str, row)) for row in sample["shades"][..., 0])
+
+
+TOYS = [Tokens, Grid, Graph, Points, Record, Choices, Picture]
 CATEGORICAL_TOYS = [Tokens, Grid, Graph, Choices]
 
 

@@ -1,12 +1,16 @@
-"""`molgen plugins`: what is installed, by name. Imports none of it."""
+"""`molgen plugins`: what is installed, by name, and whether one keeps its promises. Listing imports none of it."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from importlib import import_module
 
 from molgen import registry
 from molgen_cli.console import table, warn
+
+#: The kinds of plugins of which there are checks.
+CHECKED = ("encoder", "domain", "family", "backbone")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +19,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     line = "every plugin by kind and name, and where it comes from"
     listing = actions.add_parser("list", help=line, description=f"List {line}; none is imported.")
     listing.add_argument("--kind", choices=registry.KINDS, help="list only this kind")
-    listing.add_argument("--format", choices=("table", "json"), default="table", help="how to print (default: table)")
+    listing.set_defaults(action=_list)
+    line = "whether a plugin keeps what its kind promises, a line for each check"
+    checking = actions.add_parser("check", help=line, description=f"Check {line}. Exits with 1 if one fails.")
+    checking.add_argument("name", metavar="NAME", help="an encoder (under every family), a family or a backbone")
+    checking.add_argument("--kind", choices=CHECKED, help="what the name means, where it means more than one thing")
+    checking.add_argument("--only", metavar="PATTERN", help="only checks whose name matches, such as 'decode*'")
+    checking.set_defaults(action=_check)
+    for action in (listing, checking):
+        action.add_argument(
+            "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is installed."""
+    """Do the action that was named."""
+    return int(args.action(args))
+
+
+def _check(args: argparse.Namespace) -> int:
+    # By name: this module must not reach torch, which the checks need.
+    return int(import_module("molgen_cli.checking").check(args))
+
+
+def _list(args: argparse.Namespace) -> int:
     kinds = [kind for kind in registry.KINDS if args.kind in (None, kind)]
     rows = [_row(plugin) for kind in kinds for plugin in registry.plugins(kind)]
     print(json.dumps(rows, indent=2) if args.format == "json" else table(rows))

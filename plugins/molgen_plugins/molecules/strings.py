@@ -34,6 +34,7 @@ class StringEncoder(Encoder):
     #: the tokens that every model knows; the id of a token is its place.
     known: ClassVar[tuple[str, ...]]
     spare_rows: ClassVar[int]
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"max_length": 24}
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)

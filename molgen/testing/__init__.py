@@ -1,0 +1,33 @@
+"""The conformance kit: what an encoder, a family or a network promises, as named checks.
+
+`parametrize_with_checks` gives them to a pytest test, `run_checks` and `molgen plugins check NAME` run them without
+pytest. `import molgen` does not import this package.
+"""
+
+from molgen.testing.checks import Check, CheckFailed, Result, Skipped, Verdict, run_checks
+from molgen.testing.collection import (
+    backbone_checks,
+    checks_of,
+    encoder_checks,
+    family_checks,
+    pair_checks,
+)
+from molgen.testing.parametrize import parametrize_with_checks
+from molgen.testing.spaces import SPACES, Case
+
+__all__ = [
+    "SPACES",
+    "Case",
+    "Check",
+    "CheckFailed",
+    "Result",
+    "Skipped",
+    "Verdict",
+    "backbone_checks",
+    "checks_of",
+    "encoder_checks",
+    "family_checks",
+    "pair_checks",
+    "parametrize_with_checks",
+    "run_checks",
+]

@@ -1,0 +1,114 @@
+"""What a check is, and how checks are run without pytest."""
+
+from __future__ import annotations
+
+import enum
+import time
+import unittest
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+
+class CheckFailed(AssertionError):
+    """A promise is not kept; the message says which and by how much."""
+
+
+class Skipped(unittest.SkipTest):
+    """There is nothing to check: the part says of itself that it does not promise this. Pytest skips on it too."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of a contract by name. To call it is to check it.
+
+    Attributes:
+        name: of the promise; expected failures are declared by it.
+        run: returns where the promise is kept, and raises otherwise: `Skipped` where none is made.
+        about: what is checked, such as `autoregressive over words`.
+    """
+
+    name: str
+    run: Callable[[], None]
+    about: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name of the check after that of what is checked."""
+        return f"{self.about}: {self.name}" if self.about else self.name
+
+    def __call__(self) -> None:
+        """Check the promise."""
+        self.run()
+
+
+class Verdict(enum.Enum):
+    """How a check ended."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A check that was run: the verdict, its reason where there is one, and the seconds that it took."""
+
+    check: Check
+    verdict: Verdict
+    reason: str
+    seconds: float
+    error: Exception | None = None
+
+
+def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
+    """Run checks one after the other, whatever becomes of each."""
+    for check in checks:
+        started = time.perf_counter()
+        verdict, error = _run(check)
+        yield Result(check, verdict, _reason(error), time.perf_counter() - started, error)
+
+
+def _run(check: Check) -> tuple[Verdict, Exception | None]:
+    try:
+        check()
+    except Skipped as reason:
+        return Verdict.SKIPPED, reason
+    except Exception as error:  # whatever a stranger's part raises, the other checks go on
+        return Verdict.FAILED, error
+    return Verdict.OK, None
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return ""
+    line = " ".join(str(error).split())
+    return line if isinstance(error, CheckFailed | Skipped) else f"{type(error).__name__}: {line}"
+
+
+def holds(promise: Callable[[], None]) -> bool:
+    """Whether another promise is kept, without which this one cannot be looked at."""
+    try:
+        promise()
+    except CheckFailed:
+        return False
+    return True
+
+
+def skip_unless(promise: Callable[[], None], reason: str) -> None:
+    """Leave to another check what it finds.
+
+    Raises:
+        Skipped: the other promise is broken.
+    """
+    if not holds(promise):
+        raise Skipped(reason)
+
+
+def require(condition: bool, message: str) -> None:
+    """Fail the check unless the condition holds.
+
+    Raises:
+        CheckFailed: with the message.
+    """
+    if not condition:
+        raise CheckFailed(message)

@@ -1,0 +1,146 @@
+"""What log-densities promise beside their form: sums, and agreement with what is sampled. And latents.
+
+Letters in shapes: B batch, S all samples of a space, R repetitions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molgen.batch import Batch, separate
+from molgen.family import Density, Family, UnsupportedSpace
+from molgen.seeding import Rng
+from molgen.space import Real, variable_axes
+from molgen.testing.batches import require_close, require_same_batch
+from molgen.testing.checks import Skipped, require
+from molgen.testing.containment import require_batch
+from molgen.testing.drawing import enumerate_space
+from molgen.testing.family_trial import FamilyTrial
+
+#: How far from 1 the sum of exact probabilities may be: rounding, and where numbers are integrated the grid.
+EXACT_SUM, GRID_SUM = 1e-3, 0.03
+#: Training steps before bounds are summed, and their rate.
+STEPS, RATE = 30, 1e-2
+#: Repetitions of a bound, whose mean and spread say how sure its sum is, and how unsure it may be.
+REPETITIONS, MOST_DOUBT = 8, 0.7
+#: Draws from which frequencies are taken, and the chance by which right ones fail.
+DRAWS, CHANCE = 500, 1e-6
+
+
+def probabilities_sum_to_one(trial: FamilyTrial) -> None:
+    """Over all samples of the space exact probabilities sum to 1, and those under a bound to 1 at most."""
+    batches = enumerate_space(trial.space)
+    family = trial.family()
+    kind = trial.density(family, batches[0][0], _rng(batches[0][0], 0)).kind
+    if kind < Density.LOWER_BOUND:
+        raise Skipped(f"a log-density of kind {kind.name} has no sum")
+    if kind is Density.EXACT:
+        total = sum(float((w * trial.density(family, b, _rng(b, 0)).value.double().exp()).sum()) for b, w in batches)
+        tolerance = EXACT_SUM if _has_classes_only(trial) else GRID_SUM
+        require(abs(total - 1) < tolerance, f"the probabilities of all samples sum to {total:.6f}")
+        return
+    # Far below the truth a bound could be wrong by much and still have a small sum.
+    for _ in trial.training(family, STEPS, RATE):
+        pass
+    total, doubt = _sum_of_bounds(trial, family, batches)
+    if doubt > MOST_DOUBT:
+        raise Skipped(f"the bounds are too noisy for their sum, {total:.3g}, to say anything")
+    require(total < 1 + doubt, f"the lower bounds of all samples sum to {total:.4f}, more than 1 + {doubt:.4f}")
+
+
+def _rng(batch: Batch, repetition: int) -> Rng:
+    return Rng(repetition, range(len(batch)))
+
+
+def _has_classes_only(trial: FamilyTrial) -> bool:
+    return all(not isinstance(field, Real) or field.levels is not None for field in trial.space.values())
+
+
+def _sum_of_bounds(trial: FamilyTrial, family: Family, batches: list[tuple[Batch, Tensor]]) -> tuple[float, float]:
+    """The sum of exp(bound), and how much of it four standard errors and their effect on exp may be."""
+    total = spread = raised = 0.0
+    for batch, weights in batches:
+        found = torch.stack([trial.density(family, batch, _rng(batch, r)).value.double() for r in range(REPETITIONS)])
+        bound, variance = found.mean(0), found.var(0) / REPETITIONS
+        share = weights * bound.exp()
+        total += float(share.sum())
+        # E exp(m + noise) = exp(m + variance / 2) where the noise is normal.
+        raised += float((share * (variance / 2).expm1()).sum())
+        spread += float((share**2 * variance).sum())
+    return total, 4 * spread**0.5 + raised + EXACT_SUM
+
+
+def samples_follow_the_density(trial: FamilyTrial) -> None:
+    """Where the density is exact, samples come as often as it says (Pearson's chi-square), and say it themselves."""
+    family = trial.family()
+    if family.capability.density is not Density.EXACT:
+        raise Skipped(f"the density is declared {family.capability.density.name}, not exact")
+    drawn = family.sample(DRAWS, rng=Rng(1, range(DRAWS)))
+    if drawn.log_density is not None:
+        values = trial.density(family, drawn.batch, Rng(1, range(DRAWS))).value
+        require_close(drawn.log_density.value, values, "the log-density of samples as drawn and as scored", 1e-3)
+    if not _has_classes_only(trial):
+        raise Skipped("frequencies of numbers are not counted")
+    expected: dict[str, float] = {}
+    for batch, _ in enumerate_space(trial.space):
+        chances = trial.density(family, batch, _rng(batch, 0)).value.double().exp().tolist()
+        expected |= dict(zip(_keys(trial, batch), chances, strict=True))
+    chance = _chance_of_more(_keys(trial, drawn.batch), expected)
+    require(chance > CHANCE, f"samples are not as frequent as their density says (chi-square, p = {chance:.1g})")
+
+
+def _keys(trial: FamilyTrial, batch: Batch) -> list[str]:
+    """The samples of a batch as something that can be counted."""
+    return [str({name: array.tolist() for name, array in s.items()}) for s in separate(trial.space, batch)]
+
+
+def _chance_of_more(found: list[str], expected: dict[str, float]) -> float:
+    """The probability of a larger chi-square statistic; samples that are rarely expected are taken together."""
+    cells, rest = [], [0.0, 0.0]
+    for key, chance in expected.items():
+        cell = [float(found.count(key)), len(found) * chance]
+        if cell[1] >= 5:
+            cells.append(cell)
+        else:
+            rest = [rest[0] + cell[0], rest[1] + cell[1]]
+    cells += [rest] if rest[1] >= 5 else []
+    statistic = sum((seen - due) ** 2 / due for seen, due in cells)
+    freedom = max(1, len(cells) - 1)
+    return float(torch.special.gammaincc(torch.tensor(freedom / 2), torch.tensor(statistic / 2)))
+
+
+def latents_have_their_space(trial: FamilyTrial) -> None:
+    """Where latents are declared: encode gives samples of `latent_space`, decode gives samples of the space."""
+    family = trial.family()
+    if not family.capability.latent:
+        _require_no_latents(family)
+        raise Skipped("the family declares no latents (Capability.latent)")
+    _require_fixed_axes(family)
+    mean = family.encode(trial.batch)
+    require_batch(family.latent_space, mean)
+    require(len(mean) == len(trial.batch), f"{len(trial.batch)} items have {len(mean)} latents")
+    require_same_batch(family.latent_space, mean, family.encode(trial.batch), "the latent means of the same items")
+    drawn = family.encode(trial.batch, rng=trial.rng)
+    require_batch(family.latent_space, drawn)
+    sizes = dict(trial.batch.sizes)
+    for rng in (None, trial.rng):
+        decoded = family.decode(mean, rng=rng, sizes=sizes or None).batch
+        require_batch(trial.space, decoded)
+        for name, size in sizes.items():
+            require_close(decoded.sizes[name], size, f"the sizes of {name!r} that decode was given and gives", 0)
+        require(len(decoded) == len(mean), f"{len(mean)} latents have {len(decoded)} samples")
+    require_batch(trial.space, family.decode(drawn, rng=trial.rng).batch)
+
+
+def _require_no_latents(family: Family) -> None:
+    try:
+        found = family.latent_space
+    except UnsupportedSpace:
+        return
+    require(False, f"the family declares no latents, and has the latent space {dict(found)}")
+
+
+def _require_fixed_axes(family: Family) -> None:
+    own = variable_axes(family.latent_space)
+    require(not own, f"the latent space has the variable axes {', '.join(own)}; latents have fixed ones")

@@ -1,0 +1,194 @@
+"""What every encoder promises, as one function for each promise."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from molgen.batch import collate, lengths, pack, separate, unpack
+from molgen.domain import API_VERSION, Encoder, Invalid, Item, Sample
+from molgen.space import Field, axes, layout
+from molgen.testing.batches import require_close, require_same_batch
+from molgen.testing.checks import CheckFailed, Skipped, require, skip_unless
+from molgen.testing.containment import require_sample
+from molgen.testing.encoder_trial import EncoderTrial
+
+#: Random samples for what takes longer than to decode.
+FEW = 20
+
+
+def space_is_declared(trial: EncoderTrial) -> None:
+    """The space names its fields, is the same each time, and can be a key."""
+    space = trial.space
+    require(len(space) > 0, "the space has no field")
+    for name, field in space.items():
+        require(name.isidentifier(), f"the field name {name!r} is no identifier, and networks name their parts by it")
+        require(isinstance(field, Field), f"{name} is a {type(field).__name__}, where a field belongs")
+        _require_hashable(name, field)
+    axes(space)
+    layout(space)
+    require(dict(space) == dict(trial.encoder.space), "the space is another each time it is asked for")
+
+
+def _require_hashable(name: str, field: Field) -> None:
+    try:
+        hash(field)
+    except TypeError as error:
+        raise CheckFailed(f"the field {name} cannot be hashed: {error}; channels and axes are tuples") from None
+
+
+def speaks_the_plugin_api(trial: EncoderTrial) -> None:
+    """The class says for which plugin API it was written."""
+    version = getattr(trial.encoder, "molgen_api", None)
+    require(version == API_VERSION, f"molgen_api is {version!r}, and this molgen speaks {API_VERSION}")
+
+
+def examples_encode_into_the_space(trial: EncoderTrial) -> None:
+    """What examples become lies in the space; some example is encoded."""
+    for sample in trial.samples:
+        require_sample(trial.space, sample)
+
+
+def decode_inverts_encode(trial: EncoderTrial) -> None:
+    """decode(encode(item)) is the same item, as the domain says what is the same."""
+    for item in trial.items:
+        sample = trial.encoder.encode(item)
+        if isinstance(sample, Invalid):
+            continue
+        back = trial.encoder.decode(sample)
+        require(not isinstance(back, Invalid), f"the sample of {_short(item)} is decoded as {back}")
+        before, after = _key(trial, item), _key(trial, back)
+        require(before == after, f"{_short(item)} comes back as {_short(back)}")
+
+
+def _key(trial: EncoderTrial, item: Item) -> str:
+    canonical = trial.domain.canonical(item)
+    require(not isinstance(canonical, Invalid), f"the domain says of {_short(item)}: {canonical}")
+    return trial.domain.key(canonical)
+
+
+def _short(item: Any) -> str:
+    text = " ".join(repr(item).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def decode_never_raises(trial: EncoderTrial) -> None:
+    """Random samples of the space are decoded as items or as `Invalid` with a reason."""
+    for sample in trial.random_samples:
+        try:
+            item = trial.encoder.decode(sample)
+        except Exception as error:
+            raise CheckFailed(f"decode raises {type(error).__name__}: {error} on {_short(dict(sample))}") from error
+        require(item is not None, f"decode gives None on {_short(dict(sample))}; what is no item is Invalid(reason)")
+        if isinstance(item, Invalid):
+            require(bool(item.reason.strip()), f"decode gives no reason on {_short(dict(sample))}")
+
+
+def decoded_items_can_be_judged(trial: EncoderTrial) -> None:
+    """The domain finds the canonical form of whatever is decoded, or says why there is none; it has only one."""
+    decoded = [_decoded(trial.encoder, sample) for sample in trial.random_samples]
+    for item in [*trial.items, *(item for item in decoded if item is not None)]:
+        try:
+            once = trial.domain.canonical(item)
+        except Exception as error:
+            raise CheckFailed(f"canonical raises {type(error).__name__}: {error} on {_short(item)}") from error
+        if not isinstance(once, Invalid):
+            require(_key(trial, once) == trial.domain.key(once), f"the canonical form of {_short(item)} has another")
+
+
+def decoded_items_encode_again(trial: EncoderTrial) -> None:
+    """Whatever is decoded is encoded into the space, or as `Invalid` with a reason."""
+    skip_unless(partial(examples_encode_into_the_space, trial), "examples are not encoded into the space either")
+    for sample in trial.random_samples[:FEW]:
+        item = _decoded(trial.encoder, sample)
+        if item is None:
+            continue
+        try:
+            again = trial.encoder.encode(item)
+        except Exception as error:
+            raise CheckFailed(f"encode raises {type(error).__name__}: {error} on {_short(item)}") from error
+        if not isinstance(again, Invalid):
+            require_sample(trial.space, again)
+
+
+def _decoded(encoder: Encoder, sample: Sample) -> Item | None:
+    """The item of a sample, None where there is none; what decode raises is the matter of another check."""
+    try:
+        item = encoder.decode(sample)
+    except Exception:
+        return None
+    return None if isinstance(item, Invalid) else item
+
+
+def batches_come_back(trial: EncoderTrial) -> None:
+    """Samples of mixed sizes leave a batch as they came, and batches their packed form."""
+    samples = [*trial.samples, *_random(trial)]
+    batch = collate(trial.space, samples)
+    for before, after in zip(samples, separate(trial.space, batch), strict=True):
+        for name in trial.space:
+            _require_equal(name, np.asarray(before[name]), after[name])
+    packed = {name: part.values for name, part in pack(trial.space, batch).items()}
+    again = unpack(trial.space, packed, batch.sizes, lengths(trial.space, batch))
+    require_same_batch(trial.space, batch, again, "a batch and what was packed of it", 1e-4)
+
+
+def _random(trial: EncoderTrial) -> list[Sample]:
+    try:
+        return trial.random_samples[:FEW]
+    except Skipped:  # examples alone will do
+        return []
+
+
+def _require_equal(name: str, before: np.ndarray, after: np.ndarray) -> None:
+    message = f"{name} before and after it was in a batch"
+    first, second = (torch.from_numpy(np.array(array, dtype=np.float64)) for array in (before, after))
+    require_close(first, second, message, 1e-6)
+
+
+def preparing_twice_changes_nothing(trial: EncoderTrial) -> None:
+    """An encoder that was prepared learns nothing more from the same items."""
+    again = copy.deepcopy(trial.encoder)
+    again.prepare(iter(trial.items))
+    _require_alike(trial, again, "prepared twice")
+    require(_json(again.state()) == _json(trial.encoder.state()), "the state is another after the second time")
+
+
+def state_survives_json(trial: EncoderTrial) -> None:
+    """A fresh encoder that takes the state as JSON encodes as the prepared one does."""
+    fresh = trial.fresh()
+    fresh.load_state(json.loads(_json(trial.encoder.state())))
+    _require_alike(trial, fresh, "with the state of a prepared one")
+
+
+def _json(state: Any) -> str:
+    try:
+        return json.dumps(state, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckFailed(f"the state is not JSON: {error}") from None
+
+
+def can_be_pickled(trial: EncoderTrial) -> None:
+    """An encoder goes to worker processes and encodes there as here."""
+    try:
+        twin = pickle.loads(pickle.dumps(trial.encoder))
+    except Exception as error:
+        raise CheckFailed(f"it cannot be pickled: {error}") from error
+    _require_alike(trial, twin, "unpickled")
+
+
+def _require_alike(trial: EncoderTrial, other: Encoder, what: str) -> None:
+    require(dict(trial.space) == dict(other.space), f"an encoder {what} has another space")
+    for item in trial.items:
+        before, after = trial.encoder.encode(item), other.encode(item)
+        if isinstance(before, Invalid) or isinstance(after, Invalid):
+            require(before == after, f"{_short(item)}: an encoder {what} says {after}, not {before}")
+            continue
+        for name in trial.space:
+            same = np.array_equal(before[name], after[name])
+            require(same, f"an encoder {what} encodes {_short(item)} as another {name}")

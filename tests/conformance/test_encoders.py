@@ -1,0 +1,28 @@
+"""Every encoder keeps its promises: those that are installed, and the toys."""
+
+import pytest
+from toys import TOYS
+
+from molgen import registry
+from molgen.testing import encoder_checks, parametrize_with_checks
+
+
+@parametrize_with_checks(*(encoder_checks(part) for part in [*registry.names("encoder"), *TOYS]))
+def test_encoder(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("molecules.smiles", {"kekule": True}),
+        ("molecules.selfies", {"constraints": "octet_rule"}),
+        ("images.pixels", {"channels": 3, "height": 20, "width": 20}),
+    ],
+    ids=str,
+)
+def test_encoder_with_other_settings(settings):
+    name, values = settings
+    cls = registry.get("encoder", name)
+    for check in encoder_checks(cls(cls.Config(**values))):
+        check()

@@ -1,0 +1,11 @@
+"""Every family keeps its promises over every encoder: those that are installed, and the toys."""
+
+from toys import TOYS
+
+from molgen import registry
+from molgen.testing import pair_checks, parametrize_with_checks
+
+
+@parametrize_with_checks(*(pair_checks(part) for part in [*registry.names("encoder"), *TOYS]))
+def test_family_over_encoder(check):
+    check()
