@@ -127,7 +127,8 @@ class TrueLevels(Truth):
         if self.process.head.width == 3:
             own = torch.stack([level_probabilities().log() + each.sum(-1) - each[..., place] for place in range(2)], 1)
             logits = [own.masked_fill(k != every_pair().T, -torch.inf).logsumexp(-1) for k in range(3)]
-            return {"x": torch.stack(logits, -1) + 0 * self.place}
+            prior = self.process.inward(levels_to_values(LEVELS["x"], torch.arange(3)).double()) ** 2 / 2
+            return {"x": torch.stack(logits, -1) + prior + 0 * self.place}
         denoised = (level_probabilities().log() + each.sum(-1)).softmax(-1) @ values
         return {"x": ((denoised - x / (1 + sigma**2)) * (1 + sigma**2) ** 0.5 / sigma)[..., None] + 0 * self.place}
 

@@ -258,7 +258,7 @@ def _started(command):
 
 
 def _wait_for_rows(folder, process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200  # a busy machine takes long to start
     while time.monotonic() < deadline and process.poll() is None:
         if any(file.stat().st_size for file in folder.glob(".cut.csv.*.tmp")):
             return

@@ -193,10 +193,10 @@ class Gaussian(Process):
 class Lattice(Gaussian):
     """The same noise on quantised numbers, with a network that says which levels are likely, not which number.
 
-    p(k | x) is proportional to exp(logit_k) exp(-(x - v_k)^2 / 2 sigma^2): what the number itself says by Bayes's rule,
-    times what all others say, of which only the second must be learned. D is the mean of this distribution
-    (Dieleman et al., arXiv 2211.15089, without the first factor). So D is right where the noise is smaller than
-    cells, which a network could only do with outputs that are steep in its inputs. All other formulas are the same.
+    By Bayes's rule p(k | x) is proportional to what the number itself says, exp(-(x - v_k)^2 / 2 sigma^2), times what
+    all others say, and only the second must be learned, from exp(-v_k^2 / 2) at the start. D is the mean of this
+    distribution (as in Dieleman et al., arXiv 2211.15089). So D is right where the noise is smaller than cells, where a
+    network would need outputs that are steep in its inputs. All other formulas are the same.
     """
 
     @property
@@ -214,7 +214,7 @@ class Lattice(Gaussian):
         levels = torch.arange(output.shape[-1], device=x.device)
         values = self.inward(levels_to_values(self.real, levels)).to(x)
         apart = (x[..., None] - values) / self.sigma(time)[..., None].to(x)
-        return torch.softmax(output.to(x) - apart**2 / 2, -1) @ values
+        return torch.softmax(output.to(x) - values**2 / 2 - apart**2 / 2, -1) @ values
 
 
 def lattice(field: Real, config: DiffusionConfig) -> Gaussian:

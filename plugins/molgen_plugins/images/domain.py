@@ -13,6 +13,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def _compared(feature: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The metrics of distributions, in the space of one feature."""
+    of = {"feature": feature}
+    return {
+        "Fréchet distance/{}": ("frechet_distance", {**of, "enough": 10_000}),
+        "Kernel distance/{}": ("kernel_distance", of),
+        **{f"{name.capitalize()}/{{}}": (name, of) for name in ("precision", "recall", "density", "coverage")},
+    }
+
+
+#: Suites of metrics by the network whose features they compare; see `networks`.
+SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "digits": {
+        "Valid": ("validity", {}),
+        "Unique": ("uniqueness", {}),
+        "Novel": ("novelty", {}),
+        **_compared("digits"),
+        "Class score": ("class_score", {"feature": "digit_classes", "enough": 10_000}),
+        "Class distance/{}": ("class_distance", {"feature": "digit_classes", "enough": 10_000}),
+    },
+    "imagenet": _compared("imagenet"),
+}
+
+
 class Images(Domain):
     """Images as uint8 arrays, (H, W) or (H, W, 3); equal images have equal shapes and pixels.
 
@@ -20,6 +44,11 @@ class Images(Domain):
     """
 
     column: ClassVar[str] = "image"
+    networks: ClassVar[Mapping[str, str]] = {
+        "digits": "molgen_plugins.images.networks:digit_features",
+        "digit_classes": "molgen_plugins.images.networks:digit_classes",
+        "imagenet": "molgen_plugins.images.networks:imagenet_features",
+    }
     inspector: ClassVar[str | None] = "molgen_plugins.images.inspection:inspector"
 
     def examples(self) -> list[Item]:
@@ -39,6 +68,10 @@ class Images(Domain):
         from molgen_plugins.images import raster
 
         return raster.key(item)
+
+    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+        """Metrics of distributions by the digit network, with its classes, and by EfficientNet-Lite0."""
+        return SUITES
 
     def rules(self) -> Rules:
         """Intensity, contrast and ink (NaN where there is no image), and the pixels as a feature; no filters."""

@@ -300,7 +300,7 @@ def test_a_lattice_needs_no_network_where_the_noise_is_smaller_than_cells():
     x = noise.corrupt(x0, at(0.0), torch.tensor([[0.1, 0.9, 0.01, 0.999]], dtype=torch.float64))
     torch.testing.assert_close(noise.predict(logits, x, at(0.0)), x0, rtol=0, atol=5e-3)
     # Where nothing is left of the data, they are the likelihood of the network alone.
-    mean = (logits.softmax(-1) * noise.inward(values)).sum(-1)
+    mean = ((logits - noise.inward(values) ** 2 / 2).softmax(-1) * noise.inward(values)).sum(-1)
     torch.testing.assert_close(noise.predict(logits, x, at(1.0)), mean, rtol=0, atol=0.05)
     assert isinstance(gaussian(real="lattice"), Gaussian)
 

@@ -1,0 +1,206 @@
+"""Quality, log-density and speed of one trained model: the row that it has when families are compared.
+
+    molgen train +experiment=qm9_vae --output runs/qm9-vae
+    python benchmarks/families.py runs/qm9-vae --dataset qm9 --metrics graph --result qm9-vae
+
+Raw draws at the model's own distribution are compared with the test split by the domain's metrics; the log-density
+is of test items, in nats and in bits per element, with its kind: only exact ones and bounds of the same
+representation may be compared. Where the family has a latent space, the share of test items that come back as they
+were is given as well. Needs a machine that does nothing else for the speed to mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import write_result
+
+from molgen.batch import collate, pack
+from molgen.config import Part, settings_of
+from molgen.dataset import Dataset
+from molgen.domain import Domain, Invalid, Item
+from molgen.evaluation import Evaluation, Figure, chosen
+from molgen.model import GenerativeModel, Scored
+from molgen.summaries import ItemSet
+from molgen_cli.env import versions
+from molgen_datasets.cache import cache_folder
+
+#: What the training split is called.
+TRAINING = "train"
+#: Test items that are encoded and decoded.
+RECONSTRUCTED = 2000
+
+
+def main() -> None:
+    """Measure one model and write its result file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run, or of a model")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the data set")
+    parser.add_argument("--metrics", default="graph", help="suites and metrics with commas between them")
+    parser.add_argument("--reference", default="test", help="the split that draws are compared with and that is scored")
+    parser.add_argument("--count", type=int, default=10_000, help="raw draws")
+    parser.add_argument("--scored", type=int, default=10_000, help="test items")
+    parser.add_argument("--sampling", nargs="*", default=[], metavar="NAME=VALUE", help="options of sampling")
+    parser.add_argument("--scoring", nargs="*", default=[], metavar="NAME=VALUE", help="options of the log-density")
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--result", required=True, help="name of the result file")
+    args = parser.parse_args()
+    cls, config = settings_of("dataset", Part(args.dataset, options(args.set)))
+    model, data = GenerativeModel.load(args.run), cls(config)
+    result = {
+        "model": about(args.run, model),
+        "quality": quality(model, data, args),
+        "log-density": density(model, data, args),
+        **({"latent": latent(model, data, args)} if model.family.capability.latent else {}),
+    }
+    write_result(args.result, result, ("fcd",))
+
+
+def options(words: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE words as values of JSON, or text where they are none."""
+    return {name: _value(text) for name, _, text in (word.partition("=") for word in words)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def about(run: Path, model: GenerativeModel) -> dict[str, Any]:
+    """What the model is and how it was trained."""
+    parameters = sum(parameter.numel() for parameter in model.family.parameters())
+    return {
+        "name": run.name,
+        "configuration": model.config.to_json(),
+        "parameters": parameters,
+        "weights": model.digest,
+        "training": model.info.get("training", {}),
+        "minutes of training": minutes(run / "metrics.jsonl"),
+    }
+
+
+def minutes(path: Path) -> float | None:
+    """The wall time that the steps of a run took: its items at the rates that it noted; None without notes."""
+    if not path.is_file():
+        return None
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    rates = [(line["step"], line["items_per_second"]) for line in lines if line.get("items_per_second")]
+    settings = json.loads(path.with_name("model").joinpath("config.json").read_text())["info"]["training"]["settings"]
+    batch, total, before = json.loads(settings)["batch_size"], 0.0, 0
+    for step, rate in rates:
+        total, before = total + (step - before) * batch / rate, step
+    return total / 60 if rates else None
+
+
+# --- quality --------------------------------------------------------------------------------------
+
+
+def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
+    """Raw draws by the metrics of the domain, and how long they took to draw."""
+    start = time.perf_counter()
+    drawn = model.sample(args.count, seed=args.seed, batch_size=args.batch_size, **options(args.sampling))
+    items = [one.item for one in drawn]
+    seconds = time.perf_counter() - start
+    evaluation = Evaluation(
+        model.domain,
+        chosen(model.domain, tuple(args.metrics.split(","))),
+        [item_set("Test", data, args.reference)],
+        item_set(TRAINING, data, TRAINING),
+        cache_folder() / "summaries",
+        {name: version for name, version in versions().items() if name in ("rdkit", "fcd")},
+    )
+    figures = evaluation.evaluate(items)
+    return {
+        "draws": args.count,
+        "options": options(args.sampling),
+        "seconds of drawing": seconds,
+        "draws per second": args.count / seconds,
+        "metrics": {figure.label: entry(figure) for figure in figures},
+    }
+
+
+def item_set(name: str, data: Dataset, split: str) -> ItemSet:
+    """A split to compare with."""
+    return ItemSet(name, lambda: data.items(split), data.digest(split), data.splits[split])
+
+
+def entry(figure: Figure) -> dict[str, Any]:
+    """A value with its interval, or why there is none."""
+    if figure.error:
+        return {"error": figure.error}
+    estimate = figure.estimate
+    notes = {"note": estimate.note, "warning": figure.warning}
+    found = {"value": estimate.value, "interval": [estimate.low, estimate.high]}
+    return found | {name: text for name, text in notes.items() if text}
+
+
+# --- log-density ----------------------------------------------------------------------------------
+
+
+def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
+    """The mean log-density of test items, in nats and in bits for each of their elements."""
+    items = list(islice(data.items(args.reference), args.scored))
+    start = time.perf_counter()
+    encoded = [model.encoder.encode(item) for item in items]
+    scored = model.log_density_of(encoded, batch_size=args.batch_size, seed=args.seed, **options(args.scoring))
+    seconds = time.perf_counter() - start
+    good = [place for place, one in enumerate(scored) if math.isfinite(one.log_density)]
+    values = np.array([scored[place].log_density for place in good])
+    elements = np.array([dimensions(model, encoded[place]) for place in good])
+    return {
+        "items": len(items),
+        "not representable or of no density": len(items) - len(good),
+        "options": options(args.scoring),
+        "kind": kind(scored),
+        "nats per item": float(values.mean()),
+        "standard error": float(values.std(ddof=1) / math.sqrt(len(values))),
+        "bits per element": float(-values.sum() / elements.sum() / math.log(2)),
+        "items per second": len(items) / seconds,
+    }
+
+
+def dimensions(model: GenerativeModel, sample: Mapping[str, np.ndarray] | Invalid) -> int:
+    """The free elements of a sample."""
+    assert not isinstance(sample, Invalid)
+    space = model.encoder.space
+    return int(sum(packed.mask.sum() for packed in pack(space, collate(space, [sample])).values()))
+
+
+def kind(scored: Sequence[Scored]) -> str:
+    """What the numbers mean: the weakest kind among them."""
+    return min(one.kind for one in scored if one.kind is not None).name.lower()
+
+
+# --- latent space ---------------------------------------------------------------------------------
+
+
+def latent(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
+    """The share of test items that their latents' means give back by the likeliest choices."""
+    items = list(islice(data.items(args.reference), RECONSTRUCTED))
+    found = model.reconstruct(items, batch_size=args.batch_size)
+    same = [equal(model.domain, one, item) for one, item in zip(found, items, strict=True)]
+    return {"items": len(items), "reconstructed": float(np.mean(same))}
+
+
+def equal(domain: Domain, first: Item | Invalid, second: Item) -> bool:
+    """Whether two items are the same for the domain."""
+    both = [one if isinstance(one, Invalid) else domain.canonical(one) for one in (first, second)]
+    keys = [domain.key(one) for one in both if not isinstance(one, Invalid)]
+    return len(keys) == len(both) and keys[0] == keys[1]
+
+
+if __name__ == "__main__":
+    main()
