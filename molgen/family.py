@@ -181,6 +181,9 @@ class Family(nn.Module, ABC):
     def observe(self, statistics: Statistics) -> None:
         """Take over what is counted, not learned, such as the sizes of samples: before every training, tuning too."""
 
+    def begin_step(self, step: int, steps: int) -> None:
+        """Hear how far training is, before each of its `steps`: for what follows a schedule, such as a weight."""
+
     def training_state(self) -> dict[str, Tensor]:
         """What training needs beside the weights, such as a replay buffer."""
         return {}

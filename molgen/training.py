@@ -265,6 +265,7 @@ class Trainer:
         condition = drop_at_random(condition, self.config.condition_dropout, rng, step)
         batch = batch.to(self.accelerator.device)
         condition = condition.to(self.accelerator.device) if condition else None
+        self.raw_family.begin_step(step, self.config.steps)
         loss = 0.0
         with torch.random.fork_rng(devices=self._cuda_devices()):
             torch.manual_seed((self.config.seed * 1_000_003 + step) % (1 << 63))

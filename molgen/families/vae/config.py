@@ -17,6 +17,8 @@ class VAEConfig(LatentConfig):
         beta: weight of the divergence from the prior (Higgins et al., ICLR 2017); 1 is the bound itself.
         free_bits: nats at each place of the latent that cost nothing (Kingma et al., arXiv 1606.04934, section C.8,
             there over averages of a batch; here for each item, so that no item's loss depends on others).
+        warmup: the share of training in which that weight rises from 0 (arXiv 1511.06349, section 3.1), so that the
+            latent is in use before it has to be paid for.
         word_dropout: the share of earlier choices that the autoregressive decoder is kept from reading in training
             (Bowman et al., arXiv 1511.06349, section 3.2), so that it asks the latent.
         components: of the mixtures by which the one-shot decoder describes quantised numbers.
@@ -26,6 +28,7 @@ class VAEConfig(LatentConfig):
     decoder: str = "one_shot"
     beta: float = 1.0
     free_bits: float = 0.0
+    warmup: float = 0.0
     word_dropout: float = 0.0
     components: int = 5
     draws: int = 16
@@ -38,5 +41,7 @@ class VAEConfig(LatentConfig):
         for name in ("beta", "free_bits"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup must be at least 0 and at most 1, not {self.warmup}")
         if not 0 <= self.word_dropout < 1:
             raise ValueError(f"word_dropout must be at least 0 and below 1, not {self.word_dropout}")

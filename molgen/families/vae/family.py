@@ -46,6 +46,8 @@ class VAE(Family):
         self._latent_space = latent_space(space, config)
         self.encoder = build(space, posterior_heads(self._latent_space))
         self.decoder = DECODERS[config.decoder](space, self._latent_space, build, config, self.condition_space)
+        #: the weight of the divergence now: that of the configuration, unless a training step says less.
+        self.beta: float = config.beta
         # Of this object: what can be kept depends on the decoder.
         self.capability = replace(type(self).capability, known=self.decoder.known)  # type: ignore[misc]
 
@@ -62,8 +64,13 @@ class VAE(Family):
         posterior = self._posterior(batch, condition)
         reconstruction = -self.decoder.log_likelihood(batch, posterior.draw(rng), condition, rng)
         divergence = posterior.divergence()
-        charged = self.config.beta * divergence.clamp(min=self.config.free_bits).sum(1)
+        charged = self.beta * divergence.clamp(min=self.config.free_bits).sum(1)
         return Loss(reconstruction + charged, {"reconstruction": reconstruction, "kl": divergence.sum(1)})
+
+    def begin_step(self, step: int, steps: int) -> None:
+        """Take the weight of the divergence at this step of training."""
+        rising = self.config.warmup * steps
+        self.beta = self.config.beta * (min(1.0, step / rising) if rising else 1.0)
 
     def _posterior(self, batch: Batch, condition: Partial | None) -> Posterior:
         return Posterior(self.encoder(batch, None, condition))

@@ -309,6 +309,22 @@ def test_the_loss_weighs_the_divergence(decoder):
     torch.testing.assert_close(losses[0.5, 100.0].total, plain.parts["reconstruction"] + 0.5 * 2 * 100)
 
 
+def test_the_weight_rises_with_the_steps_of_training():
+    batch = a_batch(Tokens)
+    family = a_model(Tokens().space, beta=0.8, warmup=0.5)
+    weights = [family.beta]
+    for step in (0, 10, 25, 50, 99):
+        family.begin_step(step, 100)
+        weights.append(family.beta)
+    assert weights == pytest.approx([0.8, 0, 0.16, 0.4, 0.8, 0.8])
+    family.begin_step(10, 100)
+    loss = family.loss(batch, None, rows_of(batch))
+    torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 0.16 * loss.parts["kl"])
+    constant = a_model(Tokens().space, beta=0.8)
+    constant.begin_step(0, 100)
+    assert constant.beta == 0.8
+
+
 def test_free_bits_leave_what_is_below_them_alone():
     batch = a_batch(Tokens)
     for free, moved in ((0.0, True), (100.0, False)):
@@ -569,6 +585,7 @@ def test_the_density_takes_draws_and_nothing_else():
         ({"beta": -1.0}, "beta"),
         ({"free_bits": math.inf}, "free_bits"),
         ({"word_dropout": 1.0}, "word_dropout"),
+        ({"warmup": 1.5}, "warmup"),
         ({"draws": 0}, "draws"),
         ({"slots": 0}, "slots"),
     ],

@@ -31,7 +31,9 @@ def _one_thread():
 
 
 def trained(folder, decoder, backbone, **options):
-    family = Part("vae", {"decoder": decoder, "slots": 2, "channels": 2, "word_dropout": 0.2, "draws": 2})
+    family = Part(
+        "vae", {"decoder": decoder, "slots": 2, "channels": 2, "word_dropout": 0.2, "warmup": 0.9, "draws": 2}
+    )
     model = GenerativeModel(Part("molecules.smiles", {"max_length": 20}), family, BACKBONES[backbone])
     source = TrainingData("some", lambda: ((item, {}) for item in ITEMS), "a")
     return fit(model, source, CONFIG, folder, store=folder.parent / "store", **options)
