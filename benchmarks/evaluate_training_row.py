@@ -19,13 +19,13 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import write_result
+from comparing import item_set, summary_versions
 
 from molgen import registry
 from molgen.config import make_settings
@@ -87,9 +87,9 @@ class Row:
     def __init__(self, args: Namespace) -> None:
         self.args, self.domain = args, registry.get("domain", "molecules")()
         self.count = min(args.limit or math.inf, Moses.splits["train"])
-        versions = {name: version(name) for name in ("fcd", "rdkit")}
+        versions = summary_versions()
         self.summaries = Summaries(self.domain, cache_folder() / "summaries", versions)
-        sets = [test_set(name, split, args.reference_limit) for name, split in Moses.references.items()]
+        sets = [item_set(name, Moses(), split, args.reference_limit) for name, split in Moses.references.items()]
         self.comparisons = [one for reference in sets for one in self._comparisons(reference)]
         parts = [*sorted(versions.values()), args.chunk, self.count, args.reference_limit or "all"]
         self.folder = cache_folder() / "benchmarks" / "-".join(map(str, ["training-row", *parts]))
@@ -172,13 +172,6 @@ class Row:
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self.args.seed)
-
-
-def test_set(name: str, split: str, limit: int | None) -> ItemSet:
-    """A test set of MOSES under its published name, or its beginning."""
-    source = Moses()
-    digest = source.digest(split) + (f" {limit}" if limit else "")
-    return ItemSet(name, lambda: islice(source.items(split), limit), digest, limit or source.splits[split])
 
 
 def save(path: Path, start: int, portions: list[Portion], features: set[str]) -> None:

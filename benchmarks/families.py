@@ -23,19 +23,14 @@ from typing import Any
 
 import numpy as np
 from common import write_result
+from comparing import figures_of
 
 from molgen.batch import collate, pack
 from molgen.config import Part, settings_of
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
-from molgen.evaluation import Evaluation, Figure, chosen
 from molgen.model import GenerativeModel, Scored
-from molgen.summaries import ItemSet
-from molgen_cli.env import versions
-from molgen_datasets.cache import cache_folder
 
-#: What the training split is called.
-TRAINING = "train"
 #: Test items that are encoded and decoded.
 RECONSTRUCTED = 2000
 
@@ -47,7 +42,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the data set")
     parser.add_argument("--metrics", default="graph", help="suites and metrics with commas between them")
-    parser.add_argument("--reference", default="test", help="the split that draws are compared with and that is scored")
+    parser.add_argument("--split", default="test", help="the split that is scored and reconstructed")
     parser.add_argument("--count", type=int, default=10_000, help="raw draws")
     parser.add_argument("--scored", type=int, default=10_000, help="test items")
     parser.add_argument("--sampling", nargs="*", default=[], metavar="NAME=VALUE", help="options of sampling")
@@ -114,37 +109,13 @@ def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
     drawn = model.sample(args.count, seed=args.seed, batch_size=args.batch_size, **options(args.sampling))
     items = [one.item for one in drawn]
     seconds = time.perf_counter() - start
-    evaluation = Evaluation(
-        model.domain,
-        chosen(model.domain, tuple(args.metrics.split(","))),
-        [item_set("Test", data, args.reference)],
-        item_set(TRAINING, data, TRAINING),
-        cache_folder() / "summaries",
-        {name: version for name, version in versions().items() if name in ("rdkit", "fcd")},
-    )
-    figures = evaluation.evaluate(items)
     return {
         "draws": args.count,
         "options": options(args.sampling),
         "seconds of drawing": seconds,
         "draws per second": args.count / seconds,
-        "metrics": {figure.label: entry(figure) for figure in figures},
+        "metrics": figures_of(items, model.domain, data, args.metrics.split(","), data.references),
     }
-
-
-def item_set(name: str, data: Dataset, split: str) -> ItemSet:
-    """A split to compare with."""
-    return ItemSet(name, lambda: data.items(split), data.digest(split), data.splits[split])
-
-
-def entry(figure: Figure) -> dict[str, Any]:
-    """A value with its interval, or why there is none."""
-    if figure.error:
-        return {"error": figure.error}
-    estimate = figure.estimate
-    notes = {"note": estimate.note, "warning": figure.warning}
-    found = {"value": estimate.value, "interval": [estimate.low, estimate.high]}
-    return found | {name: text for name, text in notes.items() if text}
 
 
 # --- log-density ----------------------------------------------------------------------------------
@@ -152,7 +123,7 @@ def entry(figure: Figure) -> dict[str, Any]:
 
 def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
     """The mean log-density of test items, in nats and in bits for each of their elements."""
-    items = list(islice(data.items(args.reference), args.scored))
+    items = list(islice(data.items(args.split), args.scored))
     start = time.perf_counter()
     encoded = [model.encoder.encode(item) for item in items]
     scored = model.log_density_of(encoded, batch_size=args.batch_size, seed=args.seed, **options(args.scoring))
@@ -189,7 +160,7 @@ def kind(scored: Sequence[Scored]) -> str:
 
 def latent(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
     """The share of test items that their latents' means give back by the likeliest choices."""
-    items = list(islice(data.items(args.reference), RECONSTRUCTED))
+    items = list(islice(data.items(args.split), RECONSTRUCTED))
     found = model.reconstruct(items, batch_size=args.batch_size)
     same = [equal(model.domain, one, item) for one, item in zip(found, items, strict=True)]
     return {"items": len(items), "reconstructed": float(np.mean(same))}
