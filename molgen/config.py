@@ -11,10 +11,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from molgen import registry
 from molgen.errors import UsageError
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,27 @@ def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
         return schema(**{name: _converted(value, known[name]) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def options_of(schema: type[Options], what: str, values: Mapping[str, Any]) -> Options:
+    """Options of a call as their dataclass.
+
+    Args:
+        schema: a dataclass whose fields all have a default.
+        what: has these options, for the message.
+        values: by name.
+
+    Raises:
+        ValueError: an unknown option, or a value of a wrong type or without meaning.
+    """
+    types_of = typing.get_type_hints(schema)
+    known = [one.name for one in dataclasses.fields(schema)]  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"{what} has no option {', '.join(unknown)}; known: {', '.join(known)}")
+    for name, value in values.items():
+        if not _fits(value, types_of[name]):
+            raise ValueError(f"{what}: {name} must be {_type_name(types_of[name])}, not {value!r}")
+    return schema(**values)
 
 
 def to_settings(config: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molgen.domain import Invalid, Item, Record, Sample
+from molgen.errors import UsageError
 from molgen.judging import Judge, Verdict
 
 if TYPE_CHECKING:
@@ -38,11 +39,21 @@ def score(
     encoded: Sequence[Sample | Invalid],
     condition: Mapping[str, float | str] | None = None,
     batch_size: int = 512,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Score]:
-    """The scores of what the encoder made of canonical items."""
+    """The scores of what the encoder made of canonical items.
+
+    Raises:
+        UsageError: the family's density has no such option, or not this value.
+    """
     if not encoded:
         return []
-    scored = model.log_density_of(encoded, condition=condition, batch_size=batch_size)
+    try:
+        scored = model.log_density_of(encoded, condition=condition, batch_size=batch_size, **(options or {}))
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise UsageError(str(error)) from error
     return [Score(s.log_density, s.kind.name.lower() if s.kind is not None else "", s.error or "") for s in scored]
 
 
@@ -79,6 +90,7 @@ class Scoring:
         properties: those that get columns.
         portion: rows at a time.
         condition: what the density is conditional on, by name.
+        options: of the family's density.
     """
 
     def __init__(
@@ -88,9 +100,10 @@ class Scoring:
         properties: Sequence[str] = (),
         portion: int = 512,
         condition: Mapping[str, float | str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._model, self._judge, self._properties = model, judge, properties
-        self._portion, self._condition = portion, condition
+        self._portion, self._condition, self._options = portion, condition, options
         self._column = model.domain.column
 
     def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
@@ -110,7 +123,7 @@ class Scoring:
     def _rows(self, records: Sequence[Record], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
         items = [verdict.item for verdict in verdicts if verdict.item is not None]
         encoded = [self._model.encoder.encode(item) for item in items]
-        scores = iter(score(self._model, encoded, self._condition, self._portion))
+        scores = iter(score(self._model, encoded, self._condition, self._portion, self._options))
         for record, verdict in zip(records, verdicts, strict=True):
             invalid = verdict.item is None
             yield self._row(record, verdict, Score(error=verdict.error or "invalid") if invalid else next(scores))

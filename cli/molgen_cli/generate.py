@@ -14,6 +14,7 @@ from molgen_cli.console import progress, say
 from molgen_cli.inference import (
     Clock,
     add_model_arguments,
+    add_option_argument,
     describe_model,
     from_zero,
     load_model,
@@ -56,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=positive, metavar="T", help="below 1 likelier items, above 1 more varied ones")
     add("--top-k", type=from_zero, metavar="K", help="choose among the K likeliest only (0: all)")
     add("--top-p", type=share, metavar="P", help="choose among the likeliest that reach the probability P")
+    add_option_argument(parser, "sampling", "steps=50 or guidance=2")
     add("--prefix", metavar="TEXT", help="a beginning of every item as it is generated")
     add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
 
@@ -107,7 +109,7 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.batch_size,
         dict(args.condition),
         args.prefix or None,
-        {name: value for name, value in options.items() if value is not None},
+        {name: value for name, value in options.items() if value is not None} | dict(args.option),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (default: auto)")
     add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
     add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
+
+
+def add_option_argument(parser: argparse.ArgumentParser, whose: str, example: str) -> None:
+    """The argument for what the family alone knows."""
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=option,
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"an option of the family's {whose}, such as {example}; may be repeated",
+    )
 
 
 def whole(text: str) -> int:
@@ -82,6 +95,15 @@ def named_value(text: str) -> tuple[str, str]:
     if not name.strip() or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name.strip(), value.strip()
+
+
+def option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, as an argument; the value is a number or another value of JSON where it reads as one, else text."""
+    name, value = named_value(text)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def load_model(args: argparse.Namespace) -> GenerativeModel:

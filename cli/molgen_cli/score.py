@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
 from molgen_cli.console import progress, say
-from molgen_cli.inference import Clock, add_model_arguments, describe_model, load_model, properties_of
+from molgen_cli.inference import (
+    Clock,
+    add_model_arguments,
+    add_option_argument,
+    describe_model,
+    load_model,
+    properties_of,
+)
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     add_output_arguments(parser)
     add_model_arguments(parser)
+    add_option_argument(parser, "log-density", "draws=100 or method=ode")
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +77,7 @@ def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> in
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
     with Judge(domain, args.properties, processes=args.workers) as judge:
-        scoring = Scoring(model, judge, args.properties, args.batch_size, dict(args.condition))
+        scoring = Scoring(model, judge, args.properties, args.batch_size, dict(args.condition), dict(args.option))
         stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
     clock.lap("scoring")
     _report(args, model, output, clock, stopped, statuses)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from molgen.backbone import Build, CausalBackbone, Head
 from molgen.batch import Batch, Partial, pack
+from molgen.config import options_of
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng, inverse_cdf
 from molgen.space import Slice, Space
@@ -150,7 +151,7 @@ class Autoregressive(Family):
         **options: Any,
     ) -> Generated:
         """Draw samples; `known` must be a prefix of the walk; options are those of `Sharpening`."""
-        sharpening = _sharpening(options)
+        sharpening = options_of(Sharpening, "autoregressive sampling", options)
         rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
         walk = full_walk(self.space)
         forced = known_choices(self.space, walk, known, sizes, count).to(self.device)
@@ -214,17 +215,6 @@ class Autoregressive(Family):
         steps = made.walk.steps[name]
         ids = made.ids[:, steps][made.mask[:, steps]]
         return torch.bincount(ids, minlength=self.classes[name])[: self.classes[name]].tolist()
-
-
-def _sharpening(options: Mapping[str, Any]) -> Sharpening:
-    try:
-        return Sharpening(**options)
-    except TypeError:
-        unknown = sorted(set(options) - set(Sharpening.__dataclass_fields__))
-        raise ValueError(
-            f"autoregressive sampling has no option {', '.join(unknown)}; "
-            f"known: {', '.join(Sharpening.__dataclass_fields__)}"
-        ) from None
 
 
 def _rows_to_keep(growing: Tensor) -> list[int] | None:

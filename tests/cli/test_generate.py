@@ -152,6 +152,12 @@ def test_an_existing_file_is_not_replaced_unasked(model, tmp_path, capsys):
     assert path.read_text() != "precious"
 
 
+def test_options_of_the_family(generate):
+    plain = generate("-n", "20", "--seed", "3", "--top-k", "1")
+    assert generate("-n", "20", "--seed", "3", "--option", "top_k=1") == plain
+    assert len({row["smiles"] for row in plain}) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -163,6 +169,8 @@ def test_an_existing_file_is_not_replaced_unasked(model, tmp_path, capsys):
         (["--properties", "qed,colour"], "no property is named 'colour'"),
         (["--condition", "qed=0.9"], "no condition qed"),
         (["--condition", "qed"], "NAME=VALUE"),
+        (["--option", "steps=5"], "no option steps"),
+        (["--option", "temperature=warm"], "temperature"),
         (["--prefix", "C?"], "not in the vocabulary"),
         (["--format", "docx"], "docx"),
         (["-o", "nowhere/x.csv"], "does not exist"),

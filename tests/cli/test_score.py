@@ -36,6 +36,12 @@ def test_users_columns_order_and_count_are_kept(score):
     assert float(rows[0]["mw"]) == pytest.approx(46.07, abs=0.01)
 
 
+def test_an_option_that_the_density_has_not_is_one_line(model, tmp_path, capsys):
+    (tmp_path / "in.csv").write_text("smiles\nCCO\n")
+    assert main(["score", str(tmp_path / "in.csv"), "-m", model, "--option", "draws=9"]) == 2
+    assert "no option draws" in capsys.readouterr().err
+
+
 def test_bad_rows_keep_their_place(score, tmp_path, record_of):
     text = "smiles,id\nCCO,0\nnonsense,1\n,2\nCCN,3\nC" + "C" * 60 + ",4\nC1CC,5\n"
     rows = score(text, code=3)

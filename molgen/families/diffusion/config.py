@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from molgen.families.diffusion import discrete, gaussian
-
-Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -94,18 +92,6 @@ class Scoring:
     def __post_init__(self) -> None:
         _require_samples(self.samples, 0)
         _require_steps(self.steps)
-
-
-def options_of(schema: type[Options], what: str, options: Mapping[str, Any]) -> Options:
-    """Options as their dataclass.
-
-    Raises:
-        ValueError: an unknown option, or a value without meaning.
-    """
-    known = [one.name for one in fields(schema)]  # type: ignore[arg-type]
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"{what} has no option {', '.join(unknown)}; known: {', '.join(known)}")
-    return schema(**options)
 
 
 def require_name(setting: str, name: str, table: Mapping[str, Any]) -> None:

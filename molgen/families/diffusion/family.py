@@ -13,8 +13,9 @@ from torch import Tensor
 
 from molgen.backbone import Build
 from molgen.batch import Batch, Partial, lengths
+from molgen.config import options_of
 from molgen.families.diffusion.bound import lower_bound
-from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring, options_of, require_name
+from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring, require_name
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.flow_line import flow_log_density
 from molgen.families.diffusion.known import Held, least_sizes

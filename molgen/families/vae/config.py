@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from molgen.families.latents import LatentConfig
 
@@ -39,9 +40,42 @@ class VAEConfig(LatentConfig):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("beta", "free_bits"):
-            if not 0 <= getattr(self, name) < float("inf"):
+            if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup must be at least 0 and at most 1, not {self.warmup}")
         if not 0 <= self.word_dropout < 1:
             raise ValueError(f"word_dropout must be at least 0 and below 1, not {self.word_dropout}")
+
+
+@dataclass(frozen=True)
+class PriorOptions:
+    """How latents of samples depart from the prior: `prior_temperature` multiplies their scale."""
+
+    prior_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prior_temperature < inf:
+            raise ValueError(f"prior_temperature must be at least 0, not {self.prior_temperature}")
+
+
+@dataclass(frozen=True)
+class OneShotOptions:
+    """How the elements of samples depart from the model: `temperature` below 1 sharpens them."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+
+
+@dataclass(frozen=True)
+class DensityOptions:
+    """How a density is estimated: from so many `draws` of the latent; None leaves it to the configuration."""
+
+    draws: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.draws is not None and self.draws < 1:
+            raise ValueError(f"draws must be at least 1, not {self.draws}")

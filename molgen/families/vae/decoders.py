@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +20,7 @@ from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig,
 from molgen.families.latents import as_condition, with_latents
 from molgen.families.likelihood import Likelihood, likelihood
 from molgen.families.sizes import SizeModel
-from molgen.families.vae.config import VAEConfig
+from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known, Loss
 from molgen.seeding import Rng
 from molgen.space import Axis, Space, axes
@@ -45,8 +44,8 @@ class Decoder(nn.Module, ABC):
 
     #: what of a sample can be given while the rest is drawn.
     known: ClassVar[Known] = Known.NONE
-    #: the names of the options of `sample`.
-    options: ClassVar[tuple[str, ...]]
+    #: a dataclass of the options of `sample`.
+    options: ClassVar[type]
 
     @abstractmethod
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
@@ -84,7 +83,7 @@ class OneShot(Decoder):
     that order, as it is in the autoregressive family.
     """
 
-    options = ("temperature",)
+    options = OneShotOptions
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
@@ -136,7 +135,7 @@ class OneShot(Decoder):
         """
         if known is not None:
             raise ValueError("a one-shot decoder keeps no known part; one with decoder=autoregressive keeps beginnings")
-        temperature = _temperature(**options)
+        temperature = OneShotOptions(**options).temperature
         drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
         outputs = self.network(Batch(latents.fields, drawn), None, condition)
         reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
@@ -169,7 +168,7 @@ class AlongTheWalk(Decoder):
     """p(x | z) is an autoregressive family whose network has the latent as a further condition; it ends itself."""
 
     known = Known.PREFIX
-    options = tuple(Sharpening.__dataclass_fields__)
+    options = Sharpening
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
@@ -270,12 +269,6 @@ def _pass_scale_on(layer: nn.Module) -> None:
     if isinstance(layer, nn.Linear):
         nn.init.normal_(layer.weight, std=GAIN / layer.in_features**0.5)
         nn.init.zeros_(layer.bias)
-
-
-def _temperature(temperature: float = 1.0) -> float:
-    if not 0 < temperature < inf:
-        raise ValueError(f"temperature must be above 0, not {temperature}")
-    return temperature
 
 
 def _reaching(tensor: Tensor, shape: Sequence[int]) -> Tensor:

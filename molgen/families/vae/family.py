@@ -9,8 +9,8 @@ Letters in shapes: B batch, K draws of a latent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import inf, log
+from dataclasses import fields, replace
+from math import log
 from typing import Any, ClassVar
 
 import torch
@@ -18,13 +18,18 @@ from torch import Tensor
 
 from molgen.backbone import Build
 from molgen.batch import Batch, Partial, pack
+from molgen.config import options_of
 from molgen.families.latents import Posterior, latent_space, posterior_heads, prior
-from molgen.families.vae.config import VAEConfig
+from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
 from molgen.families.vae.decoders import DECODERS
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space
 from molgen.statistics import Statistics
+
+#: What has options, for messages; the options that are the prior's rather than the decoder's.
+SAMPLING = "sampling from a vae"
+PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))
 
 
 class VAE(Family):
@@ -89,7 +94,7 @@ class VAE(Family):
             rng: of the latents.
             **options: `draws`, the number K.
         """
-        count = self._draws(**options)
+        count = options_of(DensityOptions, "the density of a vae", options).draws or self.config.draws
         rng = _some(rng, len(batch))
         with torch.no_grad():
             posterior = self._posterior(batch, condition)
@@ -106,14 +111,6 @@ class VAE(Family):
         latents = posterior.draw(rng, number)
         likelihood = self.decoder.log_likelihood(batch, latents, condition, rng)
         return likelihood.double() + posterior.log_ratio(latents)
-
-    def _draws(self, draws: int | None = None, **unknown: Any) -> int:
-        if unknown:
-            raise ValueError(f"the density of a vae has no option {', '.join(sorted(unknown))}; known: draws")
-        count: int = self.config.draws if draws is None else draws
-        if count < 1:
-            raise ValueError(f"draws must be at least 1, not {count}")
-        return count
 
     def encode(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None) -> Batch:
         """Draws from q(z | x), without `rng` its means."""
@@ -159,7 +156,8 @@ class VAE(Family):
             ValueError: an unknown option, or a known part that the decoder cannot keep.
         """
         rng = _some(rng, count)
-        scale = _scale(options.pop("prior_temperature", 1.0))
+        of_prior = {name: options.pop(name) for name in PRIOR_OPTIONS if name in options}
+        scale = options_of(PriorOptions, SAMPLING, of_prior).prior_temperature
         latents = prior(self._latent_space, rng)
         latents = latents.with_fields({name: scale * z for name, z in latents.fields.items()})
         return self._decoded(latents, condition, rng, known, sizes, options)
@@ -173,9 +171,7 @@ class VAE(Family):
         sizes: Mapping[str, Tensor] | None,
         options: Mapping[str, Any],
     ) -> Generated:
-        if unknown := sorted(set(options) - set(self.decoder.options)):
-            known_options = ", ".join(("prior_temperature", *self.decoder.options))
-            raise ValueError(f"sampling from a vae has no option {', '.join(unknown)}; known: {known_options}")
+        options_of(self.decoder.options, SAMPLING, options)
         like = next(self.parameters())
         latents = latents.with_fields({name: z.to(like) for name, z in latents.fields.items()})
         with torch.no_grad():
@@ -192,12 +188,6 @@ class VAE(Family):
 
 def _some(rng: Rng | None, rows: int) -> Rng:
     return rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(rows))
-
-
-def _scale(temperature: float) -> float:
-    if not 0 <= temperature < inf:
-        raise ValueError(f"prior_temperature must be at least 0, not {temperature}")
-    return temperature
 
 
 def _dims(space: Space, batch: Batch) -> Tensor:

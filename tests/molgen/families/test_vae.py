@@ -554,9 +554,9 @@ def test_colder_samples_vary_less():
 @pytest.mark.parametrize(
     ("decoder", "options", "words"),
     [
-        ("one_shot", {"heat": 2}, r"no option heat; known: prior_temperature, temperature"),
+        ("one_shot", {"heat": 2}, r"no option heat; known: temperature"),
         ("one_shot", {"top_k": 2}, r"no option top_k"),
-        ("autoregressive", {"heat": 2}, r"no option heat; known: prior_temperature, temperature, top_k, top_p"),
+        ("autoregressive", {"heat": 2}, r"no option heat; known: temperature, top_k, top_p"),
         ("one_shot", {"temperature": 0}, "temperature must be above 0"),
         ("autoregressive", {"temperature": 0}, "temperature must be above 0"),
         ("one_shot", {"prior_temperature": -1}, "prior_temperature must be at least 0"),
