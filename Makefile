@@ -21,7 +21,7 @@ generate: $(READY)
 	$(BIN)/molgen generate --count 1000 --accept valid,unique,new --output molecules.csv --draw molecules.svg --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -20,6 +20,8 @@ from molgen import registry
 OFFLINE = Path(__file__).parent / "offline"
 ALLOW_NETWORK = runpy.run_path(str(OFFLINE / "sitecustomize.py"))["ALLOW"]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one test run share the processors
+    os.environ["OMP_NUM_THREADS"] = "1"
 # A shell starts background jobs with SIGINT ignored, and processes inherit that; the tests of interrupts cannot.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
