@@ -5,6 +5,7 @@ Letters in shapes: B batch, N and M lengths of padded axes, E packed elements, K
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, singledispatch
@@ -51,22 +52,38 @@ class Batch:
 class Partial:
     """A batch of which only some elements are given: conditions with gaps, or the known part of a sample.
 
-    `given` holds a bool tensor of shape (B, *axes) per field; a field that it lacks is not given at all.
+    `given` holds a bool tensor of shape (B, *axes) per field; a field that it lacks is not given at all. `closed` says,
+    for a symmetric field, which indices (B, N) have class 0 with every index behind the size of the batch: how a part
+    of a graph says where nothing may be joined to it.
     """
 
     batch: Batch
     given: Mapping[str, Tensor]
+    closed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.batch)
 
     def take(self, rows: Tensor | slice) -> Partial:
         """The given rows, in the given order."""
-        return Partial(self.batch.take(rows), {name: mask[rows] for name, mask in self.given.items()})
+        return Partial(self.batch.take(rows), *({n: mask[rows] for n, mask in part.items()} for part in self._masks()))
 
     def to(self, device: torch.device | str) -> Partial:
         """The same on a device."""
-        return Partial(self.batch.to(device), {name: mask.to(device) for name, mask in self.given.items()})
+        return Partial(
+            self.batch.to(device), *({n: mask.to(device) for n, mask in part.items()} for part in self._masks())
+        )
+
+    def _masks(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        return self.given, self.closed
+
+    def shut(self, name: str, field: Field, length: int) -> Tensor:
+        """The pairs of a field that `closed` makes class 0 among so many indices: bool, (B, length, length)."""
+        closed = torch.nn.functional.pad(self.closed[name], (0, length))[:, :length]
+        size = self.batch.sizes[field.axes[0].name][:, None]
+        behind = torch.arange(length, device=size.device) >= size
+        pairs = behind[:, :, None] & closed[:, None, :]
+        return pairs | pairs.transpose(1, 2)
 
 
 class Packed(NamedTuple):

@@ -127,6 +127,20 @@ class Domain(ABC):
         raise ValueError(f"{type(self).__name__} does not draw")
 
 
+@dataclass(frozen=True)
+class KnownPart:
+    """What all samples have in common when they are asked to contain something.
+
+    Attributes:
+        sample: the part; its indices are the first ones of every sample.
+        closed: of a symmetric field, which indices of the part have class 0 with all that is not of the part,
+            bool (indices,).
+    """
+
+    sample: Sample
+    closed: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
 class Encoder(ABC):
     """Turns items into samples of a space and back; decoding never raises on a sample of the space."""
 
@@ -151,6 +165,11 @@ class Encoder(ABC):
     @abstractmethod
     def decode(self, sample: Sample) -> Item | Invalid:
         """One sample as an item, or why it is none. Never raises on a sample of the space."""
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """What every sample has that begins with, or contains, what `item` says, or why there is no such thing."""
+        sample = self.encode(item)
+        return sample if isinstance(sample, Invalid) else KnownPart(sample)
 
     def prepare(self, items: Iterable[Item]) -> None:
         """Learn what the encoder needs from the training items (a vocabulary, the largest size)."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from molgen import __version__, registry
 from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, make_build
-from molgen.batch import Batch, Partial, collate, separate
+from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.card import model_card
 from molgen.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
 from molgen.conditions import Conditions
@@ -192,7 +192,7 @@ class GenerativeModel(WithLatents):
             first: the number of the first draw, to go on where an earlier call ended.
             batch_size: draws at a time; halved when memory runs out.
             condition: what is asked for, by name.
-            known: a beginning that every sample has, as an item for the encoder or as a `Partial` of one row.
+            known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
             **options: of the family, such as temperature, top_k and top_p.
         """
         stop, asked = first + count, self.conditions.numbers(condition or {})
@@ -230,12 +230,13 @@ class GenerativeModel(WithLatents):
     def _known(self, known: Item | Partial | None, rows: int) -> Partial | None:
         if known is None or isinstance(known, Partial):
             return known.take(torch.zeros(rows, dtype=torch.long)) if known is not None else None
-        sample = self.encoder.encode(known)
-        if isinstance(sample, Invalid):
-            raise UsageError(f"the known part {known!r}: {sample.reason}")
-        batch = self._collate([sample]).take(torch.zeros(rows, dtype=torch.long))
-        given = {name: torch.ones(tensor.shape, dtype=torch.bool) for name, tensor in batch.fields.items()}
-        return Partial(batch, given)
+        part = self.encoder.known_part(known)
+        if isinstance(part, Invalid):
+            raise UsageError(f"the known part {known!r}: {part.reason}")
+        batch = self._collate([part.sample])
+        given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
+        closed = {name: torch.as_tensor(mask)[None] for name, mask in part.closed.items()}
+        return Partial(batch, given, closed).take(torch.zeros(rows, dtype=torch.long))
 
     # --- scoring ----------------------------------------------------------------------------------
 

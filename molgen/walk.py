@@ -293,6 +293,9 @@ def known_choices(
 ) -> Tensor:
     """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
 
+    What is closed is forced behind the prefix too: draws follow the other conditionals of the model there, not the
+    model given all that is known.
+
     Raises:
         ValueError: the known part is no prefix of the walk or exceeds the sizes, so it cannot be kept exactly;
             or a size is none of the space.
@@ -333,3 +336,11 @@ def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> No
         forced[:, steps] = torch.where(own, values, forced[:, steps])
     if bool((given[:, 1:] & ~given[:, :-1]).any()):
         raise ValueError("an autoregressive model keeps a known beginning of the walk, not parts behind a gap")
+    for name in known.closed:
+        _force_closed(space, walk, known, name, forced)
+
+
+def _force_closed(space: Space, walk: Walk, known: Partial, name: str, forced: Tensor) -> None:
+    """Class 0 for the pairs that are closed, wherever the walk gets to them."""
+    steps, shut = walk.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
+    forced[:, steps] = torch.where(_along_walk(shut, walk.indices[name]), 0, forced[:, steps])

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from molgen.domain import Domain, Encoder, Invalid
+from molgen.domain import Domain, Encoder, Invalid, KnownPart
 from molgen.space import Axis, Categorical, Real
 
 
@@ -78,6 +78,16 @@ class Graph(Toy):
     def decode(self, sample):
         pairs = zip(*np.nonzero(np.tril(sample["bonds"], -1)), strict=True)
         return "".join("xy"[k] for k in sample["atoms"]), tuple((int(i), int(j)) for i, j in pairs)
+
+
+class Scaffolds(Graph):
+    """Graphs of which a part can be known: its upper-case letters are atoms that take no further bonds."""
+
+    def known_part(self, item):
+        atoms, bonds = item
+        sample = self.encode((atoms.lower(), bonds))
+        closed = np.array([letter.isupper() for letter in atoms])
+        return sample if isinstance(sample, Invalid) else KnownPart(sample, {"bonds": closed})
 
 
 class Points(Toy):
@@ -186,4 +196,4 @@ def samples_of(toy, items=None):
 
 def register(install):
     """Make the toys known to molgen as a stranger's distribution; `install` is the fixture `fake_distribution`."""
-    install("toys", plugins={"domain": {toy.__name__.lower(): f"toys:{toy.__name__}" for toy in TOYS}})
+    install("toys", plugins={"domain": {toy.__name__.lower(): f"toys:{toy.__name__}" for toy in (*TOYS, Scaffolds)}})

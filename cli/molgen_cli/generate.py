@@ -58,7 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--top-k", type=from_zero, metavar="K", help="choose among the K likeliest only (0: all)")
     add("--top-p", type=share, metavar="P", help="choose among the likeliest that reach the probability P")
     add_option_argument(parser, "sampling", "steps=50 or guidance=2")
-    add("--prefix", metavar="TEXT", help="a beginning of every item as it is generated")
+    add(
+        "--prefix",
+        "--scaffold",
+        dest="known",
+        metavar="TEXT",
+        help="what every item has: of strings the beginning; of graphs a part, such as 'c1ccccc1*', joined at * alone",
+    )
     add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
 
 
@@ -99,8 +105,8 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
     from molgen.family import Known
     from molgen.generation import Request
 
-    if args.prefix and model.family.capability.known is Known.NONE:
-        raise UsageError(f"the family {model.config.family.name} cannot keep a --prefix")
+    if args.known and model.family.capability.known is Known.NONE:
+        raise UsageError(f"this model ({model.config.family.name}) cannot keep a --prefix or --scaffold")
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
     return Request(
         args.count,
@@ -108,7 +114,7 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.seed,
         args.batch_size,
         dict(args.condition),
-        args.prefix or None,
+        args.known or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
     )
 

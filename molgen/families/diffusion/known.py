@@ -40,6 +40,9 @@ class Held:
         for name in known.given:
             exists = places.full[name]
             given[name] = _reaching(_given(places.space, known, name), exists.shape[1:]).to(exists.device)
+            if name in known.closed:
+                shut = known.shut(name, places.space[name], exists.shape[1]).to(exists.device)
+                given[name] = given[name] | (shut & exists)
             full[name] = _reaching(known.batch.fields[name], exists.shape[1:]).to(exists.device)
             complete = _completed(places.space[name], full[name], given[name], exists)
             values[name] = inward(name, places.pack(name, complete))
