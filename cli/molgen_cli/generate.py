@@ -24,6 +24,7 @@ from molgen_cli.inference import (
     share,
     whole,
 )
+from molgen_cli.obtained import Obtained
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 
 if TYPE_CHECKING:
@@ -85,15 +86,16 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     from molgen.judging import Judge
 
     domain = model.domain
-    args.properties = properties_of(domain, args.properties)
+    obtained = Obtained(dict(args.condition), domain.rules().properties if args.condition else ())
+    args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *obtained.asked]))
     output = Output(domain, args.output, args.format)
     with Judge(domain, args.properties, "filters" in request.accept, args.workers) as judge:
         generation = Generation(model, request, judge)
         sheet: list[Row] = []
-        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet))
+        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, obtained))
         stopped = output.write(rows)
     clock.lap("generating")
-    _report(args, model, generation, output, clock, stopped)
+    _report(args, model, generation, output, clock, stopped, obtained)
     if args.draw:
         _draw(args.draw, model, sheet)
     if stopped is not None:
@@ -119,11 +121,12 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
     )
 
 
-def _watched(args: argparse.Namespace, generation: Generation, sheet: list[Row]) -> Iterator[Row]:
-    """The rows, shown as progress, the first valid ones kept for the sheet."""
+def _watched(args: argparse.Namespace, generation: Generation, sheet: list[Row], obtained: Obtained) -> Iterator[Row]:
+    """The rows, shown as progress and looked at for what was asked, the first valid ones kept for the sheet."""
     with progress("generating", args.count, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
         for row in generation.rows():
             bar.advance()
+            obtained.take(row)
             if args.draw and row.item is not None and len(sheet) < DRAWN:
                 sheet.append(row)
             yield row
@@ -143,6 +146,7 @@ def _report(
     output: Output,
     clock: Clock,
     stopped: BaseException | None,
+    obtained: Obtained,
 ) -> None:
     """Record the run beside its file, and summarise it for people."""
     tally, seconds = generation.tally, clock.record()
@@ -160,8 +164,9 @@ def _report(
         new_false_positive_rate=_false_positive_rate(model),
         seconds=seconds,
         rows_per_second=per_second,
+        **({"obtained": obtained.facts()} if obtained.asked else {}),
     )
-    for line in _summary(args, model, generation, output.rows, seconds, per_second):
+    for line in (*_summary(args, model, generation, output.rows, seconds, per_second), *obtained.lines()):
         say(line, quiet=args.quiet)
 
 

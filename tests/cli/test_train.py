@@ -252,6 +252,23 @@ def test_text_is_taken_for_classes_and_numbers_when_told_so(tmp_path, capsys):
     assert main(tuned) == 0
 
 
+def test_what_was_asked_for_stands_beside_what_came(finished, tmp_path, capsys):
+    folder, output = finished, tmp_path / "out.csv"
+    asked = ["--condition", "mw=100", "--condition", "pIC50=6"]
+    arguments = ["-n", "300", "--seed", "0", "--properties", "none", "-o", str(output)]
+    assert main(["generate", "--model", str(folder), *asked, *arguments]) == 0
+    with output.open() as file:
+        weights = [float(row["mw"]) for row in csv.DictReader(file) if row["mw"]]
+    obtained = json.loads((tmp_path / "out.csv.run.json").read_text())["obtained"]
+    assert list(obtained) == ["mw"]
+    assert obtained["mw"]["asked"] == 100
+    assert obtained["mw"]["rows"] == len(weights) > 0
+    assert obtained["mw"]["mean"] == pytest.approx(sum(weights) / len(weights), rel=1e-5)
+    off = [abs(weight - 100) for weight in weights]
+    assert obtained["mw"]["mean absolute difference"] == pytest.approx(sum(off) / len(off), rel=1e-4)
+    assert "mw: asked for 100, obtained" in capsys.readouterr().err
+
+
 def test_a_column_of_free_text_is_no_condition(tmp_path, capsys):
     path = tmp_path / "notes.csv"
     path.write_text("smiles,note\n" + "".join(f"{'C' * (1 + k % 9)},note {k}\n" for k in range(1001)))
