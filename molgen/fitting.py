@@ -27,12 +27,13 @@ from molgen.domain import Encoder, Invalid
 from molgen.errors import UsageError
 from molgen.files import write_text
 from molgen.keys import KeySet
+from molgen.loading import Data
 from molgen.model import GenerativeModel
 from molgen.space import Categorical
 from molgen.standard import standardise
 from molgen.statistics import Statistics, measure
 from molgen.store import FORMAT, Row, Store, write_store
-from molgen.training import Data, Progress, Trainer, TrainingConfig
+from molgen.training import Progress, Trainer, TrainingConfig
 
 #: Rows of the store that are counted at a time, and numbers of a field.
 COUNTED, COUNTED_NUMBERS = 8192, 1 << 22

@@ -17,8 +17,9 @@ from molgen.conditions import Conditions
 from molgen.errors import UsageError
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.family import Capability, Density, Family, Loss
+from molgen.loading import BatchPlan, Data
 from molgen.store import write_store
-from molgen.training import BatchPlan, Data, Trainer, TrainingConfig, TrainingError
+from molgen.training import Trainer, TrainingConfig, TrainingError
 
 CONFIG = TrainingConfig(
     steps=12, batch_size=8, warmup=3, validation=0.2, check_every=4, save_every=5, log_every=1, average=0.9
