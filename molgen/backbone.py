@@ -163,7 +163,7 @@ DEFAULT_BACKBONES: Mapping[Layout, str] = {
     Layout.SEQUENCE: "transformer",
     Layout.SET: "transformer",
     Layout.GRID: "unet",
-    Layout.GRAPH: "transformer",
+    Layout.GRAPH: "graph",
 }
 
 __all__ = [

@@ -44,6 +44,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "diffusion": "molgen.families.diffusion:Diffusion",
     },
     "backbone": {
+        "graph": "molgen.backbones.graph:Graph",
         "recurrent": "molgen.backbones.recurrent:Recurrent",
         "transformer": "molgen.backbones.transformer:Transformer",
         "unet": "molgen.backbones.unet:UNet",
