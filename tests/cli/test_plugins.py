@@ -89,7 +89,10 @@ def test_families_and_networks_are_checked_over_small_spaces(capsys):
     [
         (["wrds"], "no plugin is named 'wrds'; did you mean 'words'? Known: autoregressive, "),
         (["moses"], "there are checks of encoder, domain, family, backbone, not of a dataset"),
-        (["molecules"], "the domain 'molecules' is no encoder; its encoders: molecules.selfies, molecules.smiles"),
+        (
+            ["molecules"],
+            "the domain 'molecules' is no encoder; its encoders: molecules.graph, molecules.selfies, molecules.smiles",
+        ),
         (["recurrent", "--kind", "family"], "no family is named 'recurrent'"),
         (["words", "--only", "nothing"], "no check is named 'nothing'; known: speaks_the_plugin_api, "),
     ],
