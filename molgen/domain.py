@@ -6,7 +6,7 @@ An item is plain data (a string, an array), because items cross process borders.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -146,6 +146,8 @@ class Encoder(ABC):
 
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
+    #: the names of what `repaired` can do to samples that stand for no item; nothing is repaired unless it is asked for.
+    repairs: ClassVar[Collection[str]] = ()
 
     def __init__(self, config: Any = None) -> None:
         self.config = config if config is not None else self.Config()
@@ -165,6 +167,10 @@ class Encoder(ABC):
     @abstractmethod
     def decode(self, sample: Sample) -> Item | Invalid:
         """One sample as an item, or why it is none. Never raises on a sample of the space."""
+
+    def repaired(self, sample: Sample, name: str) -> Sample:
+        """A sample as one of `repairs` leaves it; `decode` says what came of it."""
+        raise ValueError(f"{type(self).__name__} has no repair {name!r}")
 
     def known_part(self, item: Item) -> KnownPart | Invalid:
         """What every sample has that begins with, or contains, what `item` says, or why there is no such thing."""

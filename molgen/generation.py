@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Request:
         condition: what is asked for, by name.
         known: a beginning that every draw has.
         options: of the family, such as temperature.
+        repair: what the encoder does, one after the other, to draws that are no items; none by default.
 
     Raises:
         UsageError: a criterion that does not exist, or no draw at all.
@@ -57,6 +58,7 @@ class Request:
     condition: Mapping[str, float | str] = field(default_factory=dict)
     known: Item | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    repair: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.batch_size < 1:
@@ -76,6 +78,7 @@ class Row:
         as_generated: what the sample decoded to, or None where it decoded to nothing.
         score: log p of `item`, or why it has none; why the draw is invalid, if it is.
         properties: numbers by name.
+        repaired: why the draw was no item before it was repaired; empty where nothing was.
     """
 
     index: int
@@ -83,11 +86,12 @@ class Row:
     as_generated: Item | None
     score: Score = field(default_factory=Score)
     properties: Mapping[str, float] = field(default_factory=dict)
+    repaired: str = ""
 
     @property
     def status(self) -> str:
-        """`valid` or `invalid`."""
-        return "invalid" if self.item is None else "valid"
+        """`valid`, `repaired` or `invalid`."""
+        return "invalid" if self.item is None else "repaired" if self.repaired else "valid"
 
     def columns(self, name: str, properties: Sequence[str] = ()) -> dict[str, Any]:
         """The row as a table has it; None where a cell is empty.
@@ -101,7 +105,7 @@ class Row:
             "as_generated": self.as_generated,
             **self.score.columns(),
             "status": self.status,
-            "error": self.score.error,
+            "error": self.score.error or self.repaired,
             **number_columns(self.properties, properties),
         }
 
@@ -112,27 +116,31 @@ class Tally:
 
     Attributes:
         drawn: draws that were judged.
-        valid: those that are items of the domain.
-        unique: distinct valid ones.
-        new: distinct valid ones outside the training data; None where the model cannot say.
-        passing: valid ones that pass all filters; None where filters were not asked for.
+        valid: those that are items of the domain without any repair.
+        repaired: those that a repair made items; None where none was asked for. They count as items below.
+        unique: distinct items.
+        new: distinct items outside the training data; None where the model cannot say.
+        passing: items that pass all filters; None where filters were not asked for.
         accepted: those that meet every criterion of the request; None where it names none.
     """
 
     drawn: int = 0
     valid: int = 0
+    repaired: int | None = None
     unique: int = 0
     new: int | None = None
     passing: int | None = None
     accepted: int | None = None
 
     def rates(self) -> dict[str, float]:
-        """Shares by criterion: valid of all draws, unique and filters of the valid ones, new of the unique ones."""
+        """Shares by criterion: valid and repaired of all draws, unique and filters of items, new of unique ones."""
+        items = self.valid + (self.repaired or 0)
         parts = {
             "valid": (self.valid, self.drawn),
-            "unique": (self.unique, self.valid),
+            "repaired": (self.repaired, self.drawn),
+            "unique": (self.unique, items),
             "new": (self.new, self.unique),
-            "filters": (self.passing, self.valid),
+            "filters": (self.passing, items),
             "accepted": (self.accepted, self.drawn),
         }
         return {name: round(part / whole, 6) for name, (part, whole) in parts.items() if whole and part is not None}
@@ -153,13 +161,20 @@ class Generation:
     def __init__(self, model: GenerativeModel, request: Request, judge: Judge) -> None:
         if "new" in request.accept and not model.keys:
             raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
+        _require_repairs(model, request.repair)
         self._model, self._request, self._judge = model, request, judge
         self._key = model.domain.key
         self._seen: set[str] = set()
         self._next = 0
         self._window = (0, 0)
         self._hopeless = False
-        self.tally = Tally(new=0 if model.keys else None, accepted=0 if request.accept else None)
+        #: why draws were no items before they were repaired.
+        self._repaired: dict[int, str] = {}
+        self.tally = Tally(
+            repaired=0 if request.repair else None,
+            new=0 if model.keys else None,
+            accepted=0 if request.accept else None,
+        )
 
     def rows(self) -> Iterator[Row]:
         """The rows of the request, in the order of the draws.
@@ -205,9 +220,22 @@ class Generation:
                 **request.options,
             )
             self._next += size
-            return list(drawn)
+            return [self._mended(draw) for draw in drawn] if request.repair else list(drawn)
         except ValueError as error:  # an option that the family has not, or a value that it does not take
             raise UsageError(str(error)) from error
+
+    def _mended(self, draw: Drawn) -> Drawn:
+        """A draw that is no item after the repairs, if that made it one; its density was of what it was before."""
+        if not isinstance(draw.item, Invalid):
+            return draw
+        encoder, sample = self._model.encoder, draw.sample
+        for name in self._request.repair:
+            sample = encoder.repaired(sample, name)
+        item = encoder.decode(sample)
+        if isinstance(item, Invalid):
+            return draw
+        self._repaired[draw.index] = draw.item.reason
+        return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None)
 
     # --- judging ----------------------------------------------------------------------------------
 
@@ -215,7 +243,7 @@ class Generation:
         """The rows to keep of a batch."""
         kept: list[tuple[Drawn, Verdict]] = []
         for draw, verdict in zip(drawn, verdicts, strict=True):
-            accepted = self._count(verdict)
+            accepted = self._count(verdict, draw.index in self._repaired)
             if accepted or not self._request.accept:
                 kept.append((draw, verdict))
             if self._done() or self._without_hope():
@@ -224,18 +252,22 @@ class Generation:
             Row(
                 draw.index,
                 verdict.item,
-                None if isinstance(draw.item, Invalid) else draw.item,
+                None if isinstance(draw.item, Invalid) or draw.index in self._repaired else draw.item,
                 found,
                 verdict.properties,
+                self._repaired.get(draw.index, ""),
             )
             for (draw, verdict), found in zip(kept, self._scores(kept), strict=True)
         ]
 
-    def _count(self, verdict: Verdict) -> bool:
+    def _count(self, verdict: Verdict, repaired: bool) -> bool:
         """Take a draw into the tally and say whether it meets every criterion."""
         met = self._criteria_met(verdict)
         self.tally.drawn += 1
-        self.tally.valid += "valid" in met
+        if repaired:
+            self.tally.repaired = (self.tally.repaired or 0) + ("valid" in met)
+        else:
+            self.tally.valid += "valid" in met
         self.tally.unique += "unique" in met
         if self.tally.new is not None:
             self.tally.new += {"unique", "new"} <= met
@@ -292,6 +324,14 @@ class Generation:
         scores = score(self._model, list(rest.values()), self._request.condition, self._request.batch_size)
         found |= dict(zip(rest, scores, strict=True))
         return [found[place] for place in range(len(kept))]
+
+
+def _require_repairs(model: GenerativeModel, names: Sequence[str]) -> None:
+    known = model.encoder.repairs
+    for name in names:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise UsageError(f"the encoder {model.config.encoder.name} has no repair {name!r}; known: {listed}")
 
 
 def _equal(sample: Sample | Invalid, drawn: Sample) -> bool:

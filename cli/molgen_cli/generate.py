@@ -66,6 +66,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="what every item has: of strings the beginning; of graphs a part, such as 'c1ccccc1*', joined at * alone",
     )
+    add(
+        "--repair",
+        type=names,
+        default=(),
+        metavar="LIST",
+        help="mend draws that are no items, where the encoder can: of molecules.graph valence, largest-fragment; "
+        "mended ones are counted apart",
+    )
     add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
 
 
@@ -118,6 +126,7 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         dict(args.condition),
         args.known or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
+        args.repair,
     )
 
 

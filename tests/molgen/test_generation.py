@@ -45,6 +45,45 @@ def test_bad_requests(request_):
         Request(**request_)
 
 
+@pytest.fixture(scope="module")
+def graph_model():
+    import torch
+
+    from molgen.config import Part
+    from molgen.model import GenerativeModel
+
+    torch.manual_seed(0)
+    network = Part("recurrent", {"width": 16, "layers": 1})
+    made = GenerativeModel(Part("molecules.graph", {"max_atoms": 6}), "autoregressive", network)
+    made.build()
+    return made
+
+
+@pytest.mark.usefixtures("here")
+def test_repaired_draws_are_rows_of_their_own_kind_and_leave_validity_as_it_was(graph_model):
+    plain, before = _generate(graph_model, Request(60, seed=1))
+    repair = ("largest-fragment", "valence")
+    mended, tally = _generate(graph_model, Request(60, seed=1, repair=repair))
+    assert (before.valid, before.repaired) == (tally.valid, None)
+    assert tally.repaired == sum(row.status == "repaired" for row in mended) > 0
+    assert tally.rates()["repaired"] == pytest.approx(tally.repaired / 60)
+    for raw, row in zip(plain, mended, strict=True):
+        assert (row == raw) == (row.status != "repaired")
+        if row.status == "repaired":
+            assert raw.item is None
+            assert row.columns("smiles")["error"] == raw.score.error
+            assert row.as_generated is None
+            assert row.score.kind == "exact"
+    _, accepted = _generate(graph_model, Request(20, ("valid",), seed=1, repair=repair))
+    assert accepted.valid + accepted.repaired == accepted.accepted == 20
+
+
+def test_a_repair_that_the_encoder_has_not_is_refused(model, graph_model):
+    for made, known in ((model, "none"), (graph_model, "valence, largest-fragment")):
+        with Judge(made.domain, processes=1) as judge, pytest.raises(UsageError, match=f"no repair 'glue'.* {known}"):
+            Generation(made, Request(1, repair=("glue",)), judge)
+
+
 @pytest.mark.usefixtures("here")
 def test_rows_follow_the_draws(model):
     rows, tally = _generate(model, Request(40, seed=2, batch_size=16))

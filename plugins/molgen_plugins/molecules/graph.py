@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from rdkit import Chem, rdBase
 
-from molgen.domain import Encoder, Invalid, Item, Sample
+from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Axis, Categorical, Space
 from molgen_plugins.molecules import chem, graph_build
 from molgen_plugins.molecules.graph_atoms import (
@@ -28,6 +28,7 @@ from molgen_plugins.molecules.graph_atoms import (
 )
 from molgen_plugins.molecules.graph_build import AROMATIC, BONDS
 from molgen_plugins.molecules.graph_repair import REPAIRS, Repair
+from molgen_plugins.molecules.graph_scaffold import scaffold_of
 from molgen_plugins.molecules.graph_stereo import STEREO
 from molgen_plugins.molecules.kekule import is_aromatic
 
@@ -219,6 +220,26 @@ class Graph(Encoder):
             return sample
         with rdBase.BlockLogs():
             return self.repairs[name](partial(self._built, names), self.bond_names)(sample)
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """A scaffold: SMILES with attachment points, such as `c1ccccc1*`; new atoms are bonded to those alone."""
+        if not isinstance(item, str):
+            return Invalid("a scaffold is a SMILES string")
+        with rdBase.BlockLogs():
+            part = scaffold_of(item, aromatic=self.config.aromatic, hydrogens=self.config.hydrogens)
+        if isinstance(part, Invalid):
+            return part
+        ids = self._ids_of(part.tokens)
+        if isinstance(ids, Invalid):
+            return ids
+        count = len(part.bonds)
+        if count > (most := self._space["atoms"].axes[0].maximum):
+            return Invalid(f"more than the {most} atoms that this model can write")
+        sample = {name: np.zeros(count, np.uint8) for name in self._space if name != "bonds"}
+        sample["atoms"][:] = ids + [self._ids["H"]] * (count - len(ids))
+        return KnownPart({**sample, "bonds": part.bonds}, {"bonds": ~part.open})
 
     def _names_of(self, sample: Sample) -> list[str] | Invalid:
         numbers = sample["atoms"].tolist()
