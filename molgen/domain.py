@@ -146,7 +146,7 @@ class Encoder(ABC):
 
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
-    #: the names of what `repaired` can do to samples that stand for no item; nothing is repaired unless it is asked for.
+    #: what `repaired` can do to samples that stand for no item, by name; nothing is repaired unless it is asked for.
     repairs: ClassVar[Collection[str]] = ()
 
     def __init__(self, config: Any = None) -> None:

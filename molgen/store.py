@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -120,7 +120,7 @@ def storage_type(field: Field) -> np.dtype:
 
 @flatten.register
 def _(field: Categorical, array: np.ndarray) -> np.ndarray:
-    return array[np.tril_indices(len(array), -1)] if field.symmetric else array.reshape(-1)
+    return array[_pairs(len(array))] if field.symmetric else array.reshape(-1)
 
 
 @restore.register
@@ -128,8 +128,14 @@ def _(field: Categorical, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     if not field.symmetric:
         return flat.reshape(shape)
     full = np.zeros(shape, dtype=flat.dtype)
-    full[np.tril_indices(shape[0], -1)] = flat
+    full[_pairs(shape[0])] = flat
     return full + full.T
+
+
+@lru_cache(maxsize=256)
+def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The indices of unordered pairs, the larger one first; to make them takes longer than to use them."""
+    return np.tril_indices(count, -1)
 
 
 @storage_type.register
