@@ -8,17 +8,48 @@ Letters in shapes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.errors import UsageError
-from molgen.family import Family
+from molgen.family import Family, Loss
 from molgen.seeding import Rng
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Samples of which each loss counts by its own weight, (B,)."""
+
+    batch: Batch
+    condition: Partial | None
+    rng: Rng
+    weights: Tensor
+
+    @classmethod
+    def evenly(cls, batch: Batch, condition: Partial | None, rng: Rng) -> Weighted:
+        """Weights that make the mean."""
+        count = len(batch)
+        return cls(
+            batch, condition, rng, torch.full((count,), 1 / count, device=next(iter(batch.fields.values())).device)
+        )
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, rows: Tensor) -> Weighted:
+        """The given rows."""
+        condition = self.condition.take(rows) if self.condition is not None else None
+        return Weighted(self.batch.take(rows), condition, self.rng.take(rows), self.weights[rows])
+
+    def loss(self, family: Callable[..., Loss], phase: str) -> Tensor:
+        """The weighted sum of the losses."""
+        return (family(self.batch, self.condition, self.rng, phase=phase).total * self.weights).sum()
 
 
 class Shards:
@@ -39,21 +70,24 @@ class Shards:
         self.count = count
         self._pool = ThreadPoolExecutor(count)
 
-    def backward(self, family: Family, phase: str, batch: Batch, condition: Partial | None, rng: Rng) -> float:
-        """Set the gradients of the mean loss of a batch, as `backward` would, and return that loss."""
+    def backward(self, family: Family, phase: str, terms: Sequence[Weighted]) -> list[float]:
+        """Set the gradients of the sum of weighted losses, as `backward` would, and return each of them."""
         parameters = [p for p in family.phases[phase].parameters() if p.requires_grad]
 
-        def part(rows: Tensor) -> tuple[float, tuple[Tensor | None, ...]]:
-            some = condition.take(rows) if condition is not None else None
-            total = family.loss(batch.take(rows), some, rng.take(rows), phase=phase).total.sum() / len(batch)
+        def slope(part: Weighted) -> tuple[float, tuple[Tensor | None, ...]]:
+            total = part.loss(family.loss, phase)
             return float(total.detach()), torch.autograd.grad(total, parameters, allow_unused=True)
 
+        parts = [(n, rows) for n, term in enumerate(terms) for rows in torch.arange(len(term)).chunk(self.count)]
         with _one_thread_each():
-            results = list(self._pool.map(part, torch.arange(len(batch)).chunk(self.count)))
+            results = list(self._pool.map(slope, [terms[number].take(rows) for number, rows in parts]))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = torch.stack(known).sum(0) if known else None
-        return sum(value for value, _ in results)
+        values = [0.0] * len(terms)
+        for (number, _), (value, _) in zip(parts, results, strict=True):
+            values[number] += value
+        return values
 
 
 @contextmanager
