@@ -48,6 +48,10 @@ class KeySet:
     def __len__(self) -> int:
         return self.count
 
+    def same_as(self, other: KeySet) -> bool:
+        """Whether both were made of the same keys, in tables of one size."""
+        return self.hashes == other.hashes and np.array_equal(self.bits, other.bits)
+
     @property
     def false_positive_rate(self) -> float:
         """The probability that a key which was never added is taken for a member."""

@@ -144,13 +144,16 @@ class Run:
         bar = view.begin("checking", self.source.count)
         data = training_data(self.source, self.model.domain, self.conditions, self.computed, _stores(), bar)
         view.end()
-        data = replace(data, name=embedded_name(self.source, self.model.keys))
+        keys = data.keys
+        assert keys is not None
+        # The same items once more are no further data.
+        others = [name for name, known in self.model.keys.items() if not known.same_as(keys)]
+        data = replace(data, name=embedded_name(self.source, others))
         if self.args.base:
             data.card = {**data.card, "tuned from": _description(self.args.base, self.model)}
             self.model.info.pop("title", None)
-        assert data.keys is not None
         self._say(
-            f"{data.keys.count:,} keys of training items, of which {data.keys.false_positive_rate:.2%} of new ones "
+            f"{keys.count:,} keys of training items, of which {keys.false_positive_rate:.2%} of new ones "
             "will be taken for seen"
         )
         return data

@@ -291,6 +291,17 @@ def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_pa
     assert "title" not in tuned.info
 
 
+def test_tuning_on_the_same_items_again_adds_no_second_set_of_keys(finished, file, tmp_path):
+    folder = tmp_path / "again"
+    arguments = ["train", "--from", str(finished), "--data", file, "--column", "structure", "training.steps=2"]
+    assert main([*arguments, "training.mistakes=1", "training.batch_size=8", "--output", str(folder)]) == 0
+    again = GenerativeModel.load(folder)
+    assert set(again.keys) == set(GenerativeModel.load(finished).keys)
+    assert again.info["data"]["name"] == GenerativeModel.load(finished).info["data"]["name"]
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= line["invalid_draws"] <= 1 for line in logged if "loss" in line)
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(file, tmp_path, capsys):
     arguments = ["train", "--data", file, "--column", "structure", *TINY, "--output", str(tmp_path / "run")]
     settings = ["training.learning_rate=1e20", "training.warmup=0", "training.save_every=1"]

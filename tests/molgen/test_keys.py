@@ -48,3 +48,10 @@ def test_more_keys_than_expected_raise_the_stated_rate():
     crowded = KeySet.of(SEEN, expected=500)
     wrong = sum(f"new {k}" in crowded for k in range(1000)) / 1000
     assert crowded.false_positive_rate == pytest.approx(wrong, abs=0.02)
+
+
+def test_two_sets_of_the_same_keys_are_the_same():
+    keys, others = [f"key {k}" for k in range(50)], [f"key {k}" for k in range(51)]
+    assert KeySet.of(keys, 50).same_as(KeySet.of(reversed(keys), 50))
+    assert not KeySet.of(keys, 50).same_as(KeySet.of(others, 50))
+    assert not KeySet.of(keys, 50).same_as(KeySet.of(keys, 60))
