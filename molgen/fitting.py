@@ -247,7 +247,9 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
         "rejected": sum(store.rejected.values()),
         **data.card,
     }
+    earlier = model.info.get("training")
     model.info["training"] = {
+        **({"before": _in_short(earlier)} if earlier else {}),
         "steps": trainer.state.step,
         "items seen": trainer.state.step * trainer.config.batch_size,
         "held-out loss (nats)": _held_out_loss(trainer),
@@ -255,6 +257,12 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
     }
     if data.keys is not None:
         model.keys[data.name] = data.keys
+
+
+def _in_short(training: Mapping[str, Any]) -> str:
+    """What a model had learned before it was tuned."""
+    said = [f"{name}: {value}" for name, value in training.items() if name != "settings"]
+    return "; ".join(said)
 
 
 def _held_out_loss(trainer: Trainer) -> float | str:

@@ -297,6 +297,7 @@ def test_tuning_on_the_same_items_again_adds_no_second_set_of_keys(finished, fil
     assert main([*arguments, "training.mistakes=1", "training.batch_size=8", "--output", str(folder)]) == 0
     again = GenerativeModel.load(folder)
     assert set(again.keys) == set(GenerativeModel.load(finished).keys)
+    assert again.info["training"]["before"].startswith("steps: 4; items seen: 32; held-out loss (nats): ")
     assert again.info["data"]["name"] == GenerativeModel.load(finished).info["data"]["name"]
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert all(0 <= line["invalid_draws"] <= 1 for line in logged if "loss" in line)
