@@ -11,7 +11,7 @@ from molgen.errors import UsageError
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.family import Capability, Density
 from molgen.seeding import Rng
-from molgen.sharding import Shards
+from molgen.sharding import Shards, Weighted
 
 SMALL = {
     "recurrent": {"width": 8, "layers": 2, "embedding": 4},
@@ -33,12 +33,21 @@ def test_parts_add_up_to_the_whole(toy, count):
     family = a_family(toy)
     batch = collate(family.space, samples_of(toy)[:7])
     rng = Rng(0, range(len(batch)))
-    whole = family.loss(batch, None, rng).total.mean()
-    whole.backward()
+    some = batch.take(slice(0, 2))
+    terms = [
+        Weighted.evenly(batch, None, rng),
+        Weighted(some, None, rng.take(torch.arange(2)), torch.tensor([0.7, -0.4], dtype=torch.float64)),
+    ]
+    assert torch.equal(terms[0].weights, torch.full((len(batch),), 1 / len(batch)))
+    losses = [
+        (family.loss(batch, None, rng).total * terms[0].weights).sum(),
+        (family.loss(some, None, rng).total * terms[1].weights).sum(),
+    ]
+    sum(losses).backward()
     expected = {name: parameter.grad.clone() for name, parameter in family.named_parameters()}
     family.zero_grad()
-    value = Shards(count, family).backward(family, "model", batch, None, rng)
-    assert value == pytest.approx(whole.item(), rel=1e-12)
+    values = Shards(count, family).backward(family, "model", terms)
+    assert values == pytest.approx([loss.item() for loss in losses], rel=1e-12)
     for name, parameter in family.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-12)
 
@@ -47,7 +56,7 @@ def test_the_number_of_threads_is_given_back():
     family = a_family(Tokens)
     batch = collate(family.space, samples_of(Tokens)[:4])
     before = torch.get_num_threads()
-    Shards(2, family).backward(family, "model", batch, None, Rng(0, range(4)))
+    Shards(2, family).backward(family, "model", [Weighted.evenly(batch, None, Rng(0, range(4)))])
     assert torch.get_num_threads() == before
 
 
