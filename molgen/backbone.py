@@ -80,10 +80,23 @@ class Backbone(nn.Module, ABC):
         condition: Space | None = None,
         causal: bool = False,
     ) -> Backbone:
-        """A network of this name; one that reads both ways gives its causal class where that is asked for."""
+        """A network of this name.
+
+        Raises:
+            ValueError: it cannot run in the way that is asked for, causally or all elements at once.
+        """
+        return cls.class_for(inputs, causal)(inputs, outputs, config, condition)
+
+    @classmethod
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
+        """The class that serves such a space in one of the two ways, where the name has one for each.
+
+        Raises:
+            ValueError: there is none.
+        """
         if causal and not cls.causal:
             raise ValueError(f"the backbone {cls.__name__} cannot run causally, as this family needs")
-        return cls(inputs, outputs, config, condition)
+        return cls
 
     @abstractmethod
     def forward(
@@ -101,21 +114,14 @@ class CausalBackbone(Backbone):
     causal = True
 
     @classmethod
-    def make(
-        cls,
-        inputs: Space,
-        outputs: Mapping[str, Head],
-        config: Any,
-        condition: Space | None = None,
-        causal: bool = False,
-    ) -> Backbone:
-        """A network of this name, which runs causally only."""
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
+        """This class, which runs causally only."""
         if not causal:
             raise ValueError(
                 f"the backbone {cls.__name__} runs along the autoregressive walk only; this family needs one that "
                 "reads all elements at once, such as transformer"
             )
-        return super().make(inputs, outputs, config, condition, causal)
+        return cls
 
     @abstractmethod
     def forward(

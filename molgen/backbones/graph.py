@@ -70,18 +70,9 @@ class Graph(Backbone):
     causal = True
 
     @classmethod
-    def make(
-        cls,
-        inputs: Space,
-        outputs: Mapping[str, Head],
-        config: GraphConfig,
-        condition: Space | None = None,
-        causal: bool = False,
-    ) -> Backbone:
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
         """The network of all elements at once, or the causal transformer along the walk."""
-        if causal:
-            return CausalTransformer(inputs, outputs, config.along_the_walk(), condition)
-        return cls(inputs, outputs, config, condition)
+        return CausalTransformer if causal else cls
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: GraphConfig, condition: Space | None = None
@@ -175,7 +166,7 @@ class Graph(Backbone):
         for group in self.pairs:
             span = arrangement.spans[self._number(group.axes[:1])]
             pairs.append(pairs_of(group, self.inputs, batch, span, exists[:, span], lengths, x))
-        return Frame(rotation(arrangement.positions, self.config.width // self.config.heads, x), exists, pairs)
+        return Frame(rotation(arrangement.positions, self.config.channels, x), exists, pairs)
 
     def _number(self, span: tuple[Axis, ...]) -> int:
         """The number of the group of nodes along one axis."""

@@ -86,16 +86,9 @@ class Recurrent(CausalBackbone):
     layouts = frozenset({Layout.RECORD, Layout.SEQUENCE, Layout.SET, Layout.GRID, Layout.GRAPH})
 
     @classmethod
-    def make(
-        cls,
-        inputs: Space,
-        outputs: Mapping[str, Head],
-        config: RecurrentConfig,
-        condition: Space | None = None,
-        causal: bool = False,
-    ) -> Backbone:
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
         """The network along the walk, or the one that reads rows of elements from both ends."""
-        return (cls if causal else Bidirectional)(inputs, outputs, config, condition)
+        return cls if causal else Bidirectional
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None

@@ -122,16 +122,9 @@ class Transformer(Backbone):
     causal = True
 
     @classmethod
-    def make(
-        cls,
-        inputs: Space,
-        outputs: Mapping[str, Head],
-        config: TransformerConfig,
-        condition: Space | None = None,
-        causal: bool = False,
-    ) -> Backbone:
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
         """The network of all elements at once, or the causal one along the walk."""
-        return (CausalTransformer if causal else cls)(inputs, outputs, config, condition)
+        return CausalTransformer if causal else cls
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: TransformerConfig, condition: Space | None = None

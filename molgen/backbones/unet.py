@@ -53,26 +53,19 @@ class UNet(Backbone):
     causal = True
 
     @classmethod
-    def make(
-        cls,
-        inputs: Space,
-        outputs: Mapping[str, Head],
-        config: UNetConfig,
-        condition: Space | None = None,
-        causal: bool = False,
-    ) -> Backbone:
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
         """The network of all elements at once, or causal convolutions along the walk.
 
         Raises:
             UnsupportedSpace: there are no causal convolutions over such a space.
         """
         if not causal:
-            return cls(inputs, outputs, config, condition)
+            return cls
         if layout(inputs) not in CAUSAL:
             raise UnsupportedSpace(
                 f"convolutions along the walk read sequences and grids, not a {layout(inputs).value}"
             )
-        return CAUSAL[layout(inputs)](inputs, outputs, config, condition)
+        return CAUSAL[layout(inputs)]
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: UNetConfig, condition: Space | None = None
