@@ -19,15 +19,20 @@ from molgen.store import Store
 if TYPE_CHECKING:
     from molgen.training import TrainingConfig
 
-#: Batches whose items are sorted by size together; larger pools pad less and mix less.
-POOL = 50
-
 
 class BatchPlan:
-    """Which items make up each training step: shuffled anew in every epoch, bucketed by size."""
+    """Which items make up each training step: shuffled anew in every epoch, in buckets of like size where asked.
 
-    def __init__(self, sizes: np.ndarray, batch_size: int, seed: int) -> None:
-        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
+    Args:
+        sizes: of the items, (items,).
+        batch_size: items in each step; the last one of an epoch may have fewer.
+        seed: of the order.
+        pool: batches whose items are sorted by size together before they are cut apart. Above 1 there is less padding;
+            but the items of a step are alike, and steps pull apart what a model thinks of sizes.
+    """
+
+    def __init__(self, sizes: np.ndarray, batch_size: int, seed: int, pool: int = 1) -> None:
+        self.sizes, self.batch_size, self.seed, self.pool = sizes, batch_size, seed, pool
         self.per_epoch = max(1, math.ceil(len(sizes) / batch_size))
         self._epoch = -1
         self._batches: list[np.ndarray] = []
@@ -42,7 +47,7 @@ class BatchPlan:
     def _shuffled(self, epoch: int) -> Iterator[np.ndarray]:
         random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         order = random.permutation(len(self.sizes))
-        pool = self.batch_size * POOL
+        pool = self.batch_size * self.pool
         batches = []
         for start in range(0, len(order), pool):
             members = order[start : start + pool]

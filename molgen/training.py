@@ -36,6 +36,7 @@ class TrainingConfig:
     Attributes:
         steps: optimiser steps.
         batch_size: items in a step.
+        pool: batches whose items are sorted by size together, see `loading.BatchPlan`; 1 mixes all sizes.
         learning_rate: the largest; reached after `warmup` steps, falling linearly to zero at the end.
         warmup: steps of linear increase.
         weight_decay, beta2: of AdamW (Loshchilov & Hutter, arXiv 1711.05101).
@@ -57,6 +58,7 @@ class TrainingConfig:
 
     steps: int = 20_000
     batch_size: int = 128
+    pool: int = 1
     learning_rate: float = 2e-3
     warmup: int = 200
     weight_decay: float = 0.01
@@ -76,7 +78,7 @@ class TrainingConfig:
     shards: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "check_every", "save_every", "log_every", "shards"):
+        for name in ("steps", "batch_size", "pool", "check_every", "save_every", "log_every", "shards"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.validation < 1:
@@ -139,7 +141,7 @@ class Trainer:
         self.averaged.to(self.accelerator.device)
         #: the averaged weights of the best check so far; kept only where training may stop early.
         self.best: dict[str, Tensor] = {}
-        self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed)
+        self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed, config.pool)
         self.shards = Shards(config.shards, family) if config.shards > 1 else None
 
     @property

@@ -304,11 +304,14 @@ def test_every_epoch_holds_every_item_once(items, size):
     assert all(epoch == Counter(range(items)) for epoch in epochs)
 
 
-def test_batches_hold_neighbours_in_size_in_a_new_order_each_epoch():
+def test_batches_mix_all_sizes_unless_they_are_pooled_in_a_new_order_each_epoch():
     sizes = np.random.default_rng(0).integers(1, 30, 400)
-    plan = BatchPlan(sizes, 8, seed=0)
-    assert np.mean([np.ptp(sizes[plan.rows(step)]) for step in range(plan.per_epoch)]) < 2
-    assert not np.array_equal(plan.rows(0), plan.rows(plan.per_epoch))
+    mixed, pooled = (BatchPlan(sizes, 8, seed=0, pool=pool) for pool in (1, 50))
+    spread = {plan: np.mean([np.ptp(sizes[plan.rows(step)]) for step in range(50)]) for plan in (mixed, pooled)}
+    assert spread[pooled] < 2
+    assert spread[mixed] > 15
+    for plan in (mixed, pooled):
+        assert not np.array_equal(plan.rows(0), plan.rows(plan.per_epoch))
 
 
 def test_a_step_has_the_same_batch_wherever_a_run_begins():
