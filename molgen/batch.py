@@ -128,6 +128,16 @@ def field_mask(space: Space, batch: Batch, name: str) -> Tensor:
     return mask(field, batch.sizes, tensor.shape[1 : 1 + len(field.axes)], len(batch)).to(tensor.device)
 
 
+def trimmed(space: Space, batch: Batch) -> Batch:
+    """The same samples without padding that none of them needs."""
+    longest = {name: int(sizes.max()) for name, sizes in batch.sizes.items()}
+
+    def inside(field: Field) -> tuple[slice, ...]:
+        return (slice(None), *(slice(longest[axis.name] if axis.variable else None) for axis in field.axes))
+
+    return batch.with_fields({name: batch.fields[name][inside(field)] for name, field in space.items()})
+
+
 def pack(space: Space, batch: Batch) -> dict[str, Packed]:
     """The free elements of every field, (B, E[, K]), with their masks; padding is zero.
 

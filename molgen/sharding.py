@@ -1,7 +1,8 @@
 """Gradients of the parts of a batch at the same time, one CPU thread each.
 
 Small networks leave a core waiting at every small operation that two cores share; a part of the
-batch per core shares nothing until the gradients are added.
+batch per core shares nothing until the gradients are added. A part has consecutive rows: of rows that
+come in the order of their sizes, a part with the smaller ones has more of them and less padding.
 
 Letters in shapes: B batch.
 """
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from molgen.batch import Batch, Partial
+from molgen.batch import Batch, Partial, trimmed
 from molgen.errors import UsageError
 from molgen.family import Family, Loss
 from molgen.seeding import Rng
+from molgen.space import Space
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,18 @@ class Weighted:
     def __len__(self) -> int:
         return len(self.batch)
 
-    def take(self, rows: Tensor) -> Weighted:
-        """The given rows."""
+    def parts(self, space: Space, count: int) -> list[Weighted]:
+        """At most so many parts of consecutive rows with like numbers of elements."""
+        sizes = sum(self.batch.sizes.values(), torch.zeros(len(self)))
+        sizes = torch.ones(len(self)) if not sizes.any() else sizes
+        middle = sizes.cumsum(0) - sizes / 2
+        number = (middle * count / sizes.sum()).long()
+        return [self._take((number == k).nonzero()[:, 0], space) for k in number.unique().tolist()]
+
+    def _take(self, rows: Tensor, space: Space) -> Weighted:
         condition = self.condition.take(rows) if self.condition is not None else None
-        return Weighted(self.batch.take(rows), condition, self.rng.take(rows), self.weights[rows])
+        batch = trimmed(space, self.batch.take(rows))
+        return Weighted(batch, condition, self.rng.take(rows), self.weights[rows])
 
     def loss(self, family: Callable[..., Loss], phase: str) -> Tensor:
         """The weighted sum of the losses."""
@@ -78,9 +88,9 @@ class Shards:
             total = part.loss(family.loss, phase)
             return float(total.detach()), torch.autograd.grad(total, parameters, allow_unused=True)
 
-        parts = [(n, rows) for n, term in enumerate(terms) for rows in torch.arange(len(term)).chunk(self.count)]
+        parts = [(n, part) for n, term in enumerate(terms) for part in term.parts(family.space, self.count)]
         with _one_thread_each():
-            results = list(self._pool.map(slope, [terms[number].take(rows) for number, rows in parts]))
+            results = list(self._pool.map(slope, [part for _, part in parts]))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = torch.stack(known).sum(0) if known else None

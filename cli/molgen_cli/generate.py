@@ -196,6 +196,6 @@ def _summary(
     where = "" if args.output == "-" else f" in {args.output}"
     yield f"{rows:,} rows{where} from {generation.tally.drawn:,} draws of {args.model}, seed {args.seed}"
     yield "  " + ", ".join(f"{name} {rate:.2%}" for name, rate in generation.tally.rates().items())
-    if model.keys:
+    if model.keys and "new" in generation.tally.rates():
         yield f"  (of the new ones, {_false_positive_rate(model):.2%} are taken for known by mistake)"
     yield f"  {seconds['generating']:.1f} s ({per_second:,.0f} rows/s), after {seconds['loading']:.1f} s of loading"

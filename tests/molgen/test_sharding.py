@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import CATEGORICAL_TOYS, Tokens, samples_of
+from toys import CATEGORICAL_TOYS, Grid, Tokens, samples_of
 
 from molgen import registry
 from molgen.backbone import make_build
@@ -72,3 +72,20 @@ def test_a_loss_that_couples_the_items_of_a_batch_is_refused(monkeypatch):
     monkeypatch.setattr(type(family), "capability", Capability(density=Density.CRITIC, coupled=True))
     with pytest.raises(UsageError, match="couples"):
         Shards(2, family)
+
+
+def test_parts_have_like_numbers_of_elements_and_no_padding_of_others():
+    family = a_family(Tokens)
+    batch = collate(family.space, samples_of(Tokens, ["a", "b", "c", "ab", "abc", "cab"]))
+    parts = Weighted.evenly(batch, None, Rng(0, range(6))).parts(family.space, 2)
+    assert [part.batch.sizes["length"].tolist() for part in parts] == [[1, 1, 1, 2], [3, 3]]
+    assert [part.batch.fields["letters"].shape for part in parts] == [(4, 2), (2, 3)]
+    assert [part.rng.items.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_rows_without_sizes_are_shared_out_evenly():
+    family = a_family(Grid)
+    batch = collate(family.space, samples_of(Grid)[:1] * 5)
+    parts = Weighted.evenly(batch, None, Rng(0, range(5))).parts(family.space, 2)
+    assert [len(part) for part in parts] == [2, 3]
+    assert len(Weighted.evenly(batch.take(slice(0, 1)), None, Rng(0, [0])).parts(family.space, 3)) == 1
