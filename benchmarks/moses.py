@@ -19,6 +19,7 @@ from comparing import figures_of
 from ngram import NGram
 
 from molgen import registry
+from molgen.config import Part
 from molgen.model import GenerativeModel
 from molgen_datasets.sources.moses import Moses
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--without-grammar", action="store_true", help="whatever the model gives a probability to")
     parser.add_argument("--result", help="name of the result file")
     args = parser.parse_args()
     start = time.perf_counter()
@@ -49,9 +51,13 @@ def draw(args: argparse.Namespace) -> tuple[list[object], dict[str, object]]:
         model = NGram(order=6).fit(Moses().items("train"))
         return model.sample(args.count, args.seed), {"name": "a 6-gram of SMILES tokens", "seed": args.seed}
     loaded = GenerativeModel.load(args.model)
+    if args.without_grammar:
+        encoder = loaded.config.encoder
+        loaded = loaded.with_encoder(Part(encoder.name, {**encoder.settings, "grammar": False}))
     drawn = loaded.sample(args.count, seed=args.seed, batch_size=args.batch_size)
     samples = [one.item for one in drawn]
     about = {"name": Path(args.model).name, "weights": loaded.digest, "seed": args.seed, "temperature": 1.0}
+    about["encoder"] = loaded.config.encoder.to_json()
     return samples, about
 
 

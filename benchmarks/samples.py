@@ -48,7 +48,7 @@ def make(name: str, args: Namespace) -> list[str]:
     from moses import draw
 
     model = args.model if name == "model" else name
-    samples, _ = draw(Namespace(model=model, count=args.count, seed=args.seed, batch_size=512))
+    samples, _ = draw(Namespace(model=model, count=args.count, seed=args.seed, batch_size=512, without_grammar=False))
     return [item if isinstance(item, str) else "" for item in samples]
 
 

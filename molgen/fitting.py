@@ -11,8 +11,8 @@ import json
 import math
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,6 @@ from molgen.errors import UsageError
 from molgen.files import write_text
 from molgen.keys import KeySet
 from molgen.loading import Data
-from molgen.mistakes import Mistakes
 from molgen.model import GenerativeModel
 from molgen.space import Categorical
 from molgen.standard import standardise
@@ -120,26 +119,15 @@ def fit(
         model.build(config.seed).initialise(first, model.statistics)
     model.family.observe(model.statistics)
     split = Data.split(encoded, model.conditions, config, model.statistics)
-    with _mistakes(model, config) as mistakes:
-        trainer = Trainer(model.family, split, config, device, mistakes)
-        if resume:
-            _resume(trainer, model, folder, config, data)
-        with closing(MetricsLog(folder, trainer.state.step)) as log:
-            trainer.run(partial(_save_state, model, config, folder, data), watcher.progress, log)
+    trainer = Trainer(model.family, split, config, device)
+    if resume:
+        _resume(trainer, model, folder, config, data)
+    with closing(MetricsLog(folder, trainer.state.step)) as log:
+        trainer.run(partial(_save_state, model, config, folder, data), watcher.progress, log)
     model.use(trainer.finished_family())
     _describe(model, data, encoded, trainer)
     model.save(folder / "model")
     return model
-
-
-@contextmanager
-def _mistakes(model: GenerativeModel, config: TrainingConfig) -> Iterator[Mistakes | None]:
-    """What learns from the model's own draws, if that is asked for."""
-    if not config.mistakes:
-        yield None
-        return
-    with closing(Mistakes(model.family, model.encoder, model.domain, model.statistics, config.mistakes)) as mistakes:
-        yield mistakes
 
 
 def encode(

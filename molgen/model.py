@@ -29,7 +29,7 @@ from molgen.keys import KeySet
 from molgen.latent import WithLatents
 from molgen.pretrained import resolve
 from molgen.seeding import Rng
-from molgen.space import layout
+from molgen.space import layout, without_grammars
 from molgen.standard import log_volume, restore, standardise
 from molgen.statistics import Statistics
 
@@ -153,11 +153,12 @@ class GenerativeModel(WithLatents):
             raise UsageError(f"a model of {config.encoder.name} cannot go on with {encoder.name}")
         model = GenerativeModel(encoder, config.family, config.backbone, config.conditions)
         model.encoder.load_state(self.encoder.state())
-        if model.encoder.space != self.encoder.space:
+        if without_grammars(model.encoder.space) != without_grammars(self.encoder.space):
             raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
         model.conditions, model.statistics = self.conditions, self.statistics
         model.keys, model.info, model.digest = dict(self.keys), dict(self.info), self.digest
-        model.use(self.family)
+        model.build().load_state_dict(self.family.state_dict())
+        model.use(model.family)
         return model
 
     def is_new(self, item: Item) -> bool:

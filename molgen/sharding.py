@@ -9,7 +9,7 @@ Letters in shapes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,41 +25,30 @@ from molgen.space import Space
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """Samples of which each loss counts by its own weight, (B,)."""
+class Share:
+    """Samples of a training step: all of them, or a part; `whole` is how many the step has."""
 
     batch: Batch
     condition: Partial | None
     rng: Rng
-    weights: Tensor
+    whole: int
 
-    @classmethod
-    def evenly(cls, batch: Batch, condition: Partial | None, rng: Rng) -> Weighted:
-        """Weights that make the mean."""
-        count = len(batch)
-        return cls(
-            batch, condition, rng, torch.full((count,), 1 / count, device=next(iter(batch.fields.values())).device)
-        )
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def parts(self, space: Space, count: int) -> list[Weighted]:
+    def parts(self, space: Space, count: int) -> list[Share]:
         """At most so many parts of consecutive rows with like numbers of elements."""
-        sizes = sum(self.batch.sizes.values(), torch.zeros(len(self)))
-        sizes = torch.ones(len(self)) if not sizes.any() else sizes
+        rows = len(self.batch)
+        sizes = sum(self.batch.sizes.values(), torch.zeros(rows))
+        sizes = torch.ones(rows) if not sizes.any() else sizes
         middle = sizes.cumsum(0) - sizes / 2
         number = (middle * count / sizes.sum()).long()
         return [self._take((number == k).nonzero()[:, 0], space) for k in number.unique().tolist()]
 
-    def _take(self, rows: Tensor, space: Space) -> Weighted:
+    def _take(self, rows: Tensor, space: Space) -> Share:
         condition = self.condition.take(rows) if self.condition is not None else None
-        batch = trimmed(space, self.batch.take(rows))
-        return Weighted(batch, condition, self.rng.take(rows), self.weights[rows])
+        return Share(trimmed(space, self.batch.take(rows)), condition, self.rng.take(rows), self.whole)
 
     def loss(self, family: Callable[..., Loss], phase: str) -> Tensor:
-        """The weighted sum of the losses."""
-        return (family(self.batch, self.condition, self.rng, phase=phase).total * self.weights).sum()
+        """What these samples give to the mean loss of the step."""
+        return family(self.batch, self.condition, self.rng, phase=phase).total.sum() / self.whole
 
 
 class Shards:
@@ -80,24 +69,20 @@ class Shards:
         self.count = count
         self._pool = ThreadPoolExecutor(count)
 
-    def backward(self, family: Family, phase: str, terms: Sequence[Weighted]) -> list[float]:
-        """Set the gradients of the sum of weighted losses, as `backward` would, and return each of them."""
+    def backward(self, family: Family, phase: str, step: Share) -> float:
+        """Set the gradients of the mean loss of a step, as `backward` would, and return it."""
         parameters = [p for p in family.phases[phase].parameters() if p.requires_grad]
 
-        def slope(part: Weighted) -> tuple[float, tuple[Tensor | None, ...]]:
-            total = part.loss(family.loss, phase)
-            return float(total.detach()), torch.autograd.grad(total, parameters, allow_unused=True)
+        def slope(part: Share) -> tuple[float, tuple[Tensor | None, ...]]:
+            loss = part.loss(family.loss, phase)
+            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
 
-        parts = [(n, part) for n, term in enumerate(terms) for part in term.parts(family.space, self.count)]
         with _one_thread_each():
-            results = list(self._pool.map(slope, [part for _, part in parts]))
+            results = list(self._pool.map(slope, step.parts(family.space, self.count)))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = torch.stack(known).sum(0) if known else None
-        values = [0.0] * len(terms)
-        for (number, _), (value, _) in zip(parts, results, strict=True):
-            values[number] += value
-        return values
+        return sum(loss for loss, _ in results)
 
 
 @contextmanager

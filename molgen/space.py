@@ -6,9 +6,13 @@ Letters in shapes: B batch, N elements along an axis, K classes, C channels.
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,47 @@ class Real(Field):
         return self.channels
 
 
+class Reading(ABC):
+    """What was read of one row of classes, from its beginning."""
+
+    @abstractmethod
+    def possible(self) -> np.ndarray:
+        """Which classes can come next, and whether the row can end here, as the last: bool (K + 1,)."""
+
+    @abstractmethod
+    def closing(self) -> np.ndarray:
+        """Which of these bring an end nearer that is not possible yet, bool (K + 1,)."""
+
+    @abstractmethod
+    def read(self, choice: int) -> None:
+        """Go on by one class, be it possible or not."""
+
+
+class Grammar(ABC):
+    """Says which rows of classes can stand for something; equal grammars compare and hash alike."""
+
+    @abstractmethod
+    def start(self) -> Reading:
+        """The reading of an empty row."""
+
+
 @dataclass(frozen=True)
 class Categorical(Field):
     """One of `classes` classes at each place, as ids of shape (B, *axes).
 
     A `symmetric` field has the same axis twice; x[i, j] = x[j, i], and the diagonal is always 0.
+
+    Along one ordered axis a field can have a `grammar`. A family that decides class after class gives what it rules out
+    no probability; for any other, rows that it rules out are samples like all others.
     """
 
     classes: int = 2
     symmetric: bool = False
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
+        if self.grammar is not None and (len(self.axes) != 1 or not self.axes[0].ordered):
+            raise ValueError("a field with a grammar needs one ordered axis, along which it is read")
         if self.classes < 1:
             raise ValueError(f"a categorical field needs at least one class, not {self.classes}")
         if self.symmetric and (len(self.axes) != 2 or self.axes[0] != self.axes[1]):
@@ -123,6 +157,13 @@ def axes(space: Space) -> dict[str, Axis]:
 def variable_axes(space: Space) -> dict[str, Axis]:
     """The axes that have a size of their own in every sample."""
     return {name: axis for name, axis in axes(space).items() if axis.variable}
+
+
+def without_grammars(space: Space) -> dict[str, Field]:
+    """The space of the same samples, in which nothing is ruled out."""
+    return {
+        name: replace(field, grammar=None) if isinstance(field, Categorical) else field for name, field in space.items()
+    }
 
 
 def is_pairwise(field: Field) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,7 @@ from molgen.errors import MolgenError
 from molgen.family import Family
 from molgen.loading import BatchPlan, Data
 from molgen.seeding import Rng
-from molgen.sharding import Shards, Weighted
-
-if TYPE_CHECKING:
-    from molgen.mistakes import Mistakes
+from molgen.sharding import Shards, Share
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,6 @@ class TrainingConfig:
         log_every: steps between lines of metrics.
         seed: of everything random.
         precision: `no`, `bf16` or `fp16`, as accelerate calls them.
-        mistakes: weight of the probability that an own draw is no item, in nats (0: no draws are made), for families
-            with an exact density. A step then makes as many draws as it has items, see `mistakes.Mistakes`.
         shards: parts of a batch whose gradients are computed at the same time, one CPU thread each.
             Small recurrent steps keep every core busy that way; 1 gives all threads the whole batch.
     """
@@ -74,7 +69,6 @@ class TrainingConfig:
     log_every: int = 20
     seed: int = 0
     precision: str = "no"
-    mistakes: float = 0.0
     shards: int = 1
 
     def __post_init__(self) -> None:
@@ -85,10 +79,6 @@ class TrainingConfig:
             raise ValueError(f"validation must be at least 0 and below 1, not {self.validation}")
         if self.precision not in ("no", "bf16", "fp16"):
             raise ValueError(f"precision must be no, bf16 or fp16, not {self.precision!r}")
-        if not 0 <= self.mistakes < math.inf:
-            raise ValueError(f"mistakes must be at least 0, not {self.mistakes}")
-        if self.mistakes and self.batch_size < 2:
-            raise ValueError("mistakes needs a batch_size of 2 or more: draws are compared with each other")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
 
@@ -127,9 +117,8 @@ class Trainer:
         data: Data,
         config: TrainingConfig,
         device: str = "cpu",
-        mistakes: Mistakes | None = None,
     ) -> None:
-        self.config, self.data, self.mistakes = config, data, mistakes
+        self.config, self.data = config, data
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=device == "cpu")
         self.state = TrainingState()
         self.averaged = AveragedModel(family, multi_avg_fn=_averaging(config.average), use_buffers=True)
@@ -178,7 +167,7 @@ class Trainer:
             step = self.state.step
             rate = items / (time.perf_counter() - started)
             if step % self.config.log_every == 0:
-                log(step, {"loss": loss, "items_per_second": rate, **self._noted(step)})
+                log(step, {"loss": loss, "items_per_second": rate, "learning_rate": self._learning_rate(step)})
             if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
                 checked = self._check()
                 validation = checked["validation_loss"]
@@ -196,11 +185,6 @@ class Trainer:
         """Whether the last step was taken, or the held-out loss has not improved for too long."""
         exhausted = self.config.patience > 0 and self.state.since_best >= self.config.patience
         return exhausted or self.state.step >= self.config.steps
-
-    def _noted(self, step: int) -> dict[str, float]:
-        """What else is logged of a step."""
-        noted = {"learning_rate": self._learning_rate(step)}
-        return noted if self.mistakes is None else {**noted, "invalid_draws": self.mistakes.share}
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate of the step after `step` steps."""
@@ -220,12 +204,9 @@ class Trainer:
         loss = 0.0
         with torch.random.fork_rng(devices=self._cuda_devices()):
             torch.manual_seed((self.config.seed * 1_000_003 + step) % (1 << 63))
-            terms = [Weighted.evenly(batch, condition, rng)]
-            if self.mistakes is not None:
-                draws = Rng(self.config.seed, range(step * len(rows), (step + 1) * len(rows))).fold("own draws")
-                terms.append(self.mistakes.draw(len(rows), condition, draws))
+            share = Share(batch, condition, rng, len(rows))
             for phase, optimiser in self.optimisers.items():
-                loss += self._optimise(optimiser, phase, terms)
+                loss += self._optimise(optimiser, phase, share)
         self.averaged.update_parameters(self.raw_family)
         self.state.step += 1
         return loss, len(rows)
@@ -234,18 +215,18 @@ class Trainer:
         device = self.accelerator.device
         return [device.index or 0] if device.type == "cuda" else []
 
-    def _optimise(self, optimiser: Any, phase: str, terms: Sequence[Weighted]) -> float:
-        """One step down the sum of the terms; the loss is the first of them."""
+    def _optimise(self, optimiser: Any, phase: str, share: Share) -> float:
+        """One optimiser step; the loss before it."""
         self.family.train()
         for group in optimiser.param_groups:
             group["lr"] = self._learning_rate(self.state.step)
         optimiser.zero_grad()
         if self.shards:
-            value = self.shards.backward(self.raw_family, phase, terms)[0]
+            value = self.shards.backward(self.raw_family, phase, share)
         else:
-            losses = [term.loss(self.family, phase) for term in terms]
-            value = float(losses[0].detach())
-            self.accelerator.backward(torch.stack(losses).sum())
+            loss = share.loss(self.family, phase)
+            value = float(loss.detach())
+            self.accelerator.backward(loss)
         self._require_finite(value, "loss")
         norm = self.accelerator.clip_grad_norm_(self.raw_family.phases[phase].parameters(), self.config.clip)
         # In float16 the first scales of the loss are too large; the scaler skips such a step and lowers its scale.

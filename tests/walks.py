@@ -3,8 +3,10 @@
 Letters in shapes: B batch.
 """
 
+from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
 import torch
 from toys import CATEGORICAL_TOYS
 
@@ -16,7 +18,7 @@ from molgen.backbones.unet import CAUSAL, UNet
 from molgen.backbones.unet_config import UNetConfig
 from molgen.batch import Batch, Partial, mask, pack_field, separate, unpack
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
-from molgen.space import Axis, Categorical, Real, axes, layout
+from molgen.space import Axis, Categorical, Grammar, Reading, Real, axes, layout
 from molgen.walk import alphabet, valued
 
 CONDITION = {"height": Real(), "kind": Categorical(classes=2)}
@@ -27,6 +29,42 @@ def words(minimum, maximum):
     return {"x": Categorical((Axis("n", maximum, minimum=minimum),), classes=2)}
 
 
+@dataclass(frozen=True)
+class Brackets(Grammar):
+    """Class 1 opens what class 2 closes, and all is closed in the end."""
+
+    classes: int
+
+    def start(self):
+        return Depth(self.classes)
+
+
+class Depth(Reading):
+    def __init__(self, classes):
+        self.classes, self.depth = classes, 0
+
+    def possible(self):
+        found = np.ones(self.classes + 1, bool)
+        if self.depth >= 0:
+            found[2], found[-1] = self.depth > 0, self.depth == 0
+        return found
+
+    def closing(self):
+        return np.arange(self.classes + 1) == (2 if self.depth > 0 else -1)
+
+    def read(self, choice):
+        self.depth = -1 if self.depth < 0 or not self.possible()[choice] else self.depth + (0, 1, -1)[choice]
+
+
+AXIS = Axis("n", 4, minimum=0)
+GRAMMARS = {
+    "brackets": {"x": Categorical((AXIS,), classes=3, grammar=Brackets(3))},
+    "brackets at fixed size": {"x": Categorical((replace(AXIS, variable=False),), classes=3, grammar=Brackets(3))},
+    "brackets after a label": {
+        "label": Categorical(classes=2),
+        "x": Categorical((replace(AXIS, minimum=1),), classes=3, grammar=Brackets(3)),
+    },
+}
 CLASSES = {toy.__name__: toy().space for toy in CATEGORICAL_TOYS} | {
     "empty allowed": words(0, 3),
     "minimum above one": words(2, 4),
@@ -57,7 +95,7 @@ LEVELS = {
     },
     "growing picture": {"pixels": Real((Axis("n", 3, minimum=0), COLUMN), levels=2)},
 }
-SPACES = CLASSES | LEVELS
+SPACES = CLASSES | LEVELS | GRAMMARS
 
 NETWORKS = {
     "gru": (Recurrent, RecurrentConfig(cell="gru", width=12, layers=2, embedding=6)),

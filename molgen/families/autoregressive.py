@@ -1,9 +1,10 @@
 """The autoregressive family: an exact product of conditionals along the walk of a space.
 
 log p(x) = sum over slices of log p(choice | choices before), where a choice is a class, a level or END. END has
-probability 1 at the maximum of an axis and 0 below its minimum, so the probabilities of all samples of a space sum to
-one. The levels of a quantised field have a softmax (van den Oord et al., arXiv 1601.06759, section 3.4): it can be any
-distribution over them, and with up to 256 it costs little, so no mixture needs to stand in for it.
+probability 1 at the maximum of an axis and 0 below its minimum, and what the grammar of a field rules out has
+probability 0 (see `readings`), so the probabilities of all samples of a space sum to one. The levels of a quantised
+field have a softmax (van den Oord et al., arXiv 1601.06759, section 3.4): it can be any distribution over them, and
+with up to 256 it costs little, so no mixture needs to stand in for it.
 
 Letters in shapes: B batch, A rows still growing, T slices, S slices of one field, K classes (+ END).
 """
@@ -21,6 +22,7 @@ from torch import Tensor
 from molgen.backbone import Build, CausalBackbone, Head
 from molgen.batch import Batch, Partial, pack
 from molgen.config import options_of
+from molgen.families.readings import Advice, Readings, advice_along, grammar_of
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng, inverse_cdf
 from molgen.space import Slice, Space
@@ -107,7 +109,7 @@ class Autoregressive(Family):
         self.ending = ending
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
-        """-log p(x | condition) in nats."""
+        """-log p(x | condition) in nats; with a grammar, before its advice, which is never less."""
         return Loss(-self._log_probabilities(choices(self.space, batch), condition).sum(1))
 
     def log_density(
@@ -116,12 +118,35 @@ class Autoregressive(Family):
         """log p(x | condition) in nats, exact."""
         if options:
             raise ValueError(f"the autoregressive density has no option {', '.join(sorted(options))}")
+        made = choices(self.space, batch)
         with torch.no_grad():
-            value = self._log_probabilities(choices(self.space, batch), condition).double().sum(1)
+            value = self._log_probabilities(made, condition, advice=self._advice(made)).double().sum(1)
         return LogDensity(value, Density.EXACT, _dims(self.space, batch))
 
-    def _log_probabilities(self, made: Choices, condition: Partial | None, read: Choices | None = None) -> Tensor:
-        """log p of each choice, (B, T); zero where a row takes no part. `read` replaces what the network reads."""
+    def _advice(self, made: Choices) -> Mapping[str, Advice]:
+        """What the grammars of fields say at their slices, (B, S, K + 1)."""
+        grammars = {name: grammar for name, field in self.space.items() if (grammar := grammar_of(field))}
+        steps = made.walk.steps
+        return {
+            name: advice_along(grammar, made.ids[:, steps[name]], made.mask[:, steps[name]])
+            for name, grammar in grammars.items()
+        }
+
+    def _log_probabilities(
+        self,
+        made: Choices,
+        condition: Partial | None,
+        read: Choices | None = None,
+        advice: Mapping[str, Advice] | None = None,
+    ) -> Tensor:
+        """log p of each choice, (B, T); zero where a row takes no part.
+
+        Args:
+            made: the choices.
+            condition: what is given.
+            read: replaces what the network reads.
+            advice: of the grammars of fields.
+        """
         outputs = self.backbone(made if read is None else read, None, condition)
         # Networks may run in 16 bits; sums of log-probabilities need more.
         kind = torch.promote_types(next(iter(outputs.values())).dtype, torch.float32)
@@ -129,6 +154,8 @@ class Autoregressive(Family):
         for name, logits in outputs.items():
             steps = made.walk.steps[name]
             logits = self._without_forbidden_end(name, logits.to(kind), made.walk.may_end[name].to(logits.device))
+            if advice and name in advice:
+                logits = advice[name].followed(logits)
             targets = torch.where(made.mask[:, steps], made.ids[:, steps], 0)
             log_p = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
             total[:, steps] = torch.where(made.mask[:, steps], log_p, 0.0)
@@ -169,11 +196,12 @@ class Autoregressive(Family):
         uniform = rng.uniform("choice", (len(walk),)).to(self.device)
         rows = torch.arange(count, device=self.device)
         growing = torch.ones(count, dtype=torch.bool, device=self.device)
-        state = self.backbone.start(condition, count)
+        state, readings = self.backbone.start(condition, count), Readings(self.space, count)
         previous: tuple[Slice, Tensor] | None = None
         for t, step in enumerate(walk.slices):
             outputs, state = self.backbone.step(step, state, previous)
             logits = self._step_logits(step, outputs)
+            logits = readings.followed(step.field, rows, growing, logits)
             choice = self._choose(logits, uniform[rows, t], forced[rows, t], sharpening)
             gained = torch.log_softmax(logits.double(), -1).gather(-1, choice[:, None]).squeeze(-1)
             ids[rows, t] = torch.where(growing, choice, ids[rows, t])
@@ -181,6 +209,7 @@ class Autoregressive(Family):
             growing &= choice < self.classes[step.field]
             if not growing.any():
                 break
+            readings.read(step.field, rows, growing, choice)
             choice = choice.clamp(max=self.classes[step.field] - 1)
             if kept := _rows_to_keep(growing):
                 index = torch.tensor(kept, device=self.device)

@@ -13,7 +13,7 @@ import torch
 
 from molgen.batch import Batch, field_mask, levels_to_values, separate, values_to_levels
 from molgen.domain import Sample
-from molgen.space import Categorical, Field, Real, Space, variable_axes
+from molgen.space import Categorical, Field, Grammar, Real, Space, variable_axes
 from molgen.testing.checks import require
 
 #: How far from zero the mean of a centred field may lie, in units of its largest number.
@@ -40,6 +40,28 @@ def require_sample(space: Space, sample: Sample) -> None:
         _require_shape(name, field, array.shape, sizes)
         problem = field_problem(field, np.asarray(array))
         require(not problem, f"{name} {problem}")
+
+
+def require_encoded(space: Space, sample: Sample) -> None:
+    """A sample that stands for an item lies in its space, and no grammar rules it out.
+
+    Raises:
+        CheckFailed: it does not, or one does.
+    """
+    require_sample(space, sample)
+    for name, field in space.items():
+        if isinstance(field, Categorical) and field.grammar is not None:
+            _require_possible(name, field.grammar, [*np.asarray(sample[name]).tolist(), field.classes])
+
+
+def _require_possible(name: str, grammar: Grammar, choices: list[int]) -> None:
+    """The grammar rules out none of these choices, the last of which is END."""
+    reading, end = grammar.start(), choices[-1]
+    for number, choice in enumerate(choices):
+        what = "the end" if choice == end else f"class {choice}"
+        require(bool(reading.possible()[choice]), f"the grammar of {name} rules out {what} at place {number}")
+        if choice != end:
+            reading.read(choice)
 
 
 def _require_shape(name: str, field: Field, shape: tuple[int, ...], sizes: dict[str, int]) -> None:

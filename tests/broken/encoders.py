@@ -1,10 +1,12 @@
 """Encoders that break one promise each."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from toys import Tokens, Toy
 
 from molgen.domain import Invalid
-from molgen.space import Real
+from molgen.space import Grammar, Reading, Real
 
 
 class OldApi(Tokens):
@@ -40,6 +42,29 @@ class ClassOutside(Tokens):
 
     def decode(self, sample):
         return super().decode({"letters": np.maximum(sample["letters"] - 1, 0)})
+
+
+@dataclass(frozen=True)
+class OnlyFirst(Grammar):
+    """Rules out every class but the first."""
+
+    def start(self):
+        return Only()
+
+
+class Only(Reading):
+    def possible(self):
+        return np.array([True, False, False, True])
+
+    def closing(self):
+        return np.zeros(4, bool)
+
+    def read(self, choice):
+        pass
+
+
+class RulesItselfOut(Tokens):
+    space = {"letters": replace(Tokens.space["letters"], grammar=OnlyFirst())}  # noqa: RUF012
 
 
 class TooLong(Tokens):
@@ -145,6 +170,7 @@ BROKEN = {
     UnspeakableField: {"space_is_declared"},
     FloatIds: {"examples_encode_into_the_space"},
     ClassOutside: {"examples_encode_into_the_space"},
+    RulesItselfOut: {"examples_encode_into_the_space"},
     TooLong: {"examples_encode_into_the_space"},
     Backwards: {"decode_inverts_encode"},
     RaisesOnOne: {"decode_never_raises"},

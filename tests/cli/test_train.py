@@ -73,6 +73,21 @@ def test_the_preset_of_the_embedded_model():
     assert found.training.items() >= dict(written.training).items()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([f"+experiment={path.stem}"] for path in sorted((PRESETS / "experiment").glob("*.yaml"))),
+        ["+experiment=qm9_graph_vae", "family.decoder=one_shot"],
+        ["+experiment=qm9_autoregressive", "encoder=molecules.selfies", "encoder.max_length=40"],
+    ],
+    ids=" ".join,
+)
+def test_every_preset_builds_its_model(words):
+    parts = composed(words).model
+    model = GenerativeModel(parts.encoder, parts.family, parts.backbone)
+    assert model.build().space == model.encoder.space
+
+
 def test_what_is_typed_wins_over_a_preset_and_settings_may_refer_to_each_other():
     found = composed(["experiment=moses", "training.steps=5", "training.warmup=${training.steps}", "conditions=[qed]"])
     assert (found.training["steps"], found.training["warmup"], found.training["average"]) == (5, 5, 0.998)
@@ -294,13 +309,11 @@ def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_pa
 def test_tuning_on_the_same_items_again_adds_no_second_set_of_keys(finished, file, tmp_path):
     folder = tmp_path / "again"
     arguments = ["train", "--from", str(finished), "--data", file, "--column", "structure", "training.steps=2"]
-    assert main([*arguments, "training.mistakes=1", "training.batch_size=8", "--output", str(folder)]) == 0
+    assert main([*arguments, "--output", str(folder)]) == 0
     again = GenerativeModel.load(folder)
     assert set(again.keys) == set(GenerativeModel.load(finished).keys)
     assert again.info["training"]["before"].startswith("steps: 4; items seen: 32; held-out loss (nats): ")
     assert again.info["data"]["name"] == GenerativeModel.load(finished).info["data"]["name"]
-    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert all(0 <= line["invalid_draws"] <= 1 for line in logged if "loss" in line)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(file, tmp_path, capsys):

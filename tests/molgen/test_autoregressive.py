@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
 from walks import (
     CONDITION,
+    GRAMMARS,
     SPACES,
+    Brackets,
     a_model,
     asked,
     chi_square_p,
@@ -22,7 +25,7 @@ from molgen.families import autoregressive
 from molgen.families.autoregressive import Sharpening
 from molgen.family import Density, UnsupportedSpace
 from molgen.seeding import Rng
-from molgen.space import Axis, Real
+from molgen.space import Axis, Categorical, Real
 from molgen.statistics import measure
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
@@ -45,12 +48,37 @@ def test_the_density_is_exact_and_counts_free_elements():
     assert density.dims.tolist() == [1, 3, 6, 6]
 
 
-@every_space
-def test_the_loss_is_the_negative_log_density(space):
-    family = a_model(space)
-    for batch in every_sample(space):
+@pytest.mark.parametrize("name", SPACES)
+def test_the_loss_is_the_negative_log_density_before_a_grammar_rules_anything_out(name):
+    family = a_model(SPACES[name])
+    for batch in every_sample(SPACES[name]):
         loss = family.loss(batch, None, Rng(0, range(len(batch)))).total
-        torch.testing.assert_close(-loss, family.log_density(batch).value)
+        density = family.log_density(batch).value
+        if name in GRAMMARS:
+            assert (-loss <= density + 1e-12)[density > -math.inf].all()
+        else:
+            torch.testing.assert_close(-loss, density)
+
+
+@pytest.mark.parametrize("space", GRAMMARS.values(), ids=GRAMMARS)
+def test_what_a_grammar_rules_out_is_not_drawn(space):
+    family = a_model(space)
+    drawn = family.sample(500, rng=Rng(0, range(500))).batch
+    longest = drawn.fields["x"].shape[1] == 4
+    for sample in separate(space, drawn):
+        depth = np.cumsum((sample["x"] == 1).astype(int) - (sample["x"] == 2))
+        assert (depth >= 0).all()
+        assert len(sample["x"]) in (0, 4) or depth[-1] == 0
+    assert longest
+    density = torch.cat([family.log_density(batch).value for batch in every_sample(space)])
+    assert (density == -math.inf).any()
+    assert density.exp().sum().item() == pytest.approx(1)
+
+
+def test_a_grammar_needs_an_ordered_axis():
+    for axes in ((), (Axis("n", 3, ordered=False),), (Axis("n", 3), Axis("m", 2, variable=False))):
+        with pytest.raises(ValueError, match="ordered axis"):
+            Categorical(axes, classes=3, grammar=Brackets(3))
 
 
 def test_an_option_that_the_density_lacks_is_named():

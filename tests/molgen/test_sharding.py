@@ -11,7 +11,7 @@ from molgen.errors import UsageError
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.family import Capability, Density
 from molgen.seeding import Rng
-from molgen.sharding import Shards, Weighted
+from molgen.sharding import Shards, Share
 
 SMALL = {
     "recurrent": {"width": 8, "layers": 2, "embedding": 4},
@@ -33,21 +33,12 @@ def test_parts_add_up_to_the_whole(toy, count):
     family = a_family(toy)
     batch = collate(family.space, samples_of(toy)[:7])
     rng = Rng(0, range(len(batch)))
-    some = batch.take(slice(0, 2))
-    terms = [
-        Weighted.evenly(batch, None, rng),
-        Weighted(some, None, rng.take(torch.arange(2)), torch.tensor([0.7, -0.4], dtype=torch.float64)),
-    ]
-    assert torch.equal(terms[0].weights, torch.full((len(batch),), 1 / len(batch)))
-    losses = [
-        (family.loss(batch, None, rng).total * terms[0].weights).sum(),
-        (family.loss(some, None, rng).total * terms[1].weights).sum(),
-    ]
-    sum(losses).backward()
+    loss = family.loss(batch, None, rng).total.mean()
+    loss.backward()
     expected = {name: parameter.grad.clone() for name, parameter in family.named_parameters()}
     family.zero_grad()
-    values = Shards(count, family).backward(family, "model", terms)
-    assert values == pytest.approx([loss.item() for loss in losses], rel=1e-12)
+    value = Shards(count, family).backward(family, "model", Share(batch, None, rng, len(batch)))
+    assert value == pytest.approx(loss.item(), rel=1e-12)
     for name, parameter in family.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-12)
 
@@ -56,7 +47,7 @@ def test_the_number_of_threads_is_given_back():
     family = a_family(Tokens)
     batch = collate(family.space, samples_of(Tokens)[:4])
     before = torch.get_num_threads()
-    Shards(2, family).backward(family, "model", [Weighted.evenly(batch, None, Rng(0, range(4)))])
+    Shards(2, family).backward(family, "model", Share(batch, None, Rng(0, range(4)), 4))
     assert torch.get_num_threads() == before
 
 
@@ -77,7 +68,7 @@ def test_a_loss_that_couples_the_items_of_a_batch_is_refused(monkeypatch):
 def test_parts_have_like_numbers_of_elements_and_no_padding_of_others():
     family = a_family(Tokens)
     batch = collate(family.space, samples_of(Tokens, ["a", "b", "c", "ab", "abc", "cab"]))
-    parts = Weighted.evenly(batch, None, Rng(0, range(6))).parts(family.space, 2)
+    parts = Share(batch, None, Rng(0, range(6)), 6).parts(family.space, 2)
     assert [part.batch.sizes["length"].tolist() for part in parts] == [[1, 1, 1, 2], [3, 3]]
     assert [part.batch.fields["letters"].shape for part in parts] == [(4, 2), (2, 3)]
     assert [part.rng.items.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5]]
@@ -86,6 +77,6 @@ def test_parts_have_like_numbers_of_elements_and_no_padding_of_others():
 def test_rows_without_sizes_are_shared_out_evenly():
     family = a_family(Grid)
     batch = collate(family.space, samples_of(Grid)[:1] * 5)
-    parts = Weighted.evenly(batch, None, Rng(0, range(5))).parts(family.space, 2)
+    parts = Share(batch, None, Rng(0, range(5)), 5).parts(family.space, 2)
     assert [len(part) for part in parts] == [2, 3]
-    assert len(Weighted.evenly(batch.take(slice(0, 1)), None, Rng(0, [0])).parts(family.space, 3)) == 1
+    assert len(Share(batch.take(slice(0, 1)), None, Rng(0, [0]), 1).parts(family.space, 3)) == 1

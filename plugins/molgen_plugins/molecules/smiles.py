@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from molgen.domain import Invalid, Item
+from molgen.space import Grammar
+from molgen_plugins.molecules.grammar import SmilesGrammar
 from molgen_plugins.molecules.strings import LONGEST_TOKEN, StringEncoder
 from molgen_plugins.molecules.vocabulary import SPARE_ROWS, TOKENS
 
@@ -33,10 +35,12 @@ class SmilesConfig:
     Attributes:
         max_length: the largest number of tokens in a string.
         kekule: write aromatic rings with alternating single and double bonds, see `kekule.py`.
+        grammar: tell families that decide token after token what cannot come next, see `grammar.py`.
     """
 
     max_length: int = 120
     kekule: bool = False
+    grammar: bool = True
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -65,6 +69,9 @@ class Smiles(StringEncoder):
         from molgen_plugins.molecules import kekule
 
         return kekule.rewritten(tokens)
+
+    def _grammar_of(self, tokens: Sequence[str | None]) -> Grammar | None:
+        return SmilesGrammar(tuple(tokens)) if self.config.grammar else None
 
     def _item_of(self, tokens: Sequence[str]) -> Item | Invalid:
         return "".join(tokens)

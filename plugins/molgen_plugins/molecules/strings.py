@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.domain import Encoder, Invalid, Item, Sample
-from molgen.space import Axis, Categorical, Space
+from molgen.space import Axis, Categorical, Grammar, Space
 
 #: No token has more characters, so a longer string is not even cut into tokens.
 LONGEST_TOKEN = 40
@@ -44,7 +44,11 @@ class StringEncoder(Encoder):
         self._tokens = tokens
         self._ids = {token: number for number, token in enumerate(tokens) if token is not None}
         length = Axis("length", self.config.max_length, minimum=1)
-        self._space = {"tokens": Categorical((length,), classes=len(tokens))}
+        self._space = {"tokens": Categorical((length,), len(tokens), grammar=self._grammar_of(tokens))}
+
+    def _grammar_of(self, tokens: Sequence[str | None]) -> Grammar | None:
+        """What rules out strings over the tokens, by class; nothing does by default."""
+        return None
 
     @abstractmethod
     def _tokens_of(self, item: str) -> Sequence[str] | Invalid:

@@ -1,0 +1,107 @@
+"""What the grammars of fields say along the walk.
+
+Letters in shapes: B batch, A rows still growing, S slices of one field, K classes, W width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from molgen.space import Categorical, Field, Grammar, Reading, Space
+
+
+def grammar_of(field: Field) -> Grammar | None:
+    """The grammar of a field, if it has one."""
+    return field.grammar if isinstance(field, Categorical) else None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What can come at some places, and which of it closes what is open, END as the last: bool (..., K + 1) each."""
+
+    possible: Tensor
+    closing: Tensor
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading]) -> Advice:
+        """The advice of some readings, (A, K + 1)."""
+        pairs = [(reading.possible(), reading.closing()) for reading in readings]
+        possible, closing = (torch.from_numpy(np.stack(each)) for each in zip(*pairs, strict=True))
+        return cls(possible, closing)
+
+    def followed(self, logits: Tensor) -> Tensor:
+        """Logits (..., W) after it: what cannot come has no probability, and what closes has that of END as well.
+
+        What is open when a model wants to end was forgotten rather than meant: shared out among all classes, the
+        probability of END would make it go on at random.
+        """
+        width = logits.shape[-1]
+        possible, closing = self.possible[..., :width].to(logits.device), self.closing[..., :width].to(logits.device)
+        followed = logits.masked_fill(~possible, -torch.inf)
+        if width < self.possible.shape[-1]:
+            return followed
+        ends = ~possible[..., -1:] & closing.any(-1, keepdim=True)
+        total = torch.logsumexp(logits.masked_fill(~closing, -torch.inf), -1, keepdim=True)
+        more = softplus(logits[..., -1:] - torch.where(ends, total, 0.0))
+        return torch.where(ends & closing, followed + more, followed)
+
+
+def advice_along(grammar: Grammar, ids: Tensor, mask: Tensor) -> Advice:
+    """The advice at each slice of whole rows, (B, S, K + 1); anything can come behind their ends.
+
+    Args:
+        grammar: of the field.
+        ids: the choices at its slices, (B, S).
+        mask: which slices a row takes part in, (B, S).
+    """
+    rows = [_along(grammar.start(), row[:count]) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+    width = next(row.possible.shape[-1] for row in rows if row is not None)
+    possible = torch.ones(*ids.shape, width, dtype=torch.bool)
+    closing = torch.zeros_like(possible)
+    for number, row in enumerate(rows):
+        if row is not None:
+            possible[number, : len(row.possible)] = row.possible
+            closing[number, : len(row.closing)] = row.closing
+    return Advice(possible, closing)
+
+
+def _along(reading: Reading, row: list[int]) -> Advice | None:
+    """The advice before each choice of one row, (S, K + 1); None of a row without any."""
+    found = []
+    for choice in row:
+        found.append(Advice.of([reading]))
+        if choice < found[-1].possible.shape[-1] - 1:
+            reading.read(choice)
+    if not found:
+        return None
+    return Advice(torch.cat([each.possible for each in found]), torch.cat([each.closing for each in found]))
+
+
+class Readings:
+    """The readings of the rows of a batch that grows slice by slice."""
+
+    def __init__(self, space: Space, rows: int) -> None:
+        grammars = {name: grammar for name, field in space.items() if (grammar := grammar_of(field))}
+        self._readings: Mapping[str, list[Reading]] = {
+            name: [grammar.start() for _ in range(rows)] for name, grammar in grammars.items()
+        }
+
+    def followed(self, name: str, rows: Tensor, growing: Tensor, logits: Tensor) -> Tensor:
+        """The logits (A, W) of a field in some rows (A,) after the advice; those of rows that have ended stay."""
+        if name not in self._readings:
+            return logits
+        alive = growing.nonzero()[:, 0]
+        advice = Advice.of(self._readings[name][row] for row in rows[alive].tolist())
+        return logits.index_copy(0, alive, advice.followed(logits[alive]))
+
+    def read(self, name: str, rows: Tensor, growing: Tensor, choice: Tensor) -> None:
+        """Go on by one choice (A,) in the rows that have not ended."""
+        if own := self._readings.get(name):
+            for row, number in zip(rows[growing].tolist(), choice[growing].tolist(), strict=True):
+                own[row].read(number)

@@ -1,0 +1,131 @@
+"""The grammar of SMILES: no molecule is ruled out, and strings that can become none are, as early as they can be."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem, rdBase
+
+from molgen_plugins.molecules.domain import EXAMPLES
+from molgen_plugins.molecules.double_bonds import can_cover
+from molgen_plugins.molecules.smiles import Smiles, tokenise
+
+ENCODER = Smiles()
+GRAMMAR = ENCODER.space["tokens"].grammar
+IDS = {token: number for number, token in enumerate(GRAMMAR.tokens) if token is not None}
+SAMPLE = [line.split()[0] for line in (Path(__file__).parents[2] / "data" / "smiles.smi").read_text().splitlines()]
+END = len(GRAMMAR.tokens)
+
+
+def ruled_out(smiles):
+    """The beginning of a string up to the first token that cannot come, or None where all of them can."""
+    reading, tokens = GRAMMAR.start(), tokenise(smiles)
+    for number, token in enumerate(tokens):
+        if not reading.possible()[IDS[token]]:
+            return "".join(tokens[: number + 1])
+        reading.read(IDS[token])
+    return None if reading.possible()[END] else f"{smiles} END"
+
+
+def parsed(smiles):
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles)
+
+
+@pytest.mark.parametrize("smiles", [*EXAMPLES, *SAMPLE])
+def test_no_molecule_is_ruled_out_however_it_is_written(smiles):
+    mol = parsed(smiles)
+    written = Chem.MolToRandomSmilesVect(mol, 20, randomSeed=1)
+    for text in [Chem.MolToSmiles(mol), *written, *Chem.MolToRandomSmilesVect(mol, 5, randomSeed=2, kekuleSmiles=True)]:
+        assert all(token in IDS for token in tokenise(text))
+        assert ruled_out(text) is None
+
+
+def test_no_short_string_that_rdkit_writes_is_ruled_out():
+    for length in range(1, 6):
+        for tokens in product(["C", "c", "n", "[nH]", "1", "(", ")", "=", "O"], repeat=length):
+            text = "".join(tokens)
+            if ruled_out(text) is not None and (mol := parsed(text)) is not None:
+                # What RDKit reads beyond what it writes, such as C1Cc1.
+                assert (canonical := Chem.MolToSmiles(mol)) != text
+                assert all(token in IDS for token in tokenise(canonical))
+                assert ruled_out(canonical) is None
+
+
+@given(st.sampled_from(SAMPLE), st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_changed_molecule_is_ruled_out(smiles, data):
+    tokens = tokenise(smiles)
+    place = data.draw(st.integers(0, len(tokens) - 1))
+    tokens[place] = data.draw(st.sampled_from(["C", "c", "n", "[nH]", "o", "s", "N", "O", "F", "[n+]", "=", "1", "2"]))
+    mol = parsed("".join(tokens))
+    if mol is not None and mol.GetNumAtoms():
+        assert ruled_out(Chem.MolToSmiles(mol)) is None
+
+
+@pytest.mark.parametrize(
+    ("smiles", "beginning"),
+    [
+        ("C)", "C)"),
+        ("C(C", "C(C END"),
+        ("C()C", "C()"),
+        ("C11", "C11"),
+        ("C1C1", "C1C1"),
+        ("C=", "C= END"),
+        ("C==C", "C=="),
+        ("CFC", "CFC"),
+        ("CC(C)(C)(C)C", "CC(C)(C)(C)C"),
+        ("C=O=C", "C=O="),
+        ("C1CF", "C1CF"),
+        ("C1CC.C1", "C1CC."),
+        ("c1cccc1", "c1cccc1 END"),
+        ("c1cccc1C", "c1cccc1C"),
+        ("c1ccccn1C", "c1ccccn1C"),
+        ("c1cc[nH]cc1", "c1cc[nH]cc1"),
+        ("c1ccoc1", None),
+        ("c1ccc2[nH]ccc2c1", None),
+        ("O=c1cc[nH]cc1", None),
+    ],
+)
+def test_what_can_come_to_nothing_is_ruled_out_at_once(smiles, beginning):
+    assert ruled_out(smiles) == beginning
+
+
+def test_only_an_open_branch_takes_the_probability_of_the_end():
+    ends = {}
+    for text in ("CC", "CC(C", "C1CC", "C1CC(C"):
+        reading = GRAMMAR.start()
+        for token in tokenise(text):
+            reading.read(IDS[token])
+        closing = np.flatnonzero(reading.closing()).tolist()
+        ends[text] = bool(reading.possible()[END]), [GRAMMAR.tokens[number] for number in closing]
+    assert ends == {"CC": (True, []), "CC(C": (False, [")"]), "C1CC": (True, []), "C1CC(C": (True, [")"])}
+
+
+def test_after_something_impossible_nothing_is_ruled_out():
+    reading = GRAMMAR.start()
+    for token in ("C", ")", "(", "1"):
+        reading.read(IDS[token])
+    assert reading.possible().all()
+
+
+@given(st.integers(1, 6), st.data())
+@settings(deadline=None)
+def test_pairs_cover_what_needs_one_where_any_choice_of_pairs_does(count, data):
+    edges = data.draw(st.sets(st.sampled_from([(a, b) for a in range(count) for b in range(a)] or [(0, 0)])))
+    edges = {(a, b) for a, b in edges if a != b}
+    needing = data.draw(st.sets(st.integers(0, count - 1)))
+    neighbours = {a: {b for edge in edges if a in edge for b in edge if b != a} for a in range(count)}
+
+    def covered(left, used):
+        if not left:
+            return True
+        first, *rest = left
+        if first in used:
+            return covered(rest, used)
+        return any(covered(rest, used | {first, other}) for other in neighbours[first] - used)
+
+    assert can_cover(needing, neighbours) is covered(sorted(needing), frozenset())
