@@ -5,8 +5,8 @@ finished, but nothing that RDKit writes is ruled out: an atom takes no bond beyo
 bond closes what was opened, and aromatic atoms that can get no further bond must have a double bond each among
 themselves or with atoms that still can. Valences and the rule which aromatic atoms need a double bond are RDKit's.
 
-A string may end while a ring bond is open, and is none of a molecule then. A model that wants to end there has forgotten
-the ring: made to go on, it closed the ring anywhere, and its molecules were less like its data.
+A string may end while a ring bond is open, and is none of a molecule then. A model that wants to end there has
+forgotten the ring: made to go on, it closed the ring anywhere, and its molecules were less like its data.
 
 Letters in shapes: K classes.
 """
