@@ -16,7 +16,7 @@ from molgen.domain import API_VERSION, Encoder, Invalid, Item, Sample
 from molgen.space import Field, axes, layout
 from molgen.testing.batches import require_close, require_same_batch
 from molgen.testing.checks import CheckFailed, Skipped, require, skip_unless
-from molgen.testing.containment import require_encoded
+from molgen.testing.containment import require_encoded, require_sample
 from molgen.testing.encoder_trial import EncoderTrial
 
 #: Random samples for what takes longer than to decode.
@@ -114,7 +114,7 @@ def decoded_items_encode_again(trial: EncoderTrial) -> None:
         except Exception as error:
             raise CheckFailed(f"encode raises {type(error).__name__}: {error} on {_short(item)}") from error
         if not isinstance(again, Invalid):
-            require_encoded(trial.space, again)
+            require_sample(trial.space, again)
 
 
 def _decoded(encoder: Encoder, sample: Sample) -> Item | None:
