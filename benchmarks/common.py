@@ -20,6 +20,11 @@ from molgen.files import write_text
 RESULTS = Path(__file__).parent / "results"
 
 
+def _portable(word: str) -> str:
+    """An argument without the folder in which this machine keeps a file."""
+    return f"FOLDER/{Path(word).name}" if Path(word).is_absolute() else word
+
+
 def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...] = ()) -> Path:
     """Write `results/NAME.json` and return its path.
 
@@ -29,7 +34,7 @@ def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...]
         packages: whose versions matter beside torch, numpy and rdkit.
     """
     record = {
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *map(_portable, sys.argv[1:])]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": {p: _version(p) for p in ("molgen-toolkit", "torch", "numpy", "rdkit", *packages)},
