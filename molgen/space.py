@@ -80,7 +80,9 @@ class Real(Field):
 
 
 class Reading(ABC):
-    """What was read of one row of classes, from its beginning."""
+    """What was read of one row of classes, from its beginning; it does not change, and rows may share it."""
+
+    __slots__ = ()
 
     @abstractmethod
     def possible(self) -> np.ndarray:
@@ -91,8 +93,8 @@ class Reading(ABC):
         """Which of these bring an end nearer that is not possible yet, bool (K + 1,)."""
 
     @abstractmethod
-    def read(self, choice: int) -> None:
-        """Go on by one class, be it possible or not."""
+    def after(self, choice: int) -> Reading:
+        """The reading with one more class, be it possible or not."""
 
 
 class Grammar(ABC):

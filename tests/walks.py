@@ -36,12 +36,12 @@ class Brackets(Grammar):
     classes: int
 
     def start(self):
-        return Depth(self.classes)
+        return Depth(self.classes, 0)
 
 
 class Depth(Reading):
-    def __init__(self, classes):
-        self.classes, self.depth = classes, 0
+    def __init__(self, classes, depth):
+        self.classes, self.depth = classes, depth
 
     def possible(self):
         found = np.ones(self.classes + 1, bool)
@@ -52,8 +52,9 @@ class Depth(Reading):
     def closing(self):
         return np.arange(self.classes + 1) == (2 if self.depth > 0 else -1)
 
-    def read(self, choice):
-        self.depth = -1 if self.depth < 0 or not self.possible()[choice] else self.depth + (0, 1, -1)[choice]
+    def after(self, choice):
+        lost = self.depth < 0 or not self.possible()[choice]
+        return Depth(self.classes, -1 if lost else self.depth + (0, 1, -1)[choice])
 
 
 AXIS = Axis("n", 4, minimum=0)

@@ -31,9 +31,10 @@ class Advice:
     @classmethod
     def of(cls, readings: Iterable[Reading]) -> Advice:
         """The advice of some readings, (A, K + 1)."""
-        pairs = [(reading.possible(), reading.closing()) for reading in readings]
-        possible, closing = (torch.from_numpy(np.stack(each)) for each in zip(*pairs, strict=True))
-        return cls(possible, closing)
+        own = list(readings)
+        possible = np.concatenate([reading.possible() for reading in own]).reshape(len(own), -1)
+        closing = np.concatenate([reading.closing() for reading in own]).reshape(len(own), -1)
+        return cls(torch.from_numpy(possible), torch.from_numpy(closing))
 
     def followed(self, logits: Tensor) -> Tensor:
         """Logits (..., W) after it: what cannot come has no probability, and what closes has that of END as well.
@@ -46,10 +47,11 @@ class Advice:
         followed = logits.masked_fill(~possible, -torch.inf)
         if width < self.possible.shape[-1]:
             return followed
-        ends = ~possible[..., -1:] & closing.any(-1, keepdim=True)
-        total = torch.logsumexp(logits.masked_fill(~closing, -torch.inf), -1, keepdim=True)
-        more = softplus(logits[..., -1:] - torch.where(ends, total, 0.0))
-        return torch.where(ends & closing, followed + more, followed)
+        where = torch.nonzero(~possible[..., -1] & closing.any(-1), as_tuple=True)
+        own = logits[where]
+        total = torch.logsumexp(own.masked_fill(~closing[where], -torch.inf), -1, keepdim=True)
+        more = torch.where(closing[where], softplus(own[..., -1:] - total), 0.0)
+        return followed.index_put(where, followed[where] + more)
 
 
 def advice_along(grammar: Grammar, ids: Tensor, mask: Tensor) -> Advice:
@@ -77,7 +79,7 @@ def _along(reading: Reading, row: list[int]) -> Advice | None:
     for choice in row:
         found.append(Advice.of([reading]))
         if choice < found[-1].possible.shape[-1] - 1:
-            reading.read(choice)
+            reading = reading.after(choice)
     if not found:
         return None
     return Advice(torch.cat([each.possible for each in found]), torch.cat([each.closing for each in found]))
@@ -104,4 +106,4 @@ class Readings:
         """Go on by one choice (A,) in the rows that have not ended."""
         if own := self._readings.get(name):
             for row, number in zip(rows[growing].tolist(), choice[growing].tolist(), strict=True):
-                own[row].read(number)
+                own[row] = own[row].after(number)

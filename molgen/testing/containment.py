@@ -61,7 +61,7 @@ def _require_possible(name: str, grammar: Grammar, choices: list[int]) -> None:
         what = "the end" if choice == end else f"class {choice}"
         require(bool(reading.possible()[choice]), f"the grammar of {name} rules out {what} at place {number}")
         if choice != end:
-            reading.read(choice)
+            reading = reading.after(choice)
 
 
 def _require_shape(name: str, field: Field, shape: tuple[int, ...], sizes: dict[str, int]) -> None:

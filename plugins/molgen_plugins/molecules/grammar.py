@@ -8,100 +8,24 @@ themselves or with atoms that still can. Valences and the rule which aromatic at
 A string may end while a ring bond is open, and is none of a molecule then. A model that wants to end there has
 forgotten the ring: made to go on, it closed the ring anywhere, and its molecules were less like its data.
 
-Letters in shapes: K classes.
+Sets of classes are integers with a bit for each. Letters in shapes: K classes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from molgen.space import Grammar, Reading
-from molgen_plugins.molecules.double_bonds import can_cover
+from molgen_plugins.molecules.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of, order_of
+from molgen_plugins.molecules.beginning import NOWHERE, Beginning, Draft
+from molgen_plugins.molecules.double_bonds import as_set
 
-#: The order of what a bond is written as; a dative bond counts for one of its ends only, so for neither here.
-ORDERS: Mapping[str, int] = {"-": 1, "=": 2, "#": 3, "$": 4, ":": 1, "/": 1, "\\": 1, "->": 0, "<-": 0}
-#: Bonds between aromatic atoms that may turn out to be double.
-_MAYBE_DOUBLE = frozenset({"", ":"})
-_DATIVE = frozenset({"->", "<-"})
-#: Elements that accept no dative bond.
-_DONORS = frozenset({"H", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"})
-#: The number of the current atom where there is none: at the beginning and behind a dot.
-NOWHERE = -1
-#: Of atoms without a list of valences.
-_UNLIMITED = 99
-_ATOM = re.compile(
-    r"\[\d*(?P<element>[A-Z][a-z]?|[a-z][a-z]?|\*)(?:@{0,2})(?P<hydrogens>H\d*)?(?P<charge>[+-]\d*)?[^\]]*\]"
-)
-_ORGANIC = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"])
-
-
-def _order(symbol: str) -> int:
-    """The order of a bond as it is written; one that is not written counts as one."""
-    return ORDERS[symbol] if symbol else 1
-
-
-@dataclass(frozen=True)
-class Atom:
-    """What a token of an atom says.
-
-    Attributes:
-        most: the largest sum of the orders of its bonds.
-        aromatic: whether it is written as an aromatic one.
-        accepts: whether it can be the end of a dative bond.
-        lacking: sums of orders, maybe double bonds counted as one, with which an aromatic atom needs one double bond.
-    """
-
-    most: int
-    aromatic: bool
-    accepts: bool
-    lacking: frozenset[int] = frozenset()
-
-    def wants_double(self, orders: int) -> bool:
-        """Whether it needs one double bond; what has fewer than the two bonds of a ring yet is judged as if it had."""
-        return (orders if orders > 2 else 2) in self.lacking
-
-
-@lru_cache(4096)
-def atom_of(token: str) -> Atom | None:
-    """The atom that a token stands for, or None."""
-    if token in _ORGANIC:
-        element, hydrogens, charge = token, 0, 0
-    elif match := _ATOM.fullmatch(token):
-        element = match["element"]
-        hydrogens = int((match["hydrogens"] or "H0")[1:] or 1)
-        sign = match["charge"] or "+0"
-        charge = int(sign[0] + (sign[1:] or "1"))
-    else:
-        return None
-    if element == "*":
-        return Atom(_UNLIMITED, aromatic=False, accepts=True)
-    name = element.capitalize()
-    valences = tuple(v - hydrogens for v in _valences(name, charge))
-    most = max((*valences, *(v - hydrogens for v in _valences(name, 0))))
-    aromatic = element[0].islower()
-    lacking = (
-        {sum_ for sum_ in range(most) if next((v for v in valences if v >= sum_), sum_) > sum_} if aromatic else ()
-    )
-    return Atom(most, aromatic, name not in _DONORS, frozenset(lacking))
-
-
-@lru_cache(512)
-def _valences(element: str, charge: int) -> tuple[int, ...]:
-    """The valences of an element, those of the one with as many electrons where it is charged."""
-    from rdkit import Chem
-
-    table = Chem.GetPeriodicTable()
-    try:
-        number = table.GetAtomicNumber(element) - charge
-        valences = tuple(table.GetValenceList(number)) if number > 0 else (0,)
-    except RuntimeError:
-        return (_UNLIMITED,)
-    return tuple(_UNLIMITED if v < 0 else v for v in valences)
+#: At most so many beginnings are remembered, of about two kilobytes each.
+REMEMBERED = 50_000
 
 
 @dataclass(frozen=True)
@@ -110,9 +34,30 @@ class SmilesGrammar(Grammar):
 
     tokens: tuple[str | None, ...]
 
+    def __reduce__(self) -> tuple[type[SmilesGrammar], tuple[tuple[str | None, ...]]]:
+        return SmilesGrammar, (self.tokens,)  # without what is remembered
+
     def start(self) -> Reading:
         """The reading of an empty string."""
-        return SmilesReading(self)
+        return self.reading(Beginning())
+
+    def reading(self, beginning: Beginning) -> SmilesReading:
+        """The reading of a beginning, the same one as long as it is remembered."""
+        found = self._readings.get(beginning)
+        if found is None:
+            if len(self._readings) >= REMEMBERED:
+                self._readings.clear()
+            found = self._readings[beginning] = SmilesReading(self, beginning)
+        return found
+
+    @cached_property
+    def lost(self) -> SmilesReading:
+        """The reading of anything impossible, which stays so."""
+        return SmilesReading(self, None)
+
+    @cached_property
+    def _readings(self) -> dict[Beginning, SmilesReading]:
+        return {}
 
     @cached_property
     def atoms(self) -> Mapping[int, Atom]:
@@ -126,42 +71,36 @@ class SmilesGrammar(Grammar):
         return {number: token for number, token in enumerate(self.tokens) if token is not None and token in ORDERS}
 
     @cached_property
-    def like_bonds(self) -> Sequence[tuple[str, np.ndarray]]:
+    def like_bonds(self) -> Sequence[tuple[str, int]]:
         """The symbols of bonds that come at the same places: one of them, and the classes of all."""
         groups: dict[tuple[int, bool, str], list[tuple[int, str]]] = {}
         for number, symbol in self.bonds.items():
-            key = ORDERS[symbol], symbol in _MAYBE_DOUBLE, symbol if symbol in _DATIVE else ""
+            key = ORDERS[symbol], symbol in MAYBE_DOUBLE, symbol if symbol in DATIVE else ""
             groups.setdefault(key, []).append((number, symbol))
-        return [(group[0][1], np.array([number for number, _ in group])) for group in groups.values()]
+        return [(group[0][1], as_set([number for number, _ in group])) for group in groups.values()]
 
     @cached_property
-    def ring_numbers(self) -> np.ndarray:
+    def ring_numbers(self) -> int:
         """The classes that are numbers of ring bonds."""
-        return np.array(
-            [n for n, token in enumerate(self.tokens) if token and (token.isdigit() or token[0] == "%")], int
-        )
+        return as_set([n for n, token in enumerate(self.tokens) if token and (token.isdigit() or token[0] == "%")])
 
     @cached_property
-    def classes(self) -> Mapping[str, int]:
-        """The classes of the other symbols."""
-        return {token: number for number, token in enumerate(self.tokens) if token in ("(", ")", ".")}
+    def symbols(self) -> Mapping[str, int]:
+        """The class, as a set, of each other symbol; of one that there is not, the empty set."""
+        return {symbol: as_set([n for n, token in enumerate(self.tokens) if token == symbol]) for symbol in "()."}
+
+    @property
+    def end(self) -> int:
+        """The end of a string, as a set."""
+        return 1 << len(self.tokens)
 
     @cached_property
-    def ends_of_branches(self) -> tuple[int, ...]:
-        """The class that ends a branch, if there is one."""
-        return (self.classes[")"],) if ")" in self.classes else ()
+    def acceptors(self) -> int:
+        """The classes that are atoms that accept a dative bond."""
+        return as_set([number for number, atom in self.atoms.items() if atom.accepts])
 
-    @cached_property
-    def _joined(self) -> dict[tuple[int, int, bool], np.ndarray]:
-        return {}
-
-    @cached_property
-    def acceptors(self) -> np.ndarray:
-        """Which classes are atoms that accept a dative bond, bool (K + 1,)."""
-        return np.array([number in self.atoms and self.atoms[number].accepts for number in range(len(self.tokens) + 1)])
-
-    def atoms_for(self, order: int, free: int, double: bool) -> np.ndarray:
-        """Which classes are atoms that can be joined, bool (K + 1,).
+    def atoms_for(self, order: int, free: int, double: bool) -> int:
+        """Which classes are atoms that can be joined.
 
         Args:
             order: of the bond.
@@ -170,251 +109,165 @@ class SmilesGrammar(Grammar):
         """
         key = order, free, double
         if key not in self._joined:
-            found = np.zeros(len(self.tokens) + 1, bool)
-            for number, atom in self.atoms.items():
-                found[number] = atom.most >= order + free and (not double or atom.wants_double(order))
-            self._joined[key] = found
-        return self._joined[key].copy()
+            fitting = [number for number, atom in self.atoms.items() if atom.most >= order + free]
+            wanted = [number for number in fitting if not double or self.atoms[number].wants_double(order)]
+            self._joined[key] = as_set(wanted)
+        return self._joined[key]
+
+    @cached_property
+    def _joined(self) -> dict[tuple[int, int, bool], int]:
+        return {}
+
+    def row(self, classes: int) -> np.ndarray:
+        """A set of classes and the end, bool (K + 1,)."""
+        if classes not in self._rows:
+            width = len(self.tokens) + 1
+            packed = np.frombuffer(classes.to_bytes(width // 8 + 1, "little"), np.uint8)
+            self._rows[classes] = np.unpackbits(packed, bitorder="little")[:width].astype(bool)
+            self._rows[classes].setflags(write=False)
+        return self._rows[classes]
+
+    @cached_property
+    def _rows(self) -> dict[int, np.ndarray]:
+        return {}
 
 
 class SmilesReading(Reading):
-    """What was read of one string: its atoms and bonds, what is open, and where the next atom is joined.
+    """What can come behind a beginning; it is worked out once, and so is where each token leads."""
 
-    `orders` are the orders of the bonds of each atom, one for each ring bond that is open at it.
-    """
+    __slots__ = ("_closing", "_next", "_possible", "beginning", "classes", "grammar")
 
-    def __init__(self, grammar: SmilesGrammar) -> None:
+    def __init__(self, grammar: SmilesGrammar, beginning: Beginning | None) -> None:
+        """Work out what can come behind a beginning; behind None, which stands for anything impossible, nothing can."""
         self.grammar = grammar
-        self.kinds: list[Atom] = []
-        self.orders: list[int] = []
-        self.joined: list[set[int]] = []
-        #: to which atoms each aromatic one may have a double bond.
-        self.doubles: list[set[int]] = []
-        #: ring bonds that are open at each atom.
-        self.waiting: list[int] = []
-        self.branches: list[int] = []
-        self.rings: dict[int, tuple[int, str]] = {}
-        self.current = NOWHERE
-        #: the bond before the next atom, and whether a branch was opened right before it.
-        self.bond, self.opened = "", False
-        #: what can come next, nothing once the string is lost; None where it is not known yet.
-        self._found: np.ndarray | None = None
-        self._answers: dict[Hashable, bool] = {}
-
-    # --- what can come ----------------------------------------------------------------------------
+        self.beginning = beginning or Beginning()
+        self.classes = self._can_come() if beginning else 0
+        self._possible = grammar.row(self.classes or grammar.end | (grammar.end - 1))
+        self._closing = grammar.row(self.classes & grammar.symbols[")"])
+        self._next: dict[int, SmilesReading] = {}
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
-        if self._found is None:
-            self._found = self._next()
-        return self._found if self._found.any() else ~self._found
+        return self._possible
 
     def closing(self) -> np.ndarray:
         """Whether a branch can be closed, bool (K + 1,)."""
-        found, possible = np.zeros(len(self.grammar.tokens) + 1, bool), self.possible()
-        for number in self.grammar.ends_of_branches:
-            found[number] = possible[number]
+        return self._closing
+
+    def after(self, choice: int) -> SmilesReading:
+        """The reading with one more token; after one that cannot come, everything can."""
+        found = self._next.get(choice)
+        if found is None:
+            found = self._next[choice] = self._read(choice)
         return found
 
-    def _next(self) -> np.ndarray:
-        found = self._atoms()
-        if self.current != NOWHERE:
-            if not self.bond:
-                for symbol, numbers in self.grammar.like_bonds:
-                    found[numbers] = self._bond_can_come(symbol)
-            if self._ring_can_open():
-                found[self.grammar.ring_numbers] = True
-            for number in self.rings:
-                found[number] = self._ring_can_close(number)
-            if not self.bond and not self.opened:
-                self._close(found)
+    def _read(self, choice: int) -> SmilesReading:
+        grammar = self.grammar
+        if not self.classes >> choice & 1:
+            return grammar.lost
+        draft = Draft(self.beginning)
+        if choice in grammar.atoms:
+            draft.atom(grammar.atoms[choice])
+        elif choice in grammar.bonds:
+            draft.before(grammar.bonds[choice])
+        elif grammar.ring_numbers >> choice & 1:
+            draft.ring(choice)
+        else:
+            {"(": draft.branch, ")": draft.back, ".": draft.apart}[grammar.tokens[choice] or ""]()
+        return grammar.reading(draft.beginning())
+
+    # --- what can come ----------------------------------------------------------------------------
+
+    def _can_come(self) -> int:
+        beginning = self.beginning
+        found = self._atoms(beginning.bond)
+        if beginning.current == NOWHERE:
+            return found
+        if not beginning.bond:
+            for symbol, numbers in self.grammar.like_bonds:
+                if self._bond_can_come(symbol):
+                    found |= numbers
+        if self._ring_can_open():
+            found |= self.grammar.ring_numbers
+        for number, other, opened in beginning.rings:
+            can_close = self._ring_can_close(beginning.bond, other, opened)
+            found = found | 1 << number if can_close else found & ~(1 << number)
+        if not beginning.bond and not beginning.opened:
+            found |= self._closed()
         return found
 
-    def _atoms(self) -> np.ndarray:
-        current, grammar = self.current, self.grammar
+    def _atoms(self, bond: str) -> int:
+        grammar, beginning, current = self.grammar, self.beginning, self.beginning.current
         if current == NOWHERE:
             return grammar.atoms_for(0, 0, False)
-        if self.bond == "->":
-            return grammar.acceptors.copy()
-        order = _order(self.bond)
-        if self.orders[current] + order > self.kinds[current].most:
-            return np.zeros(len(grammar.tokens) + 1, bool)
+        if bond == "->":
+            return grammar.acceptors
+        order = order_of(bond)
+        if beginning.free[current] < order:
+            return 0
         # Where a ring bond waits and no branch ends, the next atom must be able to go on.
-        free = int(bool(self.rings) and not self.branches)
-        if not self.kinds[current].aromatic or self._stays_open(current):
+        free = int(bool(beginning.rings) and not beginning.branches)
+        if not beginning.kinds[current].aromatic or beginning.stays_open(current):
             return grammar.atoms_for(order, free, False)
-        if self._covered([current], {current: order}):
+        settled, more = 1 << current, {current: order}
+        if beginning.covered(settled, more):
             return grammar.atoms_for(order, free, False)
-        if self.bond in _MAYBE_DOUBLE and self._covered([current], {current: order}, spared=current):
+        if bond in MAYBE_DOUBLE and beginning.covered(settled, more, spared=settled):
             return grammar.atoms_for(order, free, True)
-        return np.zeros(len(grammar.tokens) + 1, bool)
+        return 0
 
     def _bond_can_come(self, symbol: str) -> bool:
         """A bond comes where its order fits, and where something can come behind it."""
-        current = self.current
-        if self.orders[current] + ORDERS[symbol] > self.kinds[current].most:
+        beginning, current = self.beginning, self.beginning.current
+        kind = beginning.kinds[current]
+        if beginning.free[current] < ORDERS[symbol] or (symbol == "<-" and not kind.accepts):
             return False
-        if symbol == "<-" and not self.kinds[current].accepts:
-            return False
-        if not self.kinds[current].aromatic or self._stays_open(current):
+        if not kind.aromatic or beginning.stays_open(current):
             return True
-        self.bond = symbol
-        found = bool(self._atoms().any()) or any(self._ring_can_close(number) for number in self.rings)
-        self.bond = ""
-        return found
+        closing = (self._ring_can_close(symbol, other, opened) for _, other, opened in beginning.rings)
+        return bool(self._atoms(symbol)) or any(closing)
 
     def _ring_can_open(self) -> bool:
         """A ring bond opens at an atom with bonds to spare: for it, and to go on to where it closes."""
-        if self.opened or self._nothing_accepts():
+        beginning = self.beginning
+        if beginning.opened or self._nothing_accepts(beginning.bond):
             return False
-        current = self.current
-        return self.orders[current] + _order(self.bond) + (not self.branches) <= self.kinds[current].most
+        return order_of(beginning.bond) + (not beginning.branches) <= beginning.free[beginning.current]
 
-    def _nothing_accepts(self) -> bool:
+    def _nothing_accepts(self, bond: str) -> bool:
         """Whether a dative bond is written where no atom could be at its other end."""
-        return self.bond in _DATIVE and not any(kind.accepts for kind in self.kinds)
+        return bond in DATIVE and not self.beginning.accepted
 
-    def _ring_can_close(self, number: int) -> bool:
+    def _ring_can_close(self, bond: str, other: int, opened: str) -> bool:
         """A ring bond closes at another atom than it began at, and that is not joined to it."""
-        current = self.current
-        other, opened = self.rings[number]
-        if self.opened or self._nothing_accepts():
+        beginning, current = self.beginning, self.beginning.current
+        if beginning.opened or self._nothing_accepts(bond):
             return False
-        if other == current or other in self.joined[current]:
+        if other == current or beginning.joined[current] >> other & 1:
             return False
-        symbol = self.bond or opened
-        order = _order(symbol)
-        more = {current: order, other: order - _order(opened)}
-        if any(self.orders[atom] + extra > self.kinds[atom].most for atom, extra in more.items()):
+        symbol = bond or opened
+        order = order_of(symbol)
+        more = {current: order, other: order - order_of(opened)}
+        if any(beginning.free[atom] < extra for atom, extra in more.items()):
             return False
-        last_open = len(self.rings) > 1 and not self.branches
-        if last_open and self.orders[current] + order >= self.kinds[current].most:
+        last_open = len(beginning.rings) > 1 and not beginning.branches
+        if last_open and beginning.free[current] <= order:
             return False
-        pair = (current, other) if self._double_possible(current, other, symbol) else None
-        settled = [] if self._stays_open(other, closing=True) else [other]
-        return self._covered(settled, more, pair=pair)
+        double = symbol in MAYBE_DOUBLE and beginning.kinds[current].aromatic and beginning.kinds[other].aromatic
+        settled = 0 if beginning.stays_open(other, closing=True) else 1 << other
+        return beginning.covered(settled, more, pair=1 << current | 1 << other if double else 0)
 
-    def _close(self, found: np.ndarray) -> None:
-        """Mark branches, dots and the end."""
-        current, classes = self.current, self.grammar.classes
-        if "(" in classes:
-            found[classes["("]] = self.orders[current] < self.kinds[current].most
-        settled = [] if self._stays_open(current) else [current]
-        if self.branches:
-            if ")" in classes:
-                goes_on = self.orders[self.branches[-1]] < self.kinds[self.branches[-1]].most
-                needed = bool(self.rings) and len(self.branches) == 1
-                found[classes[")"]] = (goes_on or not needed) and self._covered(settled, {})
-        elif not self.rings and self._covered(settled, {}):
-            found[-1] = True
-            if "." in classes:
-                found[classes["."]] = True
+    def _closed(self) -> int:
+        """Branches, dots and the end."""
+        beginning, current, symbols = self.beginning, self.beginning.current, self.grammar.symbols
+        found = symbols["("] if beginning.free[current] else 0
+        settled = 0 if beginning.stays_open(current) else 1 << current
+        if beginning.branches:
+            goes_on = beginning.free[beginning.branches[-1]] > 0
+            needed = bool(beginning.rings) and len(beginning.branches) == 1
+            if (goes_on or not needed) and beginning.covered(settled):
+                found |= symbols[")"]
+        elif not beginning.rings and beginning.covered(settled):
+            found |= symbols["."] | self.grammar.end
         # A ring bond that is open when a model wants to end was forgotten, and where it belongs cannot be told.
-        found[-1] |= bool(self.rings)
-
-    # --- double bonds -----------------------------------------------------------------------------
-
-    def _stays_open(self, atom: int, closing: bool = False) -> bool:
-        """Whether an atom can still get a bond once another one is the current one, or a ring bond of it closed."""
-        return atom in self.branches or self.waiting[atom] > int(closing) or (closing and atom == self.current)
-
-    def _double_possible(self, one: int, other: int, symbol: str) -> bool:
-        return symbol in _MAYBE_DOUBLE and self.kinds[one].aromatic and self.kinds[other].aromatic
-
-    def _covered(
-        self,
-        settled: Sequence[int],
-        more: Mapping[int, int],
-        pair: tuple[int, int] | None = None,
-        spared: int | None = None,
-    ) -> bool:
-        """Whether the aromatic atoms around some that are about to get no further bond can all have what they need.
-
-        Args:
-            settled: atoms that get no further bond.
-            more: orders that some atoms get first.
-            pair: two atoms that are about to be joined by a bond that may be double.
-            spared: an atom that has its double bond with one that is to come.
-        """
-        key = tuple(settled), tuple(more.items()), pair, spared
-        if key not in self._answers:
-            self._answers[key] = self._can_cover(settled, more, pair, spared)
-        return self._answers[key]
-
-    def _can_cover(
-        self, settled: Sequence[int], more: Mapping[int, int], pair: tuple[int, int] | None, spared: int | None
-    ) -> bool:
-        around = [atom for atom in {*settled, *more} if self.kinds[atom].aromatic]
-        around += [neighbour for atom in around for neighbour in self.doubles[atom]]
-        edges = {pair[0]: pair[1], pair[1]: pair[0]} if pair else {}
-        wanting: dict[int, set[int]] = {}
-        while around:
-            atom = around.pop()
-            if atom in wanting or not self.kinds[atom].wants_double(self.orders[atom] + more.get(atom, 0)):
-                continue
-            wanting[atom] = self.doubles[atom] | ({edges[atom]} if atom in edges else set())
-            around.extend(wanting[atom])
-        fixed = {atom for atom in wanting if atom in settled or self._is_settled(atom)} - {spared}
-        open_to = {atom: {other for other in wanting[atom] if other in wanting and other != spared} for atom in fixed}
-        return can_cover(fixed, open_to)
-
-    def _is_settled(self, atom: int) -> bool:
-        return atom != self.current and not self._stays_open(atom)
-
-    # --- reading ----------------------------------------------------------------------------------
-
-    def read(self, choice: int) -> None:
-        """Go on by one token; after one that cannot come, everything can."""
-        self.possible()
-        assert self._found is not None
-        if not self._found[choice]:
-            self._found[:] = False
-            return
-        self._found = None
-        self._answers.clear()
-        token = self.grammar.tokens[choice]
-        if choice in self.grammar.atoms:
-            self._read_atom(self.grammar.atoms[choice])
-        elif choice in self.grammar.bonds:
-            self.bond = self.grammar.bonds[choice]
-            self.opened = False
-        elif choice in self.grammar.ring_numbers:
-            self._read_ring(choice)
-        elif token == "(":
-            self.branches.append(self.current)
-            self.opened = True
-        elif token == ")":
-            self.current = self.branches.pop()
-        else:
-            self.current = NOWHERE
-
-    def _read_atom(self, kind: Atom) -> None:
-        number, before = len(self.kinds), self.current
-        self.kinds.append(kind)
-        self.orders.append(0)
-        self.joined.append(set())
-        self.doubles.append(set())
-        self.waiting.append(0)
-        if before != NOWHERE:
-            self._join(before, number, self.bond)
-        self.current, self.bond, self.opened = number, "", False
-
-    def _join(self, one: int, other: int, symbol: str) -> None:
-        for atom, neighbour in ((one, other), (other, one)):
-            self.orders[atom] += _order(symbol)
-            self.joined[atom].add(neighbour)
-            if self._double_possible(one, other, symbol):
-                self.doubles[atom].add(neighbour)
-
-    def _read_ring(self, number: int) -> None:
-        current = self.current
-        if number in self.rings:
-            other, opened = self.rings.pop(number)
-            self.orders[other] -= _order(opened)
-            self.waiting[other] -= 1
-            self._join(current, other, self.bond or opened)
-        else:
-            self.rings[number] = (current, self.bond)
-            self.orders[current] += _order(self.bond)
-            self.waiting[current] += 1
-        self.bond = ""
+        return found | (self.grammar.end if beginning.rings else 0)

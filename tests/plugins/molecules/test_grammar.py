@@ -26,7 +26,7 @@ def ruled_out(smiles):
     for number, token in enumerate(tokens):
         if not reading.possible()[IDS[token]]:
             return "".join(tokens[: number + 1])
-        reading.read(IDS[token])
+        reading = reading.after(IDS[token])
     return None if reading.possible()[END] else f"{smiles} END"
 
 
@@ -99,7 +99,7 @@ def test_only_an_open_branch_takes_the_probability_of_the_end():
     for text in ("CC", "CC(C", "C1CC", "C1CC(C"):
         reading = GRAMMAR.start()
         for token in tokenise(text):
-            reading.read(IDS[token])
+            reading = reading.after(IDS[token])
         closing = np.flatnonzero(reading.closing()).tolist()
         ends[text] = bool(reading.possible()[END]), [GRAMMAR.tokens[number] for number in closing]
     assert ends == {"CC": (True, []), "CC(C": (False, [")"]), "C1CC": (True, []), "C1CC(C": (True, [")"])}
@@ -108,7 +108,7 @@ def test_only_an_open_branch_takes_the_probability_of_the_end():
 def test_after_something_impossible_nothing_is_ruled_out():
     reading = GRAMMAR.start()
     for token in ("C", ")", "(", "1"):
-        reading.read(IDS[token])
+        reading = reading.after(IDS[token])
     assert reading.possible().all()
 
 
@@ -128,4 +128,5 @@ def test_pairs_cover_what_needs_one_where_any_choice_of_pairs_does(count, data):
             return covered(rest, used)
         return any(covered(rest, used | {first, other}) for other in neighbours[first] - used)
 
-    assert can_cover(needing, neighbours) is covered(sorted(needing), frozenset())
+    masks = [sum(1 << b for b in neighbours[a]) for a in range(count)]
+    assert can_cover(sum(1 << a for a in needing), masks) is covered(sorted(needing), frozenset())

@@ -1,0 +1,92 @@
+"""What the tokens of a SMILES string say: the orders of bonds, and the valences of atoms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+#: The order of what a bond is written as; a dative bond counts for one of its ends only, so for neither here.
+ORDERS: Mapping[str, int] = {"-": 1, "=": 2, "#": 3, "$": 4, ":": 1, "/": 1, "\\": 1, "->": 0, "<-": 0}
+#: Bonds between aromatic atoms that may turn out to be double; one that is not written is empty.
+MAYBE_DOUBLE = frozenset({"", ":"})
+DATIVE = frozenset({"->", "<-"})
+#: Elements that accept no dative bond.
+_DONORS = frozenset({"H", "C", "N", "O", "F", "P", "S", "Cl", "Se", "Br", "I"})
+#: Of atoms without a list of valences.
+_UNLIMITED = 99
+_ATOM = re.compile(
+    r"\[\d*(?P<element>[A-Z][a-z]?|[a-z][a-z]?|\*)(?:@{0,2})(?P<hydrogens>H\d*)?(?P<charge>[+-]\d*)?[^\]]*\]"
+)
+_ORGANIC = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"])
+
+
+def order_of(symbol: str) -> int:
+    """The order of a bond as it is written; one that is not written counts as one."""
+    return ORDERS[symbol] if symbol else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Atom:
+    """What a token of an atom says; there is one of each, so that they compare by identity.
+
+    Attributes:
+        most: the largest sum of the orders of its bonds.
+        aromatic: whether it is written as an aromatic one.
+        accepts: whether it can be the end of a dative bond.
+        lacking: sums of orders, maybe double bonds counted as one, with which an aromatic atom needs one double bond.
+    """
+
+    most: int
+    aromatic: bool
+    accepts: bool
+    lacking: frozenset[int] = frozenset()
+
+    def wants_double(self, orders: int) -> bool:
+        """Whether it needs one double bond; what has fewer than the two bonds of a ring yet is judged as if it had."""
+        return (orders if orders > 2 else 2) in self.lacking
+
+
+@lru_cache(None)
+def the_atom(most: int, *, aromatic: bool, accepts: bool, lacking: frozenset[int] = frozenset()) -> Atom:
+    """The one atom of which these hold."""
+    return Atom(most, aromatic, accepts, lacking)
+
+
+@lru_cache(4096)
+def atom_of(token: str) -> Atom | None:
+    """The atom that a token stands for, or None."""
+    if token in _ORGANIC:
+        element, hydrogens, charge = token, 0, 0
+    elif match := _ATOM.fullmatch(token):
+        element = match["element"]
+        hydrogens = int((match["hydrogens"] or "H0")[1:] or 1)
+        sign = match["charge"] or "+0"
+        charge = int(sign[0] + (sign[1:] or "1"))
+    else:
+        return None
+    if element == "*":
+        return the_atom(_UNLIMITED, aromatic=False, accepts=True)
+    name = element.capitalize()
+    valences = tuple(v - hydrogens for v in _valences(name, charge))
+    most = max((*valences, *(v - hydrogens for v in _valences(name, 0))))
+    aromatic = element[0].islower()
+    lacking = (
+        {sum_ for sum_ in range(most) if next((v for v in valences if v >= sum_), sum_) > sum_} if aromatic else ()
+    )
+    return the_atom(most, aromatic=aromatic, accepts=name not in _DONORS, lacking=frozenset(lacking))
+
+
+@lru_cache(512)
+def _valences(element: str, charge: int) -> tuple[int, ...]:
+    """The valences of an element, those of the one with as many electrons where it is charged."""
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    try:
+        number = table.GetAtomicNumber(element) - charge
+        valences = tuple(table.GetValenceList(number)) if number > 0 else (0,)
+    except RuntimeError:
+        return (_UNLIMITED,)
+    return tuple(_UNLIMITED if v < 0 else v for v in valences)
