@@ -11,7 +11,7 @@ Sets of atoms are integers with a bit for each.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molgen_plugins.molecules.atom_tokens import MAYBE_DOUBLE, Atom, order_of, the_atom
 from molgen_plugins.molecules.double_bonds import as_set, bits, can_cover
@@ -58,6 +58,21 @@ class Beginning:
             return True
         return sum(other == atom for _, other, _ in self.rings) > int(closing)
 
+    def before(self, symbol: str) -> Beginning:
+        """With the symbol of a bond."""
+        return replace(self, bond=symbol, opened=False)
+
+    def branched(self) -> Beginning:
+        """With a branch opened."""
+        return replace(self, branches=(*self.branches, self.current), opened=True)
+
+    def ring_opened(self, number: int) -> Beginning:
+        """With a ring bond of that class opened."""
+        free = list(self.free)
+        free[self.current] -= order_of(self.bond)
+        rings = sorted([*self.rings, (number, self.current, self.bond)])
+        return replace(self, free=tuple(free), rings=tuple(rings), bond="")
+
     def covered(self, settled: int = 0, more: Mapping[int, int] | None = None, pair: int = 0, spared: int = 0) -> bool:
         """Whether the aromatic atoms around some that are about to get no further bond can all have what they need.
 
@@ -90,7 +105,7 @@ class Beginning:
 
 
 class Draft:
-    """A beginning that is gone on with, by one token that can come."""
+    """A beginning that is gone on with, by one token that can come and after which less may be live."""
 
     def __init__(self, beginning: Beginning) -> None:
         self.kinds = list(beginning.kinds)
@@ -114,26 +129,12 @@ class Draft:
         self.current, self.bond, self.opened = number, "", False
         self.accepted |= kind.accepts
 
-    def ring(self, number: int) -> None:
-        """Close the ring bond of that class where it is open, else open it."""
-        current = self.current
-        if number in self.rings:
-            other, opened = self.rings.pop(number)
-            self.free[other] += order_of(opened)
-            self._join(current, other, self.bond or opened)
-        else:
-            self.rings[number] = (current, self.bond)
-            self.free[current] -= order_of(self.bond)
+    def ring_closed(self, number: int) -> None:
+        """Close the ring bond of that class."""
+        other, opened = self.rings.pop(number)
+        self.free[other] += order_of(opened)
+        self._join(self.current, other, self.bond or opened)
         self.bond = ""
-
-    def before(self, symbol: str) -> None:
-        """Write the symbol of a bond."""
-        self.bond, self.opened = symbol, False
-
-    def branch(self) -> None:
-        """Open a branch."""
-        self.branches.append(self.current)
-        self.opened = True
 
     def back(self) -> None:
         """Close a branch."""

@@ -162,19 +162,9 @@ class SmilesReading(Reading):
         return found
 
     def _read(self, choice: int) -> SmilesReading:
-        grammar = self.grammar
         if not self.classes >> choice & 1:
-            return grammar.lost
-        draft = Draft(self.beginning)
-        if choice in grammar.atoms:
-            draft.atom(grammar.atoms[choice])
-        elif choice in grammar.bonds:
-            draft.before(grammar.bonds[choice])
-        elif grammar.ring_numbers >> choice & 1:
-            draft.ring(choice)
-        else:
-            {"(": draft.branch, ")": draft.back, ".": draft.apart}[grammar.tokens[choice] or ""]()
-        return grammar.reading(draft.beginning())
+            return self.grammar.lost
+        return self.grammar.reading(_gone_on(self.beginning, self.grammar, choice))
 
     # --- what can come ----------------------------------------------------------------------------
 
@@ -271,3 +261,23 @@ class SmilesReading(Reading):
             found |= symbols["."] | self.grammar.end
         # A ring bond that is open when a model wants to end was forgotten, and where it belongs cannot be told.
         return found | (self.grammar.end if beginning.rings else 0)
+
+
+def _gone_on(beginning: Beginning, grammar: SmilesGrammar, choice: int) -> Beginning:
+    """The beginning with one more token, which can come."""
+    if choice in grammar.bonds:
+        return beginning.before(grammar.bonds[choice])
+    if grammar.symbols["("] >> choice & 1:
+        return beginning.branched()
+    if grammar.ring_numbers >> choice & 1 and all(choice != number for number, _, _ in beginning.rings):
+        return beginning.ring_opened(choice)
+    draft = Draft(beginning)
+    if choice in grammar.atoms:
+        draft.atom(grammar.atoms[choice])
+    elif grammar.ring_numbers >> choice & 1:
+        draft.ring_closed(choice)
+    elif grammar.symbols[")"] >> choice & 1:
+        draft.back()
+    else:
+        draft.apart()
+    return draft.beginning()
