@@ -1,5 +1,6 @@
 """The grammar of SMILES: no molecule is ruled out, and strings that can become none are, as early as they can be."""
 
+import pickle
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rdkit import Chem, rdBase
 
 from molgen_plugins.molecules.domain import EXAMPLES
 from molgen_plugins.molecules.double_bonds import can_cover
+from molgen_plugins.molecules.grammar import SmilesGrammar
 from molgen_plugins.molecules.smiles import Smiles, tokenise
 
 ENCODER = Smiles()
@@ -18,6 +20,13 @@ GRAMMAR = ENCODER.space["tokens"].grammar
 IDS = {token: number for number, token in enumerate(GRAMMAR.tokens) if token is not None}
 SAMPLE = [line.split()[0] for line in (Path(__file__).parents[2] / "data" / "smiles.smi").read_text().splitlines()]
 END = len(GRAMMAR.tokens)
+
+
+def read(text, grammar=GRAMMAR):
+    reading = grammar.start()
+    for token in tokenise(text):
+        reading = reading.after(IDS[token])
+    return reading
 
 
 def ruled_out(smiles):
@@ -97,19 +106,55 @@ def test_what_can_come_to_nothing_is_ruled_out_at_once(smiles, beginning):
 def test_only_an_open_branch_takes_the_probability_of_the_end():
     ends = {}
     for text in ("CC", "CC(C", "C1CC", "C1CC(C"):
-        reading = GRAMMAR.start()
-        for token in tokenise(text):
-            reading = reading.after(IDS[token])
+        reading = read(text)
         closing = np.flatnonzero(reading.closing()).tolist()
         ends[text] = bool(reading.possible()[END]), [GRAMMAR.tokens[number] for number in closing]
     assert ends == {"CC": (True, []), "CC(C": (False, [")"]), "C1CC": (True, []), "C1CC(C": (True, [")"])}
 
 
 def test_after_something_impossible_nothing_is_ruled_out():
-    reading = GRAMMAR.start()
-    for token in ("C", ")", "(", "1"):
-        reading = reading.after(IDS[token])
-    assert reading.possible().all()
+    assert read("C)(1").possible().all()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("CCC", "OCC", True),  # what lies behind is forgotten
+        ("CCN", "CCC", False),
+        ("c1ccc", "c1nnnnc", True),  # two atoms that wait for each other stand for none
+        ("c1ccc", "c1cccc", False),
+        ("c1ccc2ccccc2", "c1c(C)cc2ccccc2", False),
+        ("C1C(", "C1CC(", False),  # no ring bond goes back to a neighbour
+        ("C1CC(", "C1CCC(", True),
+    ],
+)
+def test_beginnings_that_the_same_can_follow_are_one(one, other, alike):
+    assert (read(one) is read(other)) is alike
+
+
+@given(st.sampled_from(SAMPLE), st.sampled_from(SAMPLE), st.data())
+@settings(max_examples=200, deadline=None)
+def test_what_is_forgotten_makes_no_difference(one, other, data):
+    tokens = tokenise(one)
+    place = data.draw(st.integers(1, len(tokens)))
+    before = "".join(tokens[:place])
+    # The same beginning behind a whole molecule and a dot, with all of its atoms anew.
+    assert (read(f"{other}.{before}").possible() == read(f"C.{before}").possible()).all()
+
+
+def test_no_more_than_a_fixed_number_of_beginnings_is_remembered(monkeypatch):
+    monkeypatch.setattr("molgen_plugins.molecules.grammar.REMEMBERED", 20)
+    grammar = SmilesGrammar(GRAMMAR.tokens)
+    for smiles in SAMPLE[:50]:
+        assert (read(smiles, grammar).possible() == read(smiles).possible()).all()
+        assert len(grammar._readings) <= 20
+
+
+def test_what_is_remembered_is_not_copied():
+    read(SAMPLE[0])
+    copied = pickle.loads(pickle.dumps(GRAMMAR))
+    assert copied == GRAMMAR
+    assert "_readings" not in vars(copied)
 
 
 @given(st.integers(1, 6), st.data())
