@@ -71,8 +71,9 @@ def test_no_changed_molecule_is_ruled_out(smiles, data):
     place = data.draw(st.integers(0, len(tokens) - 1))
     tokens[place] = data.draw(st.sampled_from(["C", "c", "n", "[nH]", "o", "s", "N", "O", "F", "[n+]", "=", "1", "2"]))
     mol = parsed("".join(tokens))
-    if mol is not None and mol.GetNumAtoms():
-        assert ruled_out(Chem.MolToSmiles(mol)) is None
+    # Of aromatic atoms outside of aromatic rings RDKit writes some strings that it cannot read.
+    if mol is not None and mol.GetNumAtoms() and parsed(canonical := Chem.MolToSmiles(mol)):
+        assert ruled_out(canonical) is None
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,11 @@ def test_after_something_impossible_nothing_is_ruled_out():
     ("one", "other", "alike"),
     [
         ("CCC", "OCC", True),  # what lies behind is forgotten
-        ("CCN", "CCC", False),
+        ("CCN", "CCC", False),  # fewer bonds to spare
         ("c1ccc", "c1nnnnc", True),  # two atoms that wait for each other stand for none
         ("c1ccc", "c1cccc", False),
-        ("c1ccc2ccccc2", "c1c(C)cc2ccccc2", False),
+        ("c1ccc2ccccc2", "c1c(C)cc2ccccc2", True),  # a branch that is closed is forgotten
+        ("c1ccc2ccccc2", "c1ccc2ncccc2", True),
         ("C1C(", "C1CC(", False),  # no ring bond goes back to a neighbour
         ("C1CC(", "C1CCC(", True),
     ],
