@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from molgen import GenerativeModel
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
 #: The files of the guide: blocks of code that begin with their name.
@@ -69,6 +72,16 @@ def test_wrongly(check):
     assert f"XFAIL test_peptides.py::test_knowingly[{wrong}] - it is the stranger's" in output
     assert "FAILED test_peptides.py::test_wrongly[peptides: can_be_pickled]" in output
     assert "XPASS(strict)" in output
+
+
+def test_the_guides_grammar_is_followed(peptides):
+    plugin = FILES["molgen_peptides.py"].replace("classes=len(LETTERS))", "classes=20, grammar=NoRepeats(20))")
+    peptides(FILES["molgen_no_repeats.py"] + plugin)
+    model = GenerativeModel("peptides", family="autoregressive")
+    model.use(model.build())
+    drawn = [draw.item for draw in model.sample(20, seed=0)]
+    assert sum(map(len, drawn)) > 40
+    assert all(one != other for item in drawn for one, other in pairwise(item))
 
 
 def test_the_command_needs_no_pytest(peptides):
