@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,8 +17,6 @@ from molgen.training import TrainingConfig
 
 #: Training steps of ours, and molecules of the peer, by which a training rate is measured before the real training.
 TRIAL_STEPS, TRIAL_MOLECULES = 20, 768
-#: Draws of ours that are judged at a time.
-PORTION = 512
 
 
 def train_ours(
@@ -60,20 +57,16 @@ def train_peer(make: Callable[[], Any], smiles: Sequence[str], minutes: float) -
 def time_ours(
     model: GenerativeModel, count: int, seed: int, **options: Any
 ) -> tuple[dict[str, float], list[Drawn], float]:
-    """Raw draws, decoded, and judged in workers while more are drawn: the figures, the draws, and the seconds of that.
+    """Raw draws, decoded and judged in workers: the figures, the draws, and the seconds of drawing alone.
 
     Without the density of canonical forms, which the peers have not.
     """
-    drawn: list[Drawn] = []
     with Judge(model.domain) as judge:
         judge.submit(["C"] * 64).result()
         start = time.perf_counter()
-        draws, waiting = model.sample(count, seed=seed, **options), []
-        while batch := list(islice(draws, PORTION)):
-            drawn += batch
-            waiting.append(judge.submit([draw.item for draw in batch]))
+        drawn = list(model.sample(count, seed=seed, **options))
         drawing = time.perf_counter() - start
-        verdicts = [verdict for portion in waiting for verdict in portion.result()]
+        verdicts = judge.submit([draw.item for draw in drawn]).result()
         seconds = time.perf_counter() - start
     valid = sum(verdict.item is not None for verdict in verdicts) / count
     return {"molecules per second": count / seconds, "valid": valid}, drawn, drawing
