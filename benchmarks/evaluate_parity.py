@@ -3,11 +3,12 @@
     python benchmarks/samples.py FOLDER
     python benchmarks/evaluate_parity.py FOLDER --reference-count 20000 --training-count 100000
 
-Both sides get the same raw strings, references and training molecules: random parts of the splits of MOSES,
-which the original has to summarise itself. Its code runs unchanged, see `originals/`. GuacaMol's metrics are of
-as many rows, and as many molecules of `test`, as its protocol has. A setting of ours that follows the letter of
-the original, such as `as_stored`, stands beside the default. The cosine of the original is also tried on the
-counts of fragments that its authors published, at sizes where the integers of today's scipy overflow.
+Both sides get the same raw strings, references and training molecules: random parts of the splits of MOSES, which the
+original has to summarise itself. Its code runs unchanged, see `originals/`, and its answers are kept: stopped, the same
+command goes on behind the last one. GuacaMol's metrics are of as many rows, and as many molecules of `test`, as its
+protocol has. A setting of ours that follows the letter of the original, such as `as_stored`, stands beside the default.
+The cosine of the original is also tried on the counts of fragments that its authors published, at sizes where the
+integers of today's scipy overflow.
 Needs `pip install pandas`.
 """
 
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from common import write_result
-from originals.calling import call
+from originals.calling import kept_call
 from samples import NAMES, read
 
 from molgen import registry
@@ -73,7 +74,7 @@ def main() -> None:
         "tolerance": {"FCD": FCD_TOLERANCE, "other": TOLERANCE},
         "outside the tolerance": [f"{name}: {label}" for name, one in found.items() for label in outside(one)],
         "samples": found,
-        "cosine of the original on published counts": call("cosine_original.py", {"sizes": SIZES}),
+        "cosine of the original on published counts": original("cosine_original.py", {"sizes": SIZES}),
     }
     write_result(args.result, result, ("scipy", "pandas", "fcd"))
 
@@ -90,13 +91,18 @@ def part(split: str, count: int) -> list[str]:
 def compared(rows: Sequence[str], sets: Mapping[str, list[str]], args: Namespace) -> dict[str, Any]:
     """All metrics of one file of samples by both."""
     request = {"gen": rows, "test": sets["Test"], "test_scaffolds": sets["TestSF"], "train": sets["training"]}
-    moses = call("moses_original.py", {**request, "n_jobs": args.jobs})
+    moses = original("moses_original.py", {**request, "n_jobs": args.jobs})
     ours = evaluated("moses", rows, {name: sets[name] for name in ("Test", "TestSF")}, sets["training"])
     few, reference = rows[:GUACAMOL], sets["Test"][:GUACAMOL]
     request = {"generated": few, "reference": reference, "training": sets["training"]}
-    guacamol = call("guacamol_original.py", request)
+    guacamol = original("guacamol_original.py", request)
     our_guacamol = evaluated("guacamol", few, {"Test": reference}, sets["training"])
     return {"rows": len(rows), "moses": table(moses, ours), "guacamol": table(guacamol, our_guacamol)}
+
+
+def original(script: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of an original, asked for once."""
+    return kept_call(script, request, cache_folder() / "benchmarks" / "originals")
 
 
 def evaluated(
