@@ -28,7 +28,7 @@ from molgen.family import Density, Family, LogDensity
 from molgen.keys import KeySet
 from molgen.latent import WithLatents
 from molgen.pretrained import resolve
-from molgen.seeding import Rng
+from molgen.seeding import Rng, content_key
 from molgen.space import layout, without_grammars
 from molgen.standard import log_volume, restore, standardise
 from molgen.statistics import Statistics
@@ -273,18 +273,18 @@ class GenerativeModel(WithLatents):
         for start in range(0, len(ranked), batch_size):
             rows = ranked[start : start + batch_size]
             given = {name: values[rows] for name, values in columns.items()}
-            for row, value in zip(rows, self._score([valid[i] for i in rows], rows, given, seed, options), strict=True):
+            for row, value in zip(rows, self._score([valid[i] for i in rows], given, seed, options), strict=True):
                 scored[row] = value
         return [value for value in scored if value is not None]
 
     def _score(
-        self, samples: list[Any], rows: list[int], asked: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+        self, samples: list[Sample], asked: Mapping[str, Any], seed: int, options: Mapping[str, Any]
     ) -> list[Scored]:
         batch = self._collate(samples).to(self.device)
-        condition = self.conditions.encode(asked, len(rows))
-        density = self.family.log_density(
-            batch, condition.to(self.device) if condition else None, Rng(seed, rows), **options
-        )
+        condition = self.conditions.encode(asked, len(samples))
+        # An estimate is of the item, wherever in a file it stands.
+        rng = Rng(seed, [content_key(sample) for sample in samples])
+        density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
         return [Scored(value, density.kind) for value in self._in_user_units(density, batch)]
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:

@@ -8,7 +8,7 @@ made on the CPU, so that a seed means the same noise on every device.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -74,6 +74,17 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
 def _key(seed: int, name: str) -> int:
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def content_key(sample: Mapping[str, np.ndarray]) -> int:
+    """A number for what a sample holds: random numbers keyed by it are the same wherever the sample stands."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, array in sorted(sample.items()):
+        numbers = np.asarray(array)
+        # Whole numbers are the same in 32 and in 64 bits.
+        wide = np.ascontiguousarray(numbers, np.float64 if numbers.dtype.kind == "f" else np.int64)
+        digest.update(f"{name} {wide.shape}".encode() + wide.tobytes())
+    return int.from_bytes(digest.digest(), "little")
 
 
 def _words(key: int, items: np.ndarray, step: int, blocks: int) -> np.ndarray:

@@ -38,6 +38,15 @@ def a_model(toy=Tokens, conditions=(), **settings):
     return model
 
 
+def test_an_estimated_density_is_of_the_item_wherever_it_stands():
+    model = a_model()
+    scored = [value.log_density for value in model.log_density([*WORDS, *WORDS[::-1]], batch_size=3)]
+    assert scored[5:] == pytest.approx(scored[4::-1], abs=1e-4)
+    assert scored[:5] == pytest.approx([model.log_density([word])[0].log_density for word in WORDS], abs=1e-4)
+    again = [value.log_density for value in model.log_density(WORDS, seed=1)]
+    assert again != pytest.approx(scored[:5], abs=1e-3)
+
+
 def test_latents_are_rows_of_numbers_in_the_order_of_the_items():
     model = a_model()
     latents = model.encode(WORDS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from molgen.seeding import Rng, inverse_cdf, philox
+from molgen.seeding import Rng, content_key, inverse_cdf, philox
 
 
 def chi_square_p(counts, expected):
@@ -107,3 +107,16 @@ def test_yes_and_no_come_with_their_probability():
 
 def test_no_item_needs_no_number():
     assert Rng(0, range(0)).uniform("x", (3,)).shape == (0, 3)
+
+
+def test_a_sample_is_known_by_what_it_holds():
+    letters, place = np.array([1, 2]), np.array([[0.5, 1.0]])
+    key = content_key({"letters": letters, "place": place})
+    assert key == content_key({"place": place.astype(np.float32), "letters": letters.astype(np.int32)})
+    others = [
+        {"letters": letters},
+        {"letters": letters[::-1], "place": place},
+        {"letters": letters, "place": place.T},
+        {"letters": letters, "where": place},
+    ]
+    assert len({key, *map(content_key, others)}) == 5
