@@ -16,12 +16,14 @@ import json
 import math
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from common import write_result
 from comparing import figures_of
 
@@ -30,6 +32,8 @@ from molgen.config import Part, settings_of
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
 from molgen.model import GenerativeModel, Scored
+from molgen.seeding import Rng
+from molgen.standard import standardise
 
 #: Test items that are encoded and decoded.
 RECONSTRUCTED = 2000
@@ -123,9 +127,9 @@ def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
 
 def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
     """The mean log-density of test items, in nats and in bits for each of their elements."""
-    items = list(islice(data.items(args.split), args.scored))
+    items = held_out(model.domain, data, args.split, args.scored)
     start = time.perf_counter()
-    encoded = [model.encoder.encode(item) for item in items]
+    encoded = [item if isinstance(item, Invalid) else model.encoder.encode(item) for item in items]
     scored = model.log_density_of(encoded, batch_size=args.batch_size, seed=args.seed, **options(args.scoring))
     seconds = time.perf_counter() - start
     good = [place for place, one in enumerate(scored) if math.isfinite(one.log_density)]
@@ -141,6 +145,11 @@ def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
         "bits per element": float(-values.sum() / elements.sum() / math.log(2)),
         "items per second": len(items) / seconds,
     }
+
+
+def held_out(domain: Domain, data: Dataset, split: str, count: int) -> list[Item | Invalid]:
+    """The first items of a split in their canonical form, in which models learn them."""
+    return [domain.canonical(item) for item in islice(data.items(split), count)]
 
 
 def dimensions(model: GenerativeModel, sample: Mapping[str, np.ndarray] | Invalid) -> int:
@@ -159,11 +168,24 @@ def kind(scored: Sequence[Scored]) -> str:
 
 
 def latent(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
-    """The share of test items that their latents' means give back by the likeliest choices."""
-    items = list(islice(data.items(args.split), RECONSTRUCTED))
+    """The share of test items that their latents' means give back by the likeliest choices, and what latents hold."""
+    items = [one for one in held_out(model.domain, data, args.split, RECONSTRUCTED) if not isinstance(one, Invalid)]
     found = model.reconstruct(items, batch_size=args.batch_size)
     same = [equal(model.domain, one, item) for one, item in zip(found, items, strict=True)]
-    return {"items": len(items), "reconstructed": float(np.mean(same))}
+    return {"items": len(items), "reconstructed": float(np.mean(same)), "nats": parts(model, items, args)}
+
+
+def parts(model: GenerativeModel, items: Sequence[Item], args: Namespace) -> dict[str, float]:
+    """The means of the parts of the negative bound, by one draw of the latent, in nats."""
+    space, total = model.encoder.space, Counter[str]()
+    samples = [sample for sample in map(model.encoder.encode, items) if not isinstance(sample, Invalid)]
+    for start in range(0, len(samples), args.batch_size):
+        batch = collate(space, samples[start : start + args.batch_size])
+        rng = Rng(args.seed, range(start, start + len(batch)))
+        with torch.no_grad():
+            loss = model.family.loss(standardise(space, model.statistics, batch).to(model.device), None, rng)
+        total.update({name: float(values.sum()) for name, values in loss.parts.items()})
+    return {name: value / len(samples) for name, value in total.items()}
 
 
 def equal(domain: Domain, first: Item | Invalid, second: Item) -> bool:
