@@ -5,8 +5,9 @@ Letters in shapes: B batch, A rows still growing, S slices of one field, K class
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -62,27 +63,19 @@ def advice_along(grammar: Grammar, ids: Tensor, mask: Tensor) -> Advice:
         ids: the choices at its slices, (B, S).
         mask: which slices a row takes part in, (B, S).
     """
-    rows = [_along(grammar.start(), row[:count]) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
-    width = next(row.possible.shape[-1] for row in rows if row is not None)
-    possible = torch.ones(*ids.shape, width, dtype=torch.bool)
+    lengths = mask.sum(1).tolist()
+    before = [_before(grammar, row[:count]) for row, count in zip(ids.tolist(), lengths, strict=True)]
+    own = Advice.of(reading for row in before for reading in row)
+    possible = torch.ones(*ids.shape, own.possible.shape[-1], dtype=torch.bool)
     closing = torch.zeros_like(possible)
-    for number, row in enumerate(rows):
-        if row is not None:
-            possible[number, : len(row.possible)] = row.possible
-            closing[number, : len(row.closing)] = row.closing
+    # A row takes part in its first slices, so these places come in the order of the readings.
+    possible[mask.cpu()], closing[mask.cpu()] = own.possible, own.closing
     return Advice(possible, closing)
 
 
-def _along(reading: Reading, row: list[int]) -> Advice | None:
-    """The advice before each choice of one row, (S, K + 1); None of a row without any."""
-    found = []
-    for choice in row:
-        found.append(Advice.of([reading]))
-        if choice < found[-1].possible.shape[-1] - 1:
-            reading = reading.after(choice)
-    if not found:
-        return None
-    return Advice(torch.cat([each.possible for each in found]), torch.cat([each.closing for each in found]))
+def _before(grammar: Grammar, row: Sequence[int]) -> Iterable[Reading]:
+    """The reading before each choice of a row; the last choice, which may be END, is not read."""
+    return accumulate(row[:-1], lambda reading, choice: reading.after(choice), initial=grammar.start()) if row else ()
 
 
 class Readings:

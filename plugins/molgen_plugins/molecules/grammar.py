@@ -24,7 +24,7 @@ from molgen_plugins.molecules.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, A
 from molgen_plugins.molecules.beginning import NOWHERE, Beginning, Draft
 from molgen_plugins.molecules.double_bonds import as_set
 
-#: At most so many beginnings are remembered, of about two kilobytes each.
+#: At most so many beginnings are remembered, of about one kilobyte each.
 REMEMBERED = 50_000
 
 
@@ -47,6 +47,7 @@ class SmilesGrammar(Grammar):
         if found is None:
             if len(self._readings) >= REMEMBERED:
                 self._readings.clear()
+                self._rows.clear()
             found = self._readings[beginning] = SmilesReading(self, beginning)
         return found
 
