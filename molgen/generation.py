@@ -54,7 +54,7 @@ class Request:
     count: int
     accept: tuple[str, ...] = ()
     seed: int = 0
-    batch_size: int = 512
+    batch_size: int = 1024
     condition: Mapping[str, float | str] = field(default_factory=dict)
     known: Item | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -81,7 +81,7 @@ class WithLatents:
         return sum(_count(self.latent_space, name) for name in self.latent_space)
 
     def encode(
-        self, items: Sequence[Item], *, condition: Asked | None = None, seed: int | None = None, batch_size: int = 512
+        self, items: Sequence[Item], *, condition: Asked | None = None, seed: int | None = None, batch_size: int = 1024
     ) -> np.ndarray:
         """The latents of items, float32 (N, D), NaN for an item that the model cannot represent.
 
@@ -100,7 +100,7 @@ class WithLatents:
         *,
         condition: Asked | None = None,
         seed: int | None = None,
-        batch_size: int = 512,
+        batch_size: int = 1024,
     ) -> np.ndarray:
         """The same for what the encoder made of the items."""
         found = np.full((len(encoded), self.latent_width), np.nan, dtype=np.float32)
@@ -123,7 +123,7 @@ class WithLatents:
         condition: Asked | None = None,
         seed: int | None = None,
         sizes: Mapping[str, Any] | None = None,
-        batch_size: int = 512,
+        batch_size: int = 1024,
         **options: Any,
     ) -> list[Item | Invalid]:
         """The items that latents stand for, one for each row.
@@ -156,14 +156,14 @@ class WithLatents:
         return found
 
     def reconstruct(
-        self, items: Sequence[Item], *, condition: Asked | None = None, batch_size: int = 512
+        self, items: Sequence[Item], *, condition: Asked | None = None, batch_size: int = 1024
     ) -> list[Item | Invalid]:
         """What comes back of items through the means of their latents, each choice the likeliest."""
         encoded = [self.encoder.encode(item) for item in items]
         return self.reconstruct_of(encoded, condition=condition, batch_size=batch_size)
 
     def reconstruct_of(
-        self, encoded: Sequence[Sample | Invalid], *, condition: Asked | None = None, batch_size: int = 512
+        self, encoded: Sequence[Sample | Invalid], *, condition: Asked | None = None, batch_size: int = 1024
     ) -> list[Item | Invalid]:
         """The same for what the encoder made of the items."""
         latents = self.encode_of(encoded, condition=condition, batch_size=batch_size)

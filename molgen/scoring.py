@@ -38,7 +38,7 @@ def score(
     model: GenerativeModel,
     encoded: Sequence[Sample | Invalid],
     condition: Mapping[str, float | str] | None = None,
-    batch_size: int = 512,
+    batch_size: int = 1024,
     options: Mapping[str, Any] | None = None,
 ) -> list[Score]:
     """The scores of what the encoder made of canonical items.

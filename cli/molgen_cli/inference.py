@@ -22,7 +22,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which model works, where, and what is computed beside the density."""
     add = parser.add_argument
     add("-m", "--model", default="moses", metavar="NAME|FOLDER", help="an embedded model, or a folder (default: moses)")
-    add("--batch-size", type=whole, default=512, metavar="N", help="items at a time (default: 512)")
+    add("--batch-size", type=whole, default=1024, metavar="N", help="items at a time (default: 1024)")
     add(
         "--condition",
         action="append",
