@@ -16,7 +16,7 @@ import json
 import math
 import time
 from argparse import Namespace
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -92,16 +92,18 @@ def about(run: Path, model: GenerativeModel) -> dict[str, Any]:
 
 
 def minutes(path: Path) -> float | None:
-    """The wall time that the steps of a run took: its items at the rates that it noted; None without notes."""
+    """The wall time of a run: its items at the mean rate that the last line notes; None without notes.
+
+    That rate is of the time since the run was started or resumed, so a run that was resumed is taken to have been as
+    fast before.
+    """
     if not path.is_file():
         return None
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    rates = [(line["step"], line["items_per_second"]) for line in lines if line.get("items_per_second")]
+    noted = [line for line in lines if line.get("items_per_second")]
     settings = json.loads(path.with_name("model").joinpath("config.json").read_text())["info"]["training"]["settings"]
-    batch, total, before = json.loads(settings)["batch_size"], 0.0, 0
-    for step, rate in rates:
-        total, before = total + (step - before) * batch / rate, step
-    return total / 60 if rates else None
+    items = noted[-1]["step"] * json.loads(settings)["batch_size"] if noted else 0
+    return items / noted[-1]["items_per_second"] / 60 if noted else None
 
 
 # --- quality --------------------------------------------------------------------------------------
@@ -177,14 +179,15 @@ def latent(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, 
 
 def parts(model: GenerativeModel, items: Sequence[Item], args: Namespace) -> dict[str, float]:
     """The means of the parts of the negative bound, by one draw of the latent, in nats."""
-    space, total = model.encoder.space, Counter[str]()
+    space, total = model.encoder.space, defaultdict[str, float](float)
     samples = [sample for sample in map(model.encoder.encode, items) if not isinstance(sample, Invalid)]
     for start in range(0, len(samples), args.batch_size):
         batch = collate(space, samples[start : start + args.batch_size])
         rng = Rng(args.seed, range(start, start + len(batch)))
         with torch.no_grad():
             loss = model.family.loss(standardise(space, model.statistics, batch).to(model.device), None, rng)
-        total.update({name: float(values.sum()) for name, values in loss.parts.items()})
+        for name, values in loss.parts.items():
+            total[name] += float(values.sum())
     return {name: value / len(samples) for name, value in total.items()}
 
 
