@@ -277,31 +277,44 @@ def _choice(label: str, name: str, settings: Mapping[str, Any]) -> _Choice:
 
 
 def chosen(domain: Domain, names: Sequence[str] = ()) -> Wanted:
-    """The metrics that names mean: suites of the domain, or single metrics with their own settings.
+    """The metrics that names mean: suites of the domain, labels in them, or plugins with their own settings.
 
-    Two suites may use one label for different things; the later one then has the name of its suite behind it.
+    Two suites may use one label for different things; the later one then has the name of its suite behind it, and the
+    label alone means that of the domain's usual suites.
 
     Args:
         domain: what the items are; its `metrics` are taken where no name is given.
-        names: of suites and metrics.
+        names: of suites, of metrics as suites label them ("FCD" for "FCD/{}"), and of plugins.
 
     Raises:
-        UsageError: a name is neither.
+        UsageError: a name is none of these.
     """
     suites = domain.suites()
+    labels = _labels({name: suites[name] for name in (*domain.metrics, *suites) if name in suites})
     wanted: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for name in names or domain.metrics:
-        for label, choice in (suites[name] if name in suites else _single(name, suites)).items():
+        known = suites.get(name) or labels.get(name) or _single(name, suites, labels)
+        for label, choice in known.items():
             clashes = wanted.get(label, choice) != choice
             wanted[f"{label} ({name})" if clashes else label] = choice
     return wanted
 
 
-def _single(name: str, suites: Iterable[str]) -> Wanted:
+def _labels(suites: Mapping[str, Wanted]) -> Mapping[str, Wanted]:
+    """Each metric of the suites by its label without the set; the first suite that has it counts."""
+    found: dict[str, Wanted] = {}
+    for suite in suites.values():
+        for label, choice in suite.items():
+            found.setdefault(label.removesuffix("/{}"), {label: choice})
+    return found
+
+
+def _single(name: str, suites: Iterable[str], labels: Iterable[str]) -> Wanted:
     try:
         registry.find("metric", name)
     except PluginError as error:
-        known = f"suites: {', '.join(suites)}; metrics: {', '.join(registry.names('metric'))}"
+        groups = {"suites": suites, "in them": labels, "plugins": registry.names("metric")}
+        known = "; ".join(f"{group}: {', '.join(members)}" for group, members in groups.items() if members)
         raise UsageError(f"no metric and no suite of metrics is named {name!r}; {known}") from error
     against = registry.get("metric", name).against
     return {f"{name}/{{}}" if against in (Against.REFERENCE, Against.BOTH) else name: (name, {})}

@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=(),
         metavar="LIST",
-        help="suites and single metrics with commas between them, or 'all' suites (default: the domain's usual one)",
+        help="suites and single metrics such as FCD, with commas, or 'all' suites (default: the domain's usual one)",
     )
     add("--domain", default="molecules", metavar="NAME", help="what the items are (default: molecules)")
     add("--input-format", metavar="NAME", help="format of the files, where a name does not say it (stdin: csv)")

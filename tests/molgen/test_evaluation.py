@@ -214,8 +214,9 @@ def test_a_failed_summary_is_not_kept(evaluation, tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["vality"], "no metric and no suite of metrics is named 'vality'; suites: plain, strict; metrics: absent"),
-        (["plain", "Valid"], "named 'Valid'"),
+        (["vality"], "no metric and no suite of metrics is named 'vality'; suites: plain, strict; in them: Valid"),
+        (["vality"], "Length; plugins: absent"),
+        (["plain", "valid"], "named 'valid'"),
     ],
 )
 def test_an_unknown_name(names, words):
@@ -245,6 +246,10 @@ def test_names_are_of_suites_and_metrics():
         "length_distance/{}": ("length_distance", {}),
     }
     assert list(chosen(Words(), ["measures:mean_length"])) == ["measures:mean_length"]
+
+
+def test_one_metric_of_a_suite():
+    assert chosen(Words(), ["Length", "Valid"]) == {"Length/{}": ("length_distance", {}), "Valid": ("validity", {})}
 
 
 def test_labels_that_mean_different_things_are_kept_apart():
