@@ -46,11 +46,28 @@ def parse(smiles: str) -> Chem.Mol | Invalid:
     The attachment point `*` counts as an atom whose kind is open: a string may contain some, but
     not consist of them alone. Names and extensions behind a space are no part of a SMILES string.
     """
+    with rdBase.BlockLogs():
+        molecule = readable(smiles)
+    return Invalid(cause(smiles)) if molecule is None else molecule
+
+
+def readable(smiles: str) -> Chem.Mol | None:
+    """The molecule that `parse` gives, or None, of which `cause` says the reason; the caller silences RDKit."""
+    if _malformed(smiles):
+        return None
+    molecule = _read(smiles)
+    return None if molecule is None or _excess(molecule, smiles) else molecule
+
+
+def cause(smiles: str) -> str:
+    """Why a string that is not readable is not."""
     malformed = _malformed(smiles)
     if malformed:
-        return Invalid(malformed)
-    molecule = _read(smiles)
-    return Invalid(_cause(smiles)) if molecule is None else _bounded(molecule, smiles)
+        return malformed
+    with rdBase.BlockLogs():
+        molecule = _read(smiles)
+    excess = _excess(molecule, smiles) if molecule is not None else None
+    return excess or _refusal(smiles)
 
 
 def canonical(smiles: str) -> str | Invalid:
@@ -61,14 +78,18 @@ def canonical(smiles: str) -> str | Invalid:
 
 def standard(smiles: str) -> tuple[str, Chem.Mol] | Invalid:
     """RDKit's canonical isomeric SMILES and the molecule that is read from it; or why there is none."""
-    molecule = parse(smiles)
-    if isinstance(molecule, Invalid):
-        return molecule
-    with rdBase.BlockLogs():
-        try:
-            written = Chem.MolToSmiles(molecule)
-        except RuntimeError as error:
-            return Invalid(f"cannot be written as SMILES: {_first_line(error)}")
+    with rdBase.BlockLogs():  # once for all, because that takes a while
+        molecule = readable(smiles)
+        if molecule is not None:
+            return _standard(molecule, smiles)
+    return Invalid(cause(smiles))
+
+
+def _standard(molecule: Chem.Mol, smiles: str) -> tuple[str, Chem.Mol] | Invalid:
+    try:
+        written = Chem.MolToSmiles(molecule)
+    except RuntimeError as error:
+        return Invalid(f"cannot be written as SMILES: {_first_line(error)}")
     if written == smiles:
         return written, molecule
     again = None if _malformed(written) else _read(written)
@@ -87,11 +108,10 @@ def sanitised(molecule: Chem.Mol) -> Chem.Mol | Invalid:
 
 
 def _read(smiles: str) -> Chem.Mol | None:
-    with rdBase.BlockLogs():
-        try:
-            return Chem.MolFromSmiles(smiles)
-        except RuntimeError:  # a broken precondition inside RDKit
-            return None
+    try:
+        return Chem.MolFromSmiles(smiles)
+    except RuntimeError:  # a broken precondition inside RDKit
+        return None
 
 
 def _malformed(smiles: str) -> str | None:
@@ -116,17 +136,18 @@ def _out_of_range(smiles: str) -> str | None:
     return None
 
 
-def _bounded(molecule: Chem.Mol, smiles: str) -> Chem.Mol | Invalid:
-    atoms = molecule.GetNumAtoms()
-    if atoms > MAX_ATOMS:
-        return Invalid(f"{atoms} atoms are more than {MAX_ATOMS}")
-    # To look at atoms takes a third of the time of reading them, so it is done only where one may be open.
+def _excess(molecule: Chem.Mol, smiles: str) -> str | None:
+    """Why a molecule is none of ours although RDKit reads it."""
+    # To look at atoms takes a third of the time of reading them, so it is done only where there may be too many, or
+    # one that is open. Each atom takes a character.
+    if len(smiles) > MAX_ATOMS and (atoms := molecule.GetNumAtoms()) > MAX_ATOMS:
+        return f"{atoms} atoms are more than {MAX_ATOMS}"
     if ("*" in smiles or "#0" in smiles) and all(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
-        return Invalid("attachment points only, no atom")
-    return molecule
+        return "attachment points only, no atom"
+    return None
 
 
-def _cause(smiles: str) -> str:
+def _refusal(smiles: str) -> str:
     """Why RDKit does not read a string."""
     messages, molecule = _unsanitised(smiles)
     if molecule is None:

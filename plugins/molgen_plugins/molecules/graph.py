@@ -37,6 +37,8 @@ MOST_ATOMS = 64
 
 #: What a canonical SMILES has that no graph of this kind can hold.
 _FOREIGN = re.compile(r"\.|\*|[<>]|\$|~|\[\d|:\d")
+#: What every graph can hold, and says completely: no brackets, and bonds without sides.
+_PLAIN = re.compile(r"[A-Za-z0-9()=#%-]*")
 _FOREIGN_CAUSE = {
     ".": "not connected: several fragments",
     "*": "an attachment point is no atom",
@@ -119,26 +121,33 @@ class Graph(Encoder):
 
     def encode(self, item: Item) -> Sample | Invalid:
         """The graph of a molecule, uint8, or why it has none here."""
-        molecule = chem.parse(item)
-        if isinstance(molecule, Invalid):
-            return molecule
+        # RDKit is silenced once for all: that takes as long as a tenth of the rest.
         with rdBase.BlockLogs():
-            return self._encoded(molecule, item)
+            molecule = chem.readable(item)
+            if molecule is not None:
+                return self._encoded(molecule, item)
+        return Invalid(chem.cause(item))
 
     def _encoded(self, molecule: Chem.Mol, item: str) -> Sample | Invalid:
         smiles = self._stereo.written(molecule, item)
         if isinstance(smiles, Invalid):
             return smiles
-        if foreign := _FOREIGN.search(smiles):
-            return Invalid(_FOREIGN_CAUSE[foreign[0][0]])
-        if refusal := self._stereo.refusal(smiles):
-            return Invalid(refusal)
-        sample = self._graph(smiles)
-        if isinstance(sample, Invalid) or self._certain(smiles) or self._comes_back(sample, smiles):
+        plain = _PLAIN.fullmatch(smiles) is not None
+        if not plain:
+            if foreign := _FOREIGN.search(smiles):
+                return Invalid(_FOREIGN_CAUSE[foreign[0][0]])
+            if refusal := self._stereo.refusal(smiles):
+                return Invalid(refusal)
+        # The atoms of what was read stand in the order of its string.
+        ordered = molecule if smiles == item else graph_build.read_again(smiles)
+        if isinstance(ordered, Invalid):
+            return ordered
+        sample = self._graph(smiles, ordered)
+        if isinstance(sample, Invalid) or plain or self._certain(smiles) or self._comes_back(sample, smiles):
             return sample
         return Invalid(_cause(molecule))
 
-    def _graph(self, smiles: str) -> Sample | Invalid:
+    def _graph(self, smiles: str, molecule: Chem.Mol) -> Sample | Invalid:
         tokens = atom_tokens(smiles)
         most = self._space["atoms"].axes[0].maximum
         if len(tokens) > most:
@@ -147,7 +156,7 @@ class Graph(Encoder):
         if isinstance(ids, Invalid):
             return ids
         graph = graph_build.graph_of(
-            smiles,
+            molecule,
             aromatic=any(map(is_aromatic, set(tokens))),
             kekulise=not self.config.aromatic,
             hydrogens=self.config.hydrogens,

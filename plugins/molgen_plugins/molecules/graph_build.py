@@ -26,26 +26,30 @@ _TYPES = {
 _AROMATIC_ORDER = 1.5
 
 
-def graph_of(smiles: str, *, aromatic: bool, kekulise: bool, hydrogens: bool) -> Chem.Mol | Invalid:
-    """The molecule of a canonical SMILES string, atoms in the order of the string, not sanitised.
+def read_again(smiles: str) -> Chem.Mol | Invalid:
+    """The molecule of a canonical SMILES string, whose chemistry need not be checked again: not sanitised."""
+    molecule = Chem.MolFromSmiles(smiles, sanitize=False)
+    return Invalid("its canonical SMILES cannot be read back") if molecule is None else molecule
+
+
+def graph_of(molecule: Chem.Mol, *, aromatic: bool, kekulise: bool, hydrogens: bool) -> Chem.Mol | Invalid:
+    """The molecule, sanitised or not, with the atoms and the bonds that its graph has; it may be changed.
 
     Args:
-        smiles: as RDKit writes it, so that its chemistry need not be checked again.
-        aromatic: whether the string has aromatic atoms.
-        kekulise: give aromatic rings alternating bonds; which, the string alone decides.
+        molecule: its atoms in the order of a canonical SMILES string.
+        aromatic: whether it has aromatic atoms.
+        kekulise: give aromatic rings alternating bonds; which, the order alone decides.
         hydrogens: append each hydrogen as an atom, in the order of the atoms that bear them.
     """
-    molecule = Chem.MolFromSmiles(smiles, sanitize=False)
-    if molecule is None:
-        return Invalid("its canonical SMILES cannot be read back")
     if not (hydrogens or (aromatic and kekulise)):
         return molecule
     try:
-        molecule.UpdatePropertyCache(strict=False)
+        if molecule.NeedsUpdatePropertyCache():
+            molecule.UpdatePropertyCache(strict=False)
+            Chem.FastFindRings(molecule)  # any do to find double bonds; the smallest ones take longer
         if hydrogens:
             molecule = Chem.AddHs(molecule)
         if aromatic and kekulise:
-            Chem.FastFindRings(molecule)  # or it looks for the smallest ones, which takes longer
             Chem.Kekulize(molecule, clearAromaticFlags=True)
     except (ValueError, RuntimeError):
         return Invalid("it has no Kekulé form")

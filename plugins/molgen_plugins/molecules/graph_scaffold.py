@@ -66,9 +66,11 @@ def scaffold_of(item: str, *, aromatic: bool, hydrogens: bool) -> Scaffold | Inv
 def _without_points(smiles: str | Invalid, *, aromatic: bool, hydrogens: bool) -> Scaffold | Invalid:
     if isinstance(smiles, Invalid):
         return smiles
-    tokens = atom_tokens(smiles)
+    tokens, molecule = atom_tokens(smiles), graph_build.read_again(smiles)
+    if isinstance(molecule, Invalid):
+        return molecule
     graph = graph_build.graph_of(
-        smiles, aromatic=any(map(is_aromatic, tokens)), kekulise=not aromatic, hydrogens=hydrogens
+        molecule, aromatic=any(map(is_aromatic, tokens)), kekulise=not aromatic, hydrogens=hydrogens
     )
     if isinstance(graph, Invalid):
         return graph
