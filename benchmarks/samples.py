@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from molgen.files import replaced_file
@@ -52,7 +52,7 @@ def make(name: str, args: Namespace) -> list[str]:
     return [item if isinstance(item, str) else "" for item in samples]
 
 
-def write(path: Path, rows: Sequence[str]) -> None:
+def write(path: Path, rows: Iterable[str]) -> None:
     """Write raw strings with their row numbers, so that an empty string is a row as well."""
     with replaced_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
