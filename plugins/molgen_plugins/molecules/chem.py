@@ -204,13 +204,13 @@ def _open_rings(smiles: str) -> list[str]:
 
 
 def _chemical_cause(molecule: Chem.Mol, error: Exception) -> str:
-    cause: Any = getattr(error, "cause", None)
+    details: Any = getattr(error, "cause", None)
     if isinstance(error, Chem.AtomValenceException):
-        return _valence_cause(molecule.GetAtomWithIdx(cause.GetAtomIdx()), str(error))
+        return _valence_cause(molecule.GetAtomWithIdx(details.GetAtomIdx()), str(error))
     if isinstance(error, Chem.AtomKekulizeException):
-        return f"atom {cause.GetAtomIdx()} is aromatic but in no ring"
+        return f"atom {details.GetAtomIdx()} is aromatic but in no ring"
     if isinstance(error, Chem.KekulizeException):
-        return f"cannot be kekulised: atoms {' '.join(str(atom) for atom in cause.GetAtomIndices())}"
+        return f"cannot be kekulised: atoms {' '.join(str(atom) for atom in details.GetAtomIndices())}"
     return _first_line(error)
 
 
