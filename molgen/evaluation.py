@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -313,8 +314,10 @@ def _single(name: str, suites: Iterable[str], labels: Iterable[str]) -> Wanted:
     try:
         registry.find("metric", name)
     except PluginError as error:
-        groups = {"suites": suites, "in them": labels, "plugins": registry.names("metric")}
+        groups = {"suites": [*suites], "in them": [*labels], "plugins": registry.names("metric")}
         known = "; ".join(f"{group}: {', '.join(members)}" for group, members in groups.items() if members)
-        raise UsageError(f"no metric and no suite of metrics is named {name!r}; {known}") from error
+        close = get_close_matches(name, [member for members in groups.values() for member in members], 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"no metric and no suite of metrics is named {name!r}{hint}; {known}") from error
     against = registry.get("metric", name).against
     return {f"{name}/{{}}" if against in (Against.REFERENCE, Against.BOTH) else name: (name, {})}

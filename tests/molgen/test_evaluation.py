@@ -214,7 +214,8 @@ def test_a_failed_summary_is_not_kept(evaluation, tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["vality"], "no metric and no suite of metrics is named 'vality'; suites: plain, strict; in them: Valid"),
+        (["vality"], "no metric and no suite of metrics is named 'vality'; did you mean 'validity'"),
+        (["xyz"], "named 'xyz'; suites: plain, strict; in them: Valid"),
         (["vality"], "Length; plugins: absent"),
         (["plain", "valid"], "named 'valid'"),
     ],
