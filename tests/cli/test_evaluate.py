@@ -364,7 +364,7 @@ def test_files_of_the_same_name_are_told_apart(figures, tmp_path):
         (["gen.txt", "-t", "nowhere.txt"], "nowhere.txt: there is no such file"),
         (["gen.txt", "nowhere.txt"], "nowhere.txt: there is no such file"),
         (["gen.txt", "gen.txt"], "named twice"),
-        (["gen.txt", "--metrics", "plain,vality"], "is named 'vality'; suites: plain, strict"),
+        (["gen.txt", "--metrics", "plain,vality"], "is named 'vality'; did you mean 'validity'"),
         (["gen.txt", "--metrics", "not_there"], "cannot be imported"),
         (["gen.txt", "--seed", "-1"], "from 0"),
         (["gen.txt", "--domain", "wrods"], "did you mean 'words'"),
