@@ -6,7 +6,6 @@ A configuration is data: it names parts of the registry, never a module or a pat
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from molgen import registry
-from molgen.errors import UsageError
+from molgen.errors import UsageError, hint
 
 Options = TypeVar("Options")
 
@@ -152,9 +151,7 @@ def _plain(value: Any) -> Any:
 
 
 def _suggestion(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    return f"{hint} Known: {', '.join(known) or 'none'}"
+    return f"{hint(name, known)} Known: {', '.join(known) or 'none'}"
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from molgen.domain import API_VERSION, Config, Item, Record
-from molgen.errors import UsageError
+from molgen.errors import UsageError, hint
 
 #: Called with the bytes that have arrived and the bytes that are expected in all.
 Progress = Callable[[int, int], None]
@@ -96,7 +95,5 @@ class Dataset(ABC):
         """
         if split in self.splits:
             return
-        close = difflib.get_close_matches(split, self.splits, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        name = type(self).__name__
-        raise UsageError(f"data set {name}: no split {split!r}{hint} Known: {', '.join(self.splits)}")
+        name, found = type(self).__name__, hint(split, self.splits)
+        raise UsageError(f"data set {name}: no split {split!r}{found} Known: {', '.join(self.splits)}")

@@ -1,5 +1,8 @@
 """The errors that a user can cause or mend. The command line turns each into one line and an exit code."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class MolgenError(Exception):
     """Something failed for a reason that the message names in one line; the command ends with 1."""
@@ -21,3 +24,9 @@ class PartialFailure(MolgenError):
     """Part of the work was done and kept, the rest failed; the command ends with 3."""
 
     exit_code = 3
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """How a sentence about an unknown name goes on: with the known one that is closest to it, or it ends."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from molgen import registry
 from molgen.config import make_settings
 from molgen.domain import Domain, Invalid, Item
-from molgen.errors import PluginError, UsageError
+from molgen.errors import PluginError, UsageError, hint
 from molgen.examining import Examiner, require_features
 from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
 from molgen.summaries import Attempt, ItemSet, Request, Summaries, Watch, unwatched
@@ -314,10 +314,9 @@ def _single(name: str, suites: Iterable[str], labels: Iterable[str]) -> Wanted:
     try:
         registry.find("metric", name)
     except PluginError as error:
-        groups = {"suites": [*suites], "in them": [*labels], "plugins": registry.names("metric")}
+        groups = {"Suites": [*suites], "in them": [*labels], "plugins": registry.names("metric")}
         known = "; ".join(f"{group}: {', '.join(members)}" for group, members in groups.items() if members)
-        close = get_close_matches(name, [member for members in groups.values() for member in members], 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"no metric and no suite of metrics is named {name!r}{hint}; {known}") from error
+        found = hint(name, chain.from_iterable(groups.values()))
+        raise UsageError(f"no metric and no suite of metrics is named {name!r}{found} {known}") from error
     against = registry.get("metric", name).against
     return {f"{name}/{{}}" if against in (Against.REFERENCE, Against.BOTH) else name: (name, {})}

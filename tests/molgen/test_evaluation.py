@@ -215,7 +215,7 @@ def test_a_failed_summary_is_not_kept(evaluation, tmp_path):
     ("names", "words"),
     [
         (["vality"], "no metric and no suite of metrics is named 'vality'; did you mean 'validity'"),
-        (["xyz"], "named 'xyz'; suites: plain, strict; in them: Valid"),
+        (["xyz"], r"named 'xyz'\. Suites: plain, strict; in them: Valid"),
         (["vality"], "Length; plugins: absent"),
         (["plain", "valid"], "named 'valid'"),
     ],
