@@ -87,23 +87,7 @@ def about(run: Path, model: GenerativeModel) -> dict[str, Any]:
         "parameters": parameters,
         "weights": model.digest,
         "training": model.info.get("training", {}),
-        "minutes of training": minutes(run / "metrics.jsonl"),
     }
-
-
-def minutes(path: Path) -> float | None:
-    """The wall time of a run: its items at the mean rate that the last line notes; None without notes.
-
-    That rate is of the time since the run was started or resumed, so a run that was resumed is taken to have been as
-    fast before.
-    """
-    if not path.is_file():
-        return None
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    noted = [line for line in lines if line.get("items_per_second")]
-    settings = json.loads(path.with_name("model").joinpath("config.json").read_text())["info"]["training"]["settings"]
-    items = noted[-1]["step"] * json.loads(settings)["batch_size"] if noted else 0
-    return items / noted[-1]["items_per_second"] / 60 if noted else None
 
 
 # --- quality --------------------------------------------------------------------------------------

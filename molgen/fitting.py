@@ -241,6 +241,7 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
         "steps": trainer.state.step,
         "items seen": trainer.state.step * trainer.config.batch_size,
         "held-out loss (nats)": _held_out_loss(trainer),
+        "minutes": round(trainer.state.seconds / 60, 1),
         "settings": json.dumps(to_settings(trainer.config)),
     }
     if data.keys is not None:

@@ -100,12 +100,21 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """What resuming needs beside the weights; all of it goes into safetensors and JSON."""
+    """What resuming needs beside the weights; all of it goes into safetensors and JSON.
+
+    Attributes:
+        step: optimiser steps taken.
+        best: the least held-out loss so far.
+        since_best: checks since then.
+        history: the step and the held-out loss of each check.
+        seconds: wall time of training until that step, of all sessions of the run together.
+    """
 
     step: int = 0
     best: float = math.inf
     since_best: int = 0
     history: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Trainer:
@@ -159,13 +168,14 @@ class Trainer:
         Raises:
             TrainingError: the loss or a gradient is not finite; the optimiser step was not taken.
         """
-        started, items = time.perf_counter(), 0
+        started, before, items = time.perf_counter(), self.state.seconds, 0
         validation = self.state.history[-1][1] if self.state.history else math.nan
         while not self.finished:
             loss, count = self._step()
             items += count
             step = self.state.step
-            rate = items / (time.perf_counter() - started)
+            elapsed = time.perf_counter() - started
+            rate, self.state.seconds = items / elapsed, before + elapsed
             if step % self.config.log_every == 0:
                 log(step, {"loss": loss, "items_per_second": rate, "learning_rate": self._learning_rate(step)})
             if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
@@ -274,6 +284,7 @@ class Trainer:
             "best": self.state.best if math.isfinite(self.state.best) else None,
             "since_best": self.state.since_best,
             "history": self.state.history,
+            "seconds": self.state.seconds,
             "averaged": int(self.averaged.n_averaged),
         }
 
@@ -297,6 +308,7 @@ class Trainer:
             math.inf if best is None else best,
             numbers["since_best"],
             [(step, value) for step, value in numbers["history"]],
+            numbers.get("seconds", 0.0),  # not noted by runs from before it was
         )
         self.raw_family.load_state_dict(_under(tensors, "weights"))
         self.averaged.module.load_state_dict(averaged)

@@ -101,7 +101,7 @@ def test_a_run_from_before_a_setting_existed_is_resumed_with_its_default(tmp_pat
     def without_new_settings(self, path):
         read(self, path)
         saved = self.config["info"]["resume"]
-        del saved["training"]["precision"], saved["data"]
+        del saved["training"]["precision"], saved["data"], saved["state"]["seconds"]
         del self.config["model"]["backbone"]["settings"]["dropout"]
 
     monkeypatch.setattr(Checkpoint, "__init__", without_new_settings)

@@ -147,7 +147,19 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(store, tmp_path, mak
     run(again)
     same(again.state_tensors(), whole.state_tensors())
     same(weights(again.averaged_family), weights(whole.averaged_family))
-    assert again.state_json() == whole.state_json()
+    assert again.state == whole.state
+
+
+def test_the_time_of_all_sessions_of_a_run_is_added_up(store, tmp_path):
+    data, sessions = data_of(store), []
+    with pytest.raises(Stopped):
+        run(Trainer(Toy(), data, CONFIG), save=saved_to(tmp_path / "resume"), show=stop_after(5))
+    again = resumed(Trainer(Toy(), data, CONFIG), tmp_path / "resume")
+    first = again.state.seconds
+    assert first > 0
+    run(again, show=lambda progress: sessions.append(again.state.seconds))
+    assert sessions == sorted(sessions)
+    assert sessions[0] > first
 
 
 def test_dropout_is_on_in_training_and_another_seed_is_another_run(store):
@@ -272,7 +284,7 @@ def test_patience_ends_the_run_and_resuming_adds_nothing(store, tmp_path):
     trainer = run(Trainer(Toy(), data_of(store), config), save=saved_to(tmp_path / "resume"))
     assert trainer.state.step == 3
     again = run(resumed(Trainer(Toy(), data_of(store), config), tmp_path / "resume"))
-    assert again.state_json() == trainer.state_json()
+    assert again.state == trainer.state
 
 
 def test_progress_and_metrics_are_told(store):
