@@ -92,7 +92,9 @@ def valid(
     """The valid ones among raw draws, canonical, and their share."""
     chosen = options(args.sampling) | ({"guidance": strength} if condition and strength != 1 else {})
     drawn = model.sample(args.count, seed=args.seed, condition=condition, **chosen)
-    good = [one.item for one in drawn if not isinstance(one.item, Invalid)]
+    # A string that was drawn is an item before anybody has asked whether it stands for a molecule.
+    checked = [one.item if isinstance(one.item, Invalid) else model.domain.canonical(one.item) for one in drawn]
+    good = [item for item in checked if not isinstance(item, Invalid)]
     return good, len(good) / args.count
 
 

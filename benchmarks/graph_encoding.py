@@ -16,7 +16,6 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 from common import write_result
+from round_trips import tried
 
 PASSES = 5
 DATA = ("qm9", "moses")
@@ -103,18 +103,9 @@ def microseconds(work: dict[str, tuple[Callable[[Any], Any], Sequence[Any]]]) ->
 
 
 def round_trip(encoder: Any, strings: Sequence[str]) -> dict[str, Any]:
-    """The share of molecules that come back the same, and why others are refused."""
-    from molgen.domain import Invalid
-    from molgen_plugins.molecules import chem
-
-    same, refused = 0, Counter[str]()
-    for item in strings:
-        sample = encoder.encode(item)
-        if isinstance(sample, Invalid):
-            refused[sample.reason] += 1
-        else:
-            same += chem.canonical(encoder.decode(sample)) == chem.canonical(item)
-    return {"same": same / len(strings), "refused": dict(refused.most_common())}
+    """The share of molecules that come back the same, and why others do not."""
+    outcome = tried(encoder, strings)
+    return {"same": outcome.same / outcome.strings, "refused": dict(outcome.reasons.most_common())}
 
 
 def stored(encoder: Any, strings: Sequence[str]) -> dict[str, float]:

@@ -116,7 +116,12 @@ def chunks(items: Iterator[str]) -> Iterator[list[str]]:
 
 def round_trips(part: Part, state: Mapping[str, Any], items: Sequence[str]) -> Outcome:
     """What becomes of some strings; runs in a worker."""
-    encoder, outcome = make_encoder(part, state), Outcome(len(items))
+    return tried(make_encoder(part, state), items)
+
+
+def tried(encoder: Encoder, items: Sequence[str]) -> Outcome:
+    """What becomes of some strings."""
+    outcome = Outcome(len(items))
     for item in items:
         reason = loss(encoder, item)
         if reason is None:

@@ -114,7 +114,7 @@ class TrainingState:
     best: float = math.inf
     since_best: int = 0
     history: list[tuple[int, float]] = field(default_factory=list)
-    seconds: float = field(default=0.0, compare=False)
+    seconds: float = 0.0
 
 
 class Trainer:
