@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from molgen.families.diffusion import discrete, gaussian
+from molgen.families.diffusion.order import ORDERS
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Sampling:
             sampler for numbers, more repairs mistakes (Karras et al., algorithm 2; for MASK it is remasking).
         temperature: divides the log-probabilities of classes.
         solver: of numbers.
+        order: in which masked elements are opened: `random`, as in training and in the bound, or the `surest` first.
     """
 
     steps: int = 0
@@ -61,6 +63,7 @@ class Sampling:
     churn: float = 0.0
     temperature: float = 1.0
     solver: str = "exponential"
+    order: str = "random"
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
@@ -71,6 +74,7 @@ class Sampling:
         if not 0 < self.temperature < inf:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
         require_name("solver", self.solver, gaussian.SOLVERS)
+        require_name("order", self.order, ORDERS)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,11 @@ class Absorbing(Discrete):
         """Rows in which the turn of an element has come."""
         return ((x == self.mask) & exists & (turns >= earlier[:, None])).any(1)
 
+    def sureness(self, prediction: Tensor, x: Tensor, exists: Tensor) -> Tensor:
+        """The negative entropy of masked elements."""
+        entropy = -torch.xlogy(p := prediction.exp(), p).sum(-1)
+        return torch.where((x == self.mask) & exists, -entropy, -torch.inf)
+
 
 class Jumping(Discrete):
     """An element is replaced by a draw from pi, again and again.

@@ -149,6 +149,10 @@ class Process(nn.Module, ABC):
         """Which rows a step to the earlier time can change, bool (B,)."""
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
+    def sureness(self, prediction: Tensor, x: Tensor, exists: Tensor) -> Tensor:
+        """How sure the prediction of each element that waits for its turn is, (B, E); -inf for all others."""
+        return torch.full(exists.shape, -torch.inf, device=exists.device)
+
     def correct(
         self, solver: str, x: Tensor, reached: Tensor, prediction: Tensor, time: Tensor, earlier: Tensor
     ) -> Tensor:

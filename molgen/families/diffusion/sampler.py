@@ -17,6 +17,7 @@ from molgen.families.diffusion.clock import grid
 from molgen.families.diffusion.config import Sampling
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.known import Held
+from molgen.families.diffusion.order import ORDERS
 from molgen.families.diffusion.places import Draws, Places
 
 Elements = Mapping[str, Tensor]
@@ -123,11 +124,16 @@ class Sampler:
             return rows
         number = moving.nonzero().squeeze(1)
         part = self._stepped(rows.take(number), time, earlier)
-        return replace(rows, x={name: x.index_copy(0, number, part.x[name]) for name, x in rows.x.items()})
+        x, turns = (
+            {name: tensor.index_copy(0, number, new[name]) for name, tensor in old.items()}
+            for old, new in ((rows.x, part.x), (rows.turns, part.turns))
+        )
+        return replace(rows, x=x, turns=turns)
 
     def _stepped(self, rows: Rows, time: float, earlier: float) -> Rows:
         now, then = rows.time(time), rows.time(earlier)
         said = self._predict(rows, now)
+        rows = self._ordered(rows, said)
         x = {
             name: own.step(said[name], rows.x[name], now, then, rows.noise[name], rows.turns[name])
             for name, own in self.denoiser.each()
@@ -141,6 +147,15 @@ class Sampler:
             for name, own in self.denoiser.each()
         }
         return self._keeping(replace(moved, x=x), earlier)
+
+    def _ordered(self, rows: Rows, said: Mapping[str, Tensor]) -> Rows:
+        """The same with the turns of waiting elements in the order that was asked for."""
+        order = ORDERS[self.options.order]
+        if order is None:
+            return rows
+        exists = rows.places.exists
+        sureness = {name: own.sureness(said[name], rows.x[name], exists[name]) for name, own in self.denoiser.each()}
+        return replace(rows, turns=order(rows.turns, sureness))
 
     def _finished(self, rows: Rows) -> Rows:
         """x_0 from the states at time 0."""

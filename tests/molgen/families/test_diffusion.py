@@ -180,7 +180,7 @@ def test_samples_lie_in_the_space(space, config, options):
 
 
 @every_case
-@pytest.mark.parametrize("options", [{}, {"steps": 3, "churn": 1.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"steps": 3, "churn": 1.0}, {"order": "surest"}], ids=str)
 def test_a_seed_gives_the_same_samples_in_batches_of_any_size(space, config, options):
     family = a_family(space, config)
     whole = family.sample(12, rng=Rng(5, range(12)), **options).batch
@@ -190,16 +190,16 @@ def test_a_seed_gives_the_same_samples_in_batches_of_any_size(space, config, opt
 
 
 @every_toy
-def test_masks_are_opened_one_at_a_time_whatever_the_largest_sample_is(space):
+@pytest.mark.parametrize("order", ["random", "surest"])
+def test_masks_are_opened_one_at_a_time_whatever_the_largest_sample_is(space, order):
     classes = {name: field for name, field in space.items() if isinstance(field, Categorical)}
     family = a_family(classes, DiffusionConfig())
-    whole = family.sample(30, rng=Rng(1, range(30))).batch
+    whole = family.sample(30, rng=Rng(1, range(30)), order=order).batch
     calls = []
     family.denoiser.backbone.register_forward_hook(lambda module, inputs, outputs: calls.append(len(inputs[0])))
     for rows in torch.arange(30).split(7):
-        require_same_batch(
-            classes, whole.take(rows), family.sample(len(rows), rng=Rng(1, rows.tolist())).batch, "alone"
-        )
+        part = family.sample(len(rows), rng=Rng(1, rows.tolist()), order=order).batch
+        require_same_batch(classes, whole.take(rows), part, "alone")
     # As many rows are read as there are elements: none is read when nothing of it changes.
     assert sum(calls) == sum(int(packed.mask.sum()) for packed in pack(classes, whole).values())
 
@@ -228,12 +228,13 @@ def test_cold_samples_are_the_likeliest_and_numbers_do_not_mind():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heat": 2}, "no option heat; known: steps, guidance, churn, temperature, solver"),
+        ({"heat": 2}, "no option heat; known: steps, guidance, churn, temperature, solver, order"),
         ({"steps": -1}, "steps must be"),
         ({"temperature": 0}, "temperature must be above 0"),
         ({"churn": -1}, "churn must be"),
         ({"guidance": float("nan")}, "guidance must be finite"),
         ({"solver": "euler"}, "solver must be one of heun, exponential"),
+        ({"order": "last"}, "order must be one of random, surest"),
     ],
 )
 def test_options_without_meaning_are_refused(options, message):
@@ -245,7 +246,7 @@ def test_options_without_meaning_are_refused(options, message):
 
 
 @every_case
-@pytest.mark.parametrize("options", [{}, {"steps": 2, "churn": 1.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"steps": 2, "churn": 1.0}, {"order": "surest"}], ids=str)
 def test_known_elements_are_kept_exactly(space, config, options):
     family, batch = a_family(space, config, dtype=torch.float32), a_batch(space)
     assert family.capability.known is Known.REPLACEMENT

@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 from molgen.families.diffusion.clock import EvenClock, NoiseClock, grid
 from molgen.families.diffusion.config import DiffusionConfig
 from molgen.families.diffusion.gaussian import SOLVERS, Gaussian, log_mass
+from molgen.families.diffusion.order import surest_first
 from molgen.families.diffusion.process import process
 from molgen.family import UnsupportedSpace
 from molgen.space import Axis, Categorical, Field, Real
@@ -176,6 +177,22 @@ def test_all_is_open_at_time_zero():
     assert (kernel.step(guess, masked, at(1.0), at(0.0), torch.rand(1, 4).double(), turns) < CLASSES).all()
     first = kernel.step(guess, masked, at(1.0), at(0.25), torch.rand(1, 4).double(), turns)
     assert (first == kernel.mask).tolist() == [[True, True, False, False]]
+
+
+def test_the_surest_of_those_that_wait_comes_next_and_the_turns_stay_the_same():
+    turns = {"a": torch.tensor([[0.9, 0.1, 0.5]]), "b": torch.tensor([[0.3, 0.7]])}
+    sureness = {"a": torch.tensor([[-torch.inf, -0.2, -3.0]]), "b": torch.tensor([[-1.0, -torch.inf]])}
+    found = surest_first(turns, sureness)
+    assert found["a"].tolist()[0] == pytest.approx([0.9, 0.5, 0.1])
+    assert found["b"].tolist()[0] == pytest.approx([0.3, 0.7])
+
+
+def test_only_a_mask_waits_and_the_less_is_open_the_surer_it_is():
+    kernel = a_kernel("absorbing")
+    prediction = torch.tensor([[[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]]).log()
+    x = torch.tensor([[kernel.mask, kernel.mask, 0, kernel.mask]])
+    found = kernel.sureness(prediction, x, torch.tensor([[True, True, True, False]]))
+    assert found.tolist()[0] == pytest.approx([-math.log(2), 0, -math.inf, -math.inf])
 
 
 # --- noise on numbers ---------------------------------------------------------------------------------

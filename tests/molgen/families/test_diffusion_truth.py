@@ -76,6 +76,7 @@ def chi_square_p(found, expected):
     ("name", "options"),
     [
         ("absorbing", {}),
+        ("absorbing", {"order": "surest"}),
         ("absorbing", {"steps": 64, "churn": 0.5}),
         ("uniform", {"steps": 48}),
         ("marginal", {"steps": 48}),
