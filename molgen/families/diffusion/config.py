@@ -22,6 +22,7 @@ class DiffusionConfig:
             quantised numbers follows from their cells.
         noise_mean, noise_spread: of the logarithm of the levels in training; EDM has -1.2 and 1.2 for a scale of 0.5.
         steps: of sampling where none are asked for, see `Sampling`.
+        order: of sampling where none is asked for, see `Sampling`.
         samples: of the bound where none are asked for, see `Scoring`.
         weights: of the losses of fields by name, 1 where none is given.
     """
@@ -33,6 +34,7 @@ class DiffusionConfig:
     noise_mean: float = -0.5
     noise_spread: float = 1.2
     steps: int = 0
+    order: str = "random"
     samples: int = 32
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -40,6 +42,7 @@ class DiffusionConfig:
         require_name("real", self.real, gaussian.PROCESSES)
         require_name("categorical", self.categorical, discrete.PROCESSES)
         _require_steps(self.steps)
+        require_name("order", self.order, ORDERS)
         _require_samples(self.samples, 2)
 
 

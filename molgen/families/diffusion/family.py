@@ -112,7 +112,8 @@ class Diffusion(Family):
 
         Options are those of `config.Sampling`.
         """
-        sampling = options_of(Sampling, "sampling from a diffusion", {"steps": self.config.steps} | options)
+        usual = {"steps": self.config.steps, "order": self.config.order}
+        sampling = options_of(Sampling, "sampling from a diffusion", usual | options)
         if sampling.guidance == 0:
             condition = None
         rng = self._rng(rng, count)

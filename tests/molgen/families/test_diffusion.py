@@ -7,7 +7,7 @@ from toys import Choices, Graph, Grid, Points, Record, Tokens, every_item, sampl
 
 from molgen.backbone import make_build
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, pack
-from molgen.families.diffusion import Diffusion, DiffusionConfig
+from molgen.families.diffusion import Diffusion, DiffusionConfig, Sampling
 from molgen.family import Density, Known, UnsupportedSpace
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real, axes, variable_axes
@@ -240,6 +240,19 @@ def test_cold_samples_are_the_likeliest_and_numbers_do_not_mind():
 def test_options_without_meaning_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         a_family(Choices().space).sample(1, **options)
+
+
+@pytest.mark.parametrize("usual", [{"steps": 1}, {"order": "surest"}], ids=str)
+def test_what_the_configuration_asks_of_sampling_is_done_unless_an_option_asks_otherwise(usual):
+    space = Tokens().space
+    plain, set_up = (a_family(space, DiffusionConfig(**own)) for own in ({}, usual))
+
+    def draw(family, **options):
+        return family.sample(30, rng=Rng(0, range(30)), **options).batch
+
+    require_same_batch(space, draw(plain, **usual), draw(set_up), "of the configuration")
+    require_same_batch(space, draw(plain), draw(set_up, **{name: getattr(Sampling(), name) for name in usual}), "asked")
+    assert not torch.equal(draw(plain).fields["letters"], draw(set_up).fields["letters"])
 
 
 # --- known parts ----------------------------------------------------------------------------------
