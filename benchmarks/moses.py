@@ -13,21 +13,26 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
+from baselines import ngram, resampled
 from common import write_result
 from comparing import figures_of
-from ngram import NGram
 
 from molgen import registry
 from molgen.config import Part
 from molgen.model import GenerativeModel
 from molgen_datasets.sources.moses import Moses
 
+#: What may stand in place of a model, and what it is.
+BASELINES = {
+    "training": ("a resample of the training set", resampled),
+    "ngram": ("a 6-gram of SMILES tokens", ngram),
+}
+
 
 def main() -> None:
     """Measure a model, or a baseline, and write its result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="moses", help="a model, or the baselines `training` and `ngram`")
+    parser.add_argument("--model", default="moses", help=f"a model, or one of {', '.join(BASELINES)}")
     parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=512)
@@ -45,11 +50,9 @@ def main() -> None:
 
 def draw(args: argparse.Namespace) -> tuple[list[object], dict[str, object]]:
     """Raw samples of what was asked for, and what it is."""
-    if args.model == "training":
-        return _training_rows(args.count, args.seed), {"name": "a resample of the training set", "seed": args.seed}
-    if args.model == "ngram":
-        model = NGram(order=6).fit(Moses().items("train"))
-        return model.sample(args.count, args.seed), {"name": "a 6-gram of SMILES tokens", "seed": args.seed}
+    if args.model in BASELINES:
+        name, baseline = BASELINES[args.model]
+        return baseline(Moses(), args.count, args.seed), {"name": name, "seed": args.seed}
     loaded = GenerativeModel.load(args.model)
     if args.without_grammar:
         encoder = loaded.config.encoder
@@ -59,11 +62,6 @@ def draw(args: argparse.Namespace) -> tuple[list[object], dict[str, object]]:
     about = {"name": Path(args.model).name, "weights": loaded.digest, "seed": args.seed, "temperature": 1.0}
     about["encoder"] = loaded.config.encoder.to_json()
     return samples, about
-
-
-def _training_rows(count: int, seed: int) -> list[object]:
-    rows = list(Moses().items("train"))
-    return [rows[k] for k in np.random.default_rng(seed).choice(len(rows), count, replace=False)]
 
 
 if __name__ == "__main__":
