@@ -47,8 +47,13 @@ def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...]
 
 
 def machine() -> dict[str, Any]:
-    """The processor, and how many of its cores this process may use."""
-    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    """The processor with the instructions that torch uses of it, and how many of its cores this process may use."""
+    return {
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+    }
 
 
 def _processor() -> str:
