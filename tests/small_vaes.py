@@ -1,0 +1,56 @@
+"""Small variational autoencoders over toy spaces."""
+
+import math
+
+import pytest
+import torch
+from toys import samples_of
+from walks import SPACES
+
+from molgen.backbone import make_build
+from molgen.backbones.transformer import Transformer
+from molgen.backbones.transformer_config import TransformerConfig
+from molgen.batch import Batch, collate
+from molgen.families.latents import LATENT
+from molgen.families.vae import VAE, VAEConfig
+from molgen.seeding import Rng
+from molgen.space import Axis, Categorical
+
+TINY = {"slots": 2, "channels": 1, "components": 2}
+DECODERS = ["one_shot", "autoregressive"]
+every_decoder = pytest.mark.parametrize("decoder", DECODERS)
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+
+
+def a_model(space, decoder="one_shot", *, condition=None, dtype=torch.float64, seed=0, away=0.3, **settings):
+    """A small model with weights far from zero, so that nothing comes out right by symmetry."""
+    torch.manual_seed(seed)
+    build = make_build(Transformer, TransformerConfig(width=16, layers=1, heads=2), condition)
+    family = VAE(space, build, VAEConfig(decoder=decoder, **{**TINY, **settings}), condition)
+    with torch.no_grad():
+        for parameter in family.parameters():
+            parameter.add_(away * torch.randn_like(parameter))
+        # Near the prior, so that few draws tell much of a density.
+        for parameter in family.encoder.heads.parameters():
+            parameter.mul_(0.1)
+        family.encoder.heads[LATENT].bias[family.config.channels :] += 2
+    return family.to(dtype).eval()
+
+
+def words(minimum, maximum, classes=2):
+    return {"x": Categorical((Axis("n", maximum, minimum=minimum),), classes=classes)}
+
+
+def a_batch(toy):
+    return collate(toy().space, samples_of(toy))
+
+
+def rows_of(batch, seed=0):
+    return Rng(seed, range(len(batch)))
+
+
+def constant(family, value, rows):
+    field = family.latent_space[LATENT]
+    shape = (rows, *(axis.maximum for axis in field.axes), *field.channels)
+    ramp = torch.linspace(-1, 1, math.prod(shape[1:]), dtype=torch.float64).view(shape[1:])
+    return Batch({LATENT: (value + ramp).expand(shape)}, {})
