@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from graph_networks import SMALL, SPACES, a_batch, a_network, both_layers, close, every_config, relaxed, some_pairs
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from slopes import require_second_slopes
 
 from molgen.backbones.attention import rotation
 from molgen.backbones.graph_convolution import Convolution
@@ -114,14 +114,7 @@ def test_only_joined_pairs_are_edges_unless_gradients_flow_through_them():
 def test_gradients_reach_weights_of_classes_twice(config):
     space = SPACES["everything"]
     network, batch = a_network(space, config=config), relaxed(space, a_batch(space, (4, 3)))
-    leaves = {name: tensor.requires_grad_() for name, tensor in batch.fields.items()}
-    with sdpa_kernel(SDPBackend.MATH):
-        pooled = network(batch, None, None)["pooled"].sum()
-        slopes = torch.autograd.grad(pooled, list(leaves.values()), create_graph=True)
-        sum((slope**2).sum() for slope in slopes).backward()
-    for name, leaf in leaves.items():
-        assert torch.isfinite(leaf.grad).all(), name
-        assert leaf.grad.abs().sum() > 0, name
+    require_second_slopes(network, batch)
 
 
 @every_config

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from slopes import require_second_slopes
 from torch.nn.functional import one_hot
 from toys import Choices, Graph, Grid, Points, Record, Tokens
 
@@ -339,14 +339,7 @@ def test_every_parameter_learns(space, condition):
 def test_gradients_reach_the_inputs_twice(space):
     """As penalties on gradients need it, with the attention kernel that has second derivatives."""
     network, batch = a_network(space), relaxed(space, a_batch(space, [1, 3, 2]))
-    leaves = {name: tensor.requires_grad_() for name, tensor in batch.fields.items()}
-    with sdpa_kernel(SDPBackend.MATH):
-        pooled = network(batch, None, None)["pooled"].sum()
-        slopes = torch.autograd.grad(pooled, list(leaves.values()), create_graph=True)
-        sum((slope**2).sum() for slope in slopes).backward()
-    for name, leaf in leaves.items():
-        assert torch.isfinite(leaf.grad).all(), name
-        assert leaf.grad.abs().sum() > 0, name
+    require_second_slopes(network, batch)
 
 
 def test_dropout_acts_in_training_only():
