@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from toys import samples_of
@@ -54,3 +55,21 @@ def constant(family, value, rows):
     shape = (rows, *(axis.maximum for axis in field.axes), *field.channels)
     ramp = torch.linspace(-1, 1, math.prod(shape[1:]), dtype=torch.float64).view(shape[1:])
     return Batch({LATENT: (value + ramp).expand(shape)}, {})
+
+
+def by_quadrature(family, batch, condition=None, nodes=24):
+    """log p(x) of a model with two latent numbers, by Gauss-Hermite quadrature."""
+    points, weights = torch.from_numpy(_hermite(nodes)).unbind(0)
+    grid = torch.cartesian_prod(points, points)
+    log_weights = torch.cartesian_prod(weights, weights).log().sum(1)
+    rows = torch.arange(len(batch)).repeat_interleave(len(grid))
+    latents = Batch({LATENT: grid.repeat(len(batch), 1)[..., None]}, {})
+    some = condition.take(rows) if condition is not None else None
+    found = family.decoder.log_likelihood(batch.take(rows), latents, some, Rng(0, range(len(rows))))
+    return (found.double().view(len(batch), -1) + log_weights).logsumexp(1)
+
+
+def _hermite(nodes):
+    """The nodes and weights of the standard normal distribution."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    return np.stack([points, weights / weights.sum()])

@@ -13,8 +13,9 @@ class VAEConfig(LatentConfig):
     """How large the latent is, how samples come out of it, and how much it may hold.
 
     Attributes:
-        decoder: `one_shot`, which gives all elements at once, independent of each other under a latent, or
-            `autoregressive`, which gives them along the walk, each under the latent and those before it.
+        decoder: `one_shot`, which gives all elements at once, independent of each other under a latent; `matched`, the
+            same for what has no order, such as atoms: a sample is rated in the likeliest order that is found; or
+            `autoregressive`, which gives elements along the walk, each under the latent and those before it.
         beta: weight of the divergence from the prior (Higgins et al., ICLR 2017); 1 is the bound itself.
         free_bits: nats at each place of the latent that cost nothing (Kingma et al., arXiv 1606.04934, section C.8,
             there over averages of a batch; here for each item, so that no item's loss depends on others).

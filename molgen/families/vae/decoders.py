@@ -80,7 +80,7 @@ class OneShot(Decoder):
 
     The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
     that may not look at places would say the same of all of them, for it is given no element. So the density is of
-    that order, as it is in the autoregressive family.
+    that order, as it is in the autoregressive family; `matching.Matched` rates samples without one.
     """
 
     options = OneShotOptions
@@ -97,27 +97,36 @@ class OneShot(Decoder):
 
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
         """The sum over free elements and of log p(sizes | z), (B,) in float64."""
-        outputs = self.network(Batch(latents.fields, batch.sizes), None, condition)
         total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
-        reach = lengths(self.space, batch)
-        for name, packed in pack(self.space, batch).items():
-            shape = [reach[axis.name] for axis in self.space[name].axes]
-            parameters = self._arranged(name, outputs[name], shape, batch.sizes)
-            found = self._likelihood(name).log_density(parameters, packed.values)
+        parameters = self._decoded(latents, condition, batch.sizes, lengths(self.space, batch))
+        for name, packed in pack(self.space, self.placed(batch, parameters)).items():
+            found = self.likelihood(name).log_density(parameters[name], packed.values)
             total = total + torch.where(packed.mask, found, 0.0).sum(1)
         return total
 
-    def _likelihood(self, name: str) -> Likelihood:
+    def placed(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Batch:
+        """The sample in the order in which it is rated: the one in which it comes."""
+        return batch
+
+    def likelihood(self, name: str) -> Likelihood:
+        """That of a field."""
         part = self.likelihoods[name]
         assert isinstance(part, Likelihood)
         return part
 
-    def _arranged(self, name: str, output: Tensor, shape: Sequence[int], sizes: Mapping[str, Tensor]) -> Tensor:
-        """The parameters of the packed elements of a field, (B, E, P)."""
-        # Networks may run in 16 bits; sums of log-probabilities need more.
-        output = _reaching(output.to(torch.promote_types(output.dtype, torch.float32)), shape)
-        exists = mask(self.space[name], sizes, shape, len(output)).to(output.device)
-        return self._likelihood(name).arrange(output, exists)
+    def _decoded(
+        self, latents: Batch, condition: Partial | None, sizes: Mapping[str, Tensor], reach: Mapping[str, int]
+    ) -> dict[str, Tensor]:
+        """Those of the packed elements of each field, (B, E, P), for samples of some sizes and padded lengths."""
+        outputs = self.network(Batch(latents.fields, sizes), None, condition)
+        found = {}
+        for name, field in self.space.items():
+            # Networks may run in 16 bits; sums of log-probabilities need more.
+            output = outputs[name].to(torch.promote_types(outputs[name].dtype, torch.float32))
+            shape = [reach[axis.name] for axis in field.axes]
+            exists = mask(field, sizes, shape, len(output)).to(output.device)
+            found[name] = self.likelihood(name).arrange(_reaching(output, shape), exists)
+        return found
 
     def sample(
         self,
@@ -137,12 +146,10 @@ class OneShot(Decoder):
             raise ValueError("a one-shot decoder keeps no known part; one with decoder=autoregressive keeps beginnings")
         temperature = OneShotOptions(**options).temperature
         drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
-        outputs = self.network(Batch(latents.fields, drawn), None, condition)
         reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
         values = {}
-        for name, field in self.space.items():
-            shape, part = [reach[axis.name] for axis in field.axes], self._likelihood(name)
-            parameters = self._arranged(name, outputs[name], shape, drawn)
+        for name, parameters in self._decoded(latents, condition, drawn, reach).items():
+            shape, part = [reach[axis.name] for axis in self.space[name].axes], self.likelihood(name)
             if rng is None:
                 values[name] = part.mode(parameters)
             else:
@@ -155,7 +162,7 @@ class OneShot(Decoder):
         heads = getattr(self.network, "heads", {})
         for name in set(heads) & set(self.space):
             with torch.no_grad():
-                bias, own = heads[name].bias, self._likelihood(name).bias(name, statistics)
+                bias, own = heads[name].bias, self.likelihood(name).bias(name, statistics)
                 # A last layer may say something of several places at once.
                 bias.copy_(own.repeat(len(bias) // len(own)).to(bias))
 
@@ -235,10 +242,6 @@ class _Forgetful(Autoregressive):
         count = torch.tensor([self.classes[step.field] for step in made.walk.slices], device=made.ids.device)
         dropped &= made.ids < count
         return replace(made, ids=torch.where(dropped, (others * count).long(), made.ids))
-
-
-#: The decoders by the name that a configuration gives.
-DECODERS: Mapping[str, type[Decoder]] = {"one_shot": OneShot, "autoregressive": AlongTheWalk}
 
 
 def _in_order(head: Head) -> Head:

@@ -21,12 +21,15 @@ from molgen.batch import Batch, Partial, pack
 from molgen.config import options_of
 from molgen.families.latents import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
-from molgen.families.vae.decoders import DECODERS
+from molgen.families.vae.decoders import AlongTheWalk, Decoder, OneShot
+from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space
 from molgen.statistics import Statistics
 
+#: The decoders by the name that a configuration gives.
+DECODERS: Mapping[str, type[Decoder]] = {"one_shot": OneShot, "matched": Matched, "autoregressive": AlongTheWalk}
 #: What has options, for messages; the options that are the prior's rather than the decoder's.
 SAMPLING = "sampling from a vae"
 PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))

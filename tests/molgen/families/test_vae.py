@@ -224,7 +224,7 @@ def test_the_density_takes_draws_and_nothing_else():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"decoder": "two_shot"}, "no decoder 'two_shot'; known: one_shot, autoregressive"),
+        ({"decoder": "two_shot"}, "no decoder 'two_shot'; known: one_shot, matched, autoregressive"),
         ({"beta": -1.0}, "beta"),
         ({"free_bits": math.inf}, "free_bits"),
         ({"word_dropout": 1.0}, "word_dropout"),

@@ -2,10 +2,9 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from small_vaes import a_model, every_decoder, rows_of, words
+from small_vaes import a_model, by_quadrature, every_decoder, rows_of, words
 from torch import nn
 from walks import CONDITION, asked, chi_square_p, every_sample, keys
 
@@ -137,24 +136,6 @@ def test_the_bound_of_a_linear_model_is_the_reconstruction_less_the_divergence()
     found = parts["reconstruction"].view(400, 10)
     assert ((found.mean(0) - expected).abs() < 4 * found.std(0) / 400**0.5).all()
     torch.testing.assert_close(parts["kl"][:10], posterior.divergence().sum(1))
-
-
-def by_quadrature(family, batch, condition=None, nodes=24):
-    """log p(x) of a model with two latent numbers, by Gauss-Hermite quadrature."""
-    points, weights = torch.from_numpy(_hermite(nodes)).unbind(0)
-    grid = torch.cartesian_prod(points, points)
-    log_weights = torch.cartesian_prod(weights, weights).log().sum(1)
-    rows = torch.arange(len(batch)).repeat_interleave(len(grid))
-    latents = Batch({LATENT: grid.repeat(len(batch), 1)[..., None]}, {})
-    some = condition.take(rows) if condition is not None else None
-    found = family.decoder.log_likelihood(batch.take(rows), latents, some, Rng(0, range(len(rows))))
-    return (found.double().view(len(batch), -1) + log_weights).logsumexp(1)
-
-
-def _hermite(nodes):
-    """The nodes and weights of the standard normal distribution."""
-    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    return np.stack([points, weights / weights.sum()])
 
 
 @every_decoder
