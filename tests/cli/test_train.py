@@ -78,7 +78,6 @@ def test_the_preset_of_the_embedded_model():
     [
         *([f"+experiment={path.stem}"] for path in sorted((PRESETS / "experiment").glob("*.yaml"))),
         ["+experiment=qm9_graph_vae", "family.decoder=one_shot"],
-        ["+experiment=qm9_graph_vae", "family.decoder=matched"],
         ["+experiment=qm9_autoregressive", "encoder=molecules.selfies", "encoder.max_length=40"],
     ],
     ids=" ".join,
