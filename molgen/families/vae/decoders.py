@@ -98,7 +98,7 @@ class OneShot(Decoder):
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
         """The sum over free elements and of log p(sizes | z), (B,) in float64."""
         total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
-        parameters = self._decoded(latents, condition, batch.sizes, lengths(self.space, batch))
+        parameters = self._parameters_of(latents, condition, batch.sizes, lengths(self.space, batch))
         for name, packed in pack(self.space, self.placed(batch, parameters)).items():
             found = self.likelihood(name).log_density(parameters[name], packed.values)
             total = total + torch.where(packed.mask, found, 0.0).sum(1)
@@ -114,10 +114,10 @@ class OneShot(Decoder):
         assert isinstance(part, Likelihood)
         return part
 
-    def _decoded(
+    def _parameters_of(
         self, latents: Batch, condition: Partial | None, sizes: Mapping[str, Tensor], reach: Mapping[str, int]
     ) -> dict[str, Tensor]:
-        """Those of the packed elements of each field, (B, E, P), for samples of some sizes and padded lengths."""
+        """The parameters of the packed elements of each field, (B, E, P), for samples of these sizes, padded so far."""
         outputs = self.network(Batch(latents.fields, sizes), None, condition)
         found = {}
         for name, field in self.space.items():
@@ -148,7 +148,7 @@ class OneShot(Decoder):
         drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
         reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
         values = {}
-        for name, parameters in self._decoded(latents, condition, drawn, reach).items():
+        for name, parameters in self._parameters_of(latents, condition, drawn, reach).items():
             shape, part = [reach[axis.name] for axis in self.space[name].axes], self.likelihood(name)
             if rng is None:
                 values[name] = part.mode(parameters)
