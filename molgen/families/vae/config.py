@@ -21,10 +21,17 @@ class VAEConfig(LatentConfig):
             there over averages of a batch; here for each item, so that no item's loss depends on others).
         warmup: the share of training in which that weight rises from 0 (arXiv 1511.06349, section 3.1), so that the
             latent is in use before it has to be paid for.
+        warmup_power: of that share, as which the weight rises; above 1 it stays near 0 for longer.
         word_dropout: the share of earlier choices that the autoregressive decoder is kept from reading in training
             (Bowman et al., arXiv 1511.06349, section 3.2), so that it asks the latent.
         components: of the mixtures by which the one-shot decoder describes quantised numbers.
         draws: latents by which a density is estimated where nobody says how many.
+        ordered_encoder: whether the encoder sees where elements stand along unordered axes. Encoder and one-shot
+            decoder then mean the same by a place from the start, and training needs far fewer steps before the latent
+            is in use. The latent depends on the order in which a sample comes, which is canonical for molecules.
+        search_after: the share of training after which `matched` searches for likely orders. A decoder that knows
+            nothing of the latent gains by the search as well, so that it may never learn to listen; before that share
+            samples are rated in the order in which they come.
     """
 
     decoder: str = "one_shot"
@@ -34,6 +41,9 @@ class VAEConfig(LatentConfig):
     word_dropout: float = 0.0
     components: int = 5
     draws: int = 16
+    warmup_power: float = 1.0
+    ordered_encoder: bool = False
+    search_after: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,8 +53,11 @@ class VAEConfig(LatentConfig):
         for name in ("beta", "free_bits"):
             if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup must be at least 0 and at most 1, not {self.warmup}")
+        for name in ("warmup", "search_after"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be at least 0 and at most 1, not {getattr(self, name)}")
+        if not 0 < self.warmup_power < inf:
+            raise ValueError(f"warmup_power must be above 0, not {self.warmup_power}")
         if not 0 <= self.word_dropout < 1:
             raise ValueError(f"word_dropout must be at least 0 and below 1, not {self.word_dropout}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,12 @@ from molgen.families.sizes import SizeModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known, Loss
 from molgen.seeding import Rng
-from molgen.space import Axis, Space, axes
+from molgen.space import Field, Space, axes
 from molgen.statistics import Statistics
 from molgen.walk import Choices, choices
 
+#: What lies over axes.
+Placed = TypeVar("Placed", Head, Field)
 #: Times the scale that keeps a linear layer from changing the scale of what passes, because of the SiLU before it.
 GAIN = 1.5
 
@@ -74,6 +76,9 @@ class Decoder(nn.Module, ABC):
     def observe(self, statistics: Statistics) -> None:
         """Take over what is counted."""
 
+    def begin_step(self, step: int, steps: int) -> None:
+        """Take what follows from how far training is."""
+
 
 class OneShot(Decoder):
     """p(x | z) = p(sizes | z) times the product over all free elements of p(element | z, sizes).
@@ -90,7 +95,7 @@ class OneShot(Decoder):
         self.space = dict(space)
         parts = {name: likelihood(field, config.components) for name, field in space.items()}
         self.likelihoods = nn.ModuleDict(parts)
-        self.network = build(latents, {name: _in_order(part.head) for name, part in parts.items()})
+        self.network = build(latents, {name: in_order(part.head) for name, part in parts.items()})
         given = as_condition(latents)
         self.sizes = SizeModel(space, {**condition, **given})
         _open_to(self.sizes, given)
@@ -244,13 +249,9 @@ class _Forgetful(Autoregressive):
         return replace(made, ids=torch.where(dropped, (others * count).long(), made.ids))
 
 
-def _in_order(head: Head) -> Head:
-    """The same output over axes along which places carry meaning."""
-    return replace(head, axes=tuple(_ordered(axis) for axis in head.axes))
-
-
-def _ordered(axis: Axis) -> Axis:
-    return replace(axis, ordered=True)
+def in_order(placed: Placed) -> Placed:
+    """The same output or field over axes along which places carry meaning."""
+    return replace(placed, axes=tuple(replace(axis, ordered=True) for axis in placed.axes))
 
 
 def _open_to(module: nn.Module, names: Mapping[str, Any]) -> None:

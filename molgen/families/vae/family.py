@@ -21,7 +21,7 @@ from molgen.batch import Batch, Partial, pack
 from molgen.config import options_of
 from molgen.families.latents import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
-from molgen.families.vae.decoders import AlongTheWalk, Decoder, OneShot
+from molgen.families.vae.decoders import AlongTheWalk, Decoder, OneShot, in_order
 from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
@@ -52,7 +52,8 @@ class VAE(Family):
         if config.decoder not in DECODERS:
             raise ValueError(f"no decoder {config.decoder!r}; known: {', '.join(DECODERS)}")
         self._latent_space = latent_space(space, config)
-        self.encoder = build(space, posterior_heads(self._latent_space))
+        read = {name: in_order(field) for name, field in space.items()} if config.ordered_encoder else space
+        self.encoder = build(read, posterior_heads(self._latent_space))
         self.decoder = DECODERS[config.decoder](space, self._latent_space, build, config, self.condition_space)
         #: the weight of the divergence now: that of the configuration, unless a training step says less.
         self.beta: float = config.beta
@@ -76,9 +77,11 @@ class VAE(Family):
         return Loss(reconstruction + charged, {"reconstruction": reconstruction, "kl": divergence.sum(1)})
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Take the weight of the divergence at this step of training."""
+        """Take the weight of the divergence at this step of training, and tell the decoder how far it is."""
         rising = self.config.warmup * steps
-        self.beta = self.config.beta * (min(1.0, step / rising) if rising else 1.0)
+        share = min(1.0, step / rising) if rising else 1.0
+        self.beta = self.config.beta * share**self.config.warmup_power
+        self.decoder.begin_step(step, steps)
 
     def _posterior(self, batch: Batch, condition: Partial | None) -> Posterior:
         return Posterior(self.encoder(batch, None, condition))

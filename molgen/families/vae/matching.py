@@ -43,9 +43,18 @@ class Matched(OneShot):
         for axis in self.free:
             for name, field in space.items():
                 _require_places(name, field, axis)
+        self.search_after = config.search_after
+        #: whether this step of training searches.
+        self.searches = True
+
+    def begin_step(self, step: int, steps: int) -> None:
+        """Search from a share of training on; see `VAEConfig.search_after`."""
+        self.searches = step >= self.search_after * steps
 
     def placed(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Batch:
         """The sample with its elements at the places where they are likely."""
+        if self.training and not self.searches:
+            return batch
         with torch.no_grad():
             for axis in self.free:
                 fields = {name: field for name, field in self.space.items() if axis in field.axes}

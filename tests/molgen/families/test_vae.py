@@ -229,6 +229,8 @@ def test_the_density_takes_draws_and_nothing_else():
         ({"free_bits": math.inf}, "free_bits"),
         ({"word_dropout": 1.0}, "word_dropout"),
         ({"warmup": 1.5}, "warmup"),
+        ({"warmup_power": 0.0}, "warmup_power"),
+        ({"search_after": -0.1}, "search_after"),
         ({"draws": 0}, "draws"),
         ({"slots": 0}, "slots"),
     ],

@@ -55,9 +55,18 @@ def test_the_weight_rises_with_the_steps_of_training():
     family.begin_step(10, 100)
     loss = family.loss(batch, None, rows_of(batch))
     torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 0.16 * loss.parts["kl"])
-    constant = a_model(Tokens().space, beta=0.8)
-    constant.begin_step(0, 100)
-    assert constant.beta == 0.8
+    unrisen = a_model(Tokens().space, beta=0.8)
+    unrisen.begin_step(0, 100)
+    assert unrisen.beta == 0.8
+
+
+def test_a_power_keeps_the_weight_low_for_longer():
+    family = a_model(Tokens().space, beta=0.8, warmup=0.5, warmup_power=2)
+    weights = []
+    for step in (0, 10, 25, 50, 99):
+        family.begin_step(step, 100)
+        weights.append(family.beta)
+    assert weights == pytest.approx([0, 0.8 * 0.2**2, 0.8 * 0.5**2, 0.8, 0.8])
 
 
 def test_free_bits_leave_what_is_below_them_alone():

@@ -9,6 +9,7 @@ from toys import Graph
 from walks import SPACES, every_sample, keys
 
 from molgen.batch import Batch, collate, lengths
+from molgen.families.latents import LATENT
 from molgen.families.vae.assignment import Table, exchanged, hardened, likely_order
 from molgen.families.vae.matching import reordered
 from molgen.family import UnsupportedSpace
@@ -102,6 +103,33 @@ def test_the_probabilities_of_all_graphs_without_order_sum_to_at_most_one():
         found += rated(matched, batch)[torch.tensor(first)].exp().sum().item()
     assert whole == pytest.approx(1, abs=1e-9)
     assert found <= 1 + 1e-9
+
+
+@torch.no_grad()
+def test_training_searches_from_a_share_of_its_steps_on_and_a_density_always():
+    space = UNORDERED["graph"]
+    family, batch = a_model(space, "matched", search_after=0.5), a_batch(space)
+    as_it_comes, found = rated(a_model(space), batch), rated(family, batch)
+    assert not torch.allclose(found, as_it_comes)
+    for step, expected in ((0, as_it_comes), (49, as_it_comes), (50, found), (99, found)):
+        family.begin_step(step, 100)
+        torch.testing.assert_close(rated(family.train(), batch), expected)
+        torch.testing.assert_close(rated(family.eval(), batch), found)
+
+
+@pytest.mark.parametrize("decoder", ["one_shot", "matched", "autoregressive"])
+@torch.no_grad()
+def test_an_encoder_sees_the_order_where_it_is_told_to(decoder):
+    """And then padding and neighbours still change nothing."""
+    space = UNORDERED["graph"]
+    for ordered in (True, False):
+        family = a_model(space, decoder, ordered_encoder=ordered)
+        batch = next(one for one in of_each_size(a_batch(space)) if int(one.sizes["atom"][0]) == 3)
+        latents = [family.encode(other).fields[LATENT] for other in in_all_orders(space, batch)]
+        assert all(torch.allclose(latents[0], other) for other in latents[1:]) is not ordered
+        for row in range(len(batch)):
+            alone = family.encode(batch.take(slice(row, row + 1))).fields[LATENT]
+            torch.testing.assert_close(alone, latents[0][row : row + 1])
 
 
 @pytest.mark.parametrize("name", ["picture", "word with columns", "label, frame and word", "pairs first"])
