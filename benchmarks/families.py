@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--result", required=True, help="name of the result file")
     args = parser.parse_args()
+    if min(args.count, args.scored) < 1:
+        parser.error("--count and --scored are at least 1")
     cls, config = settings_of("dataset", Part(args.dataset, options(args.set)))
     model, data = GenerativeModel.load(args.run), cls(config)
     result = {
