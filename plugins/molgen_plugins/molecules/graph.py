@@ -187,8 +187,12 @@ class Graph(Encoder):
         return class_of(token, self.counts_hydrogens)
 
     def _certain(self, smiles: str) -> bool:
-        """Whether the graph needs no trial: atoms without brackets have as many hydrogens as their valence says."""
-        return "[" not in (smiles if self.counts_hydrogens else smiles.replace("[nH]", "")) and "/" not in smiles
+        """Whether the graph needs no trial: atoms without brackets have as many hydrogens as their valence says.
+
+        A bond that is written as aromatic, as in `B:B`, may lie outside of rings.
+        """
+        bracketed = "[" in (smiles if self.counts_hydrogens else smiles.replace("[nH]", ""))
+        return not (bracketed or "/" in smiles or ":" in smiles)
 
     def _comes_back(self, sample: Sample, smiles: str) -> bool:
         decoded = self.decode(sample)
@@ -323,4 +327,6 @@ def _cause(molecule: Chem.Mol) -> str:
     """Why the graph of a molecule that can be read is that of another one."""
     if any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
         return "a radical"
+    if any(bond.GetBondType() == Chem.BondType.AROMATIC and not bond.IsInRing() for bond in molecule.GetBonds()):
+        return "an aromatic bond outside of rings"
     return "its graph stands for another molecule"

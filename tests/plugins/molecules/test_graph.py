@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem, rdBase
 
@@ -293,11 +293,17 @@ def test_hydrogens_that_are_atoms_can_be_of_any_number():
 
 @given(st.text(alphabet="CNOSFIPBcnos[]H+()=#:12%.@/\\*$-", max_size=40) | st.text(max_size=20))
 @settings(max_examples=200, deadline=None)
+@example("B:B")
 def test_encoding_never_raises(text):
     for values in ({}, {"aromatic": True, "stereo": "keep"}):
         encoder = Graph(GraphConfig(**values))
         sample = encoder.encode(text)
         assert isinstance(sample, Invalid) or chem.canonical(encoder.decode(sample)) == chem.canonical(text)
+
+
+@pytest.mark.parametrize("values", [{}, {"aromatic": True}, {"hydrogens": True}])
+def test_a_string_with_an_aromatic_bond_outside_of_rings_is_refused(values):
+    assert Graph(GraphConfig(**values)).encode("B:B") == Invalid("an aromatic bond outside of rings")
 
 
 # --- what is no molecule ------------------------------------------------------------------------------
