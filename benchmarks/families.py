@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="the split that is scored and reconstructed")
     parser.add_argument("--count", type=int, default=10_000, help="raw draws")
     parser.add_argument("--scored", type=int, default=10_000, help="test items")
+    parser.add_argument("--references", nargs="+", help="of the data set, by name, such as Test (default: all)")
     parser.add_argument("--sampling", nargs="*", default=[], metavar="NAME=VALUE", help="options of sampling")
     parser.add_argument("--scoring", nargs="*", default=[], metavar="NAME=VALUE", help="options of the log-density")
     parser.add_argument("--batch-size", type=int, default=512)
@@ -101,12 +102,13 @@ def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
     drawn = model.sample(args.count, seed=args.seed, batch_size=args.batch_size, **options(args.sampling))
     items = [one.item for one in drawn]
     seconds = time.perf_counter() - start
+    references = {name: data.references[name] for name in args.references or data.references}
     return {
         "draws": args.count,
         "options": options(args.sampling),
         "seconds of drawing": seconds,
         "draws per second": args.count / seconds,
-        "metrics": figures_of(items, model.domain, data, args.metrics.split(","), data.references),
+        "metrics": figures_of(items, model.domain, data, args.metrics.split(","), references),
     }
 
 
