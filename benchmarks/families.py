@@ -60,6 +60,8 @@ def main() -> None:
         parser.error("--count and --scored are at least 1")
     cls, config = settings_of("dataset", Part(args.dataset, options(args.set)))
     model, data = GenerativeModel.load(args.run), cls(config)
+    if unknown := set(args.references or ()) - set(data.references):
+        parser.error(f"no reference {min(unknown)!r} of {args.dataset}; known: {', '.join(data.references)}")
     result = {
         "model": about(args.run, model),
         "quality": quality(model, data, args),

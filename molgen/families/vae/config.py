@@ -38,10 +38,10 @@ class VAEConfig(LatentConfig):
     beta: float = 1.0
     free_bits: float = 0.0
     warmup: float = 0.0
+    warmup_power: float = 1.0
     word_dropout: float = 0.0
     components: int = 5
     draws: int = 16
-    warmup_power: float = 1.0
     ordered_encoder: bool = False
     search_after: float = 0.0
 
