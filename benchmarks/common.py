@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from molgen.files import write_text
+from molgen.atomic_files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
-from molgen.evaluation import Evaluation, Figure, chosen
-from molgen.summaries import ItemSet
-from molgen_cli.env import versions
+from molgen.evaluation.evaluate import Evaluation, Figure, chosen
+from molgen.evaluation.reference_cache import ItemSet
+from molgen.versions import versions
 from molgen_datasets.cache import cache_folder
 
 #: What the training split is called.

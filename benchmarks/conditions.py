@@ -27,7 +27,7 @@ from property_network import PropertyNetwork
 from molgen import registry
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid
-from molgen.model import GenerativeModel
+from molgen.model.generative_model import GenerativeModel
 
 PERCENTILES = (10, 50, 90)
 #: The values of molecules.

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from molgen.files import replaced_file, sha256, usual_mode
+from molgen.atomic_files import replaced_file, sha256, usual_mode
 from molgen_datasets.sources.mnist import MNIST
 from molgen_plugins.images.networks import DIGITS, SIDE, DigitNet, digit_classes
 

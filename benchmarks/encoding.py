@@ -3,7 +3,7 @@
     python benchmarks/encoding.py
 
 Measured from the strings as they are stored on the disk to the finished store, with the scan for the
-vocabulary, by `molgen.fitting`. Memory is the largest sum of the proportional set sizes (shared pages are
+vocabulary, by `molgen.training.fit`. Memory is the largest sum of the proportional set sizes (shared pages are
 counted once) of the process and its workers, looked at ten times a second; it needs Linux.
 """
 
@@ -45,7 +45,9 @@ def encode(folder: Path, limit: int | None) -> dict[str, Any]:
     """Make the store, and say how long each part of the work took."""
     from molgen import registry
     from molgen.config import Part
-    from molgen.fitting import TrainingData, count, encode, make_encoder
+    from molgen.data.encode import encode, make_encoder
+    from molgen.data.prepare import TrainingData
+    from molgen.data.statistics import count
 
     dataset = registry.get("dataset", "moses")()
     dataset.fetch(split="train")

@@ -10,10 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from molgen.fitting import TrainingData, fit
-from molgen.judging import Judge
-from molgen.model import Drawn, GenerativeModel
-from molgen.training import TrainingConfig
+from molgen.data.prepare import TrainingData
+from molgen.model.generative_model import Drawn, GenerativeModel
+from molgen.training.config import TrainingConfig
+from molgen.training.fit import fit
+from molgen.workers.inspector import Judge
 
 #: Training steps of ours, and molecules of the peer, by which a training rate is measured before the real training.
 TRIAL_STEPS, TRIAL_MOLECULES = 20, 768

@@ -32,8 +32,8 @@ from samples import NAMES, read
 from molgen import registry
 from molgen.config import make_settings
 from molgen.errors import UsageError
-from molgen.evaluation import Evaluation, Figure, Wanted, chosen
-from molgen.summaries import ItemSet
+from molgen.evaluation.evaluate import Evaluation, Figure, Wanted, chosen
+from molgen.evaluation.reference_cache import ItemSet
 from molgen_datasets.cache import cache_folder
 from molgen_datasets.sources.moses import Moses
 

@@ -28,13 +28,13 @@ from common import write_result
 from comparing import item_set, summary_versions
 
 from molgen import registry
+from molgen.atomic_files import replaced_file, write_text
 from molgen.config import make_settings
-from molgen.evaluation import Evaluation, chosen
-from molgen.examining import Examiner
-from molgen.files import replaced_file, write_text
+from molgen.evaluation.evaluate import Evaluation, chosen
+from molgen.evaluation.features import Examiner
+from molgen.evaluation.reference_cache import ItemSet, Request, Summaries
 from molgen.metric import Estimate, Metric, Portion, pack_strings, unpack_strings
-from molgen.summaries import ItemSet, Request, Summaries
-from molgen_cli.report.anchors import groups
+from molgen_cli.report.published import groups
 from molgen_datasets.cache import cache_folder
 from molgen_datasets.sources.moses import Moses
 

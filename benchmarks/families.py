@@ -29,11 +29,11 @@ from comparing import figures_of
 
 from molgen.batch import collate, pack
 from molgen.config import Part, settings_of
+from molgen.data.standardise import standardise
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
-from molgen.model import GenerativeModel, Scored
+from molgen.model.generative_model import GenerativeModel, Scored
 from molgen.seeding import Rng
-from molgen.standard import standardise
 
 #: Test items that are encoded and decoded.
 RECONSTRUCTED = 2000

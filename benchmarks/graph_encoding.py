@@ -53,7 +53,7 @@ def measured(name: str, count: int) -> dict[str, Any]:
     from torch_geometric.utils import from_smiles
 
     from molgen import registry
-    from molgen_plugins.molecules.graph import Graph, GraphConfig
+    from molgen_plugins.molecules.graph.encoder import Graph, GraphConfig
 
     dataset = registry.get("dataset", name)()
     dataset.fetch(split="test")
@@ -110,7 +110,7 @@ def round_trip(encoder: Any, strings: Sequence[str]) -> dict[str, Any]:
 
 def stored(encoder: Any, strings: Sequence[str]) -> dict[str, float]:
     """Bytes of one molecule in a store, and its atoms."""
-    from molgen.store import StoreWriter, encode_chunk
+    from molgen.data.store import StoreWriter, encode_chunk
 
     with tempfile.TemporaryDirectory() as folder:
         writer = StoreWriter(Path(folder) / "store", encoder.space)

@@ -19,10 +19,10 @@ from common import write_result
 from torch import Tensor
 
 from molgen.backbone import Backbone, Head
-from molgen.backbones.graph import Graph
-from molgen.backbones.graph_config import GraphConfig
-from molgen.backbones.transformer import Transformer
-from molgen.backbones.transformer_config import TransformerConfig
+from molgen.backbones.graph.config import GraphConfig
+from molgen.backbones.graph.network import Graph
+from molgen.backbones.transformer.config import TransformerConfig
+from molgen.backbones.transformer.network import Transformer
 from molgen.batch import Batch
 from molgen.space import Axis, Categorical
 

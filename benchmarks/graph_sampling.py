@@ -21,8 +21,8 @@ from equal_minutes import time_ours, time_peer, train_ours, train_peer
 from torch_molecule import DeFoGMolecularGenerator, DigressMolecularGenerator, GDSSMolecularGenerator
 
 from molgen.config import Part
-from molgen.model import GenerativeModel
-from molgen.training import TrainingConfig
+from molgen.model.generative_model import GenerativeModel
+from molgen.training.config import TrainingConfig
 from molgen_datasets.sources.qm9 import QM9
 
 TRAINING = TrainingConfig(batch_size=64, learning_rate=2e-3, shards=2, validation=0, save_every=10**6, average=0.99)

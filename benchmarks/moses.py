@@ -19,7 +19,7 @@ from comparing import figures_of
 
 from molgen import registry
 from molgen.config import Part
-from molgen.model import GenerativeModel
+from molgen.model.generative_model import GenerativeModel
 from molgen_datasets.sources.moses import Moses
 
 #: What may stand in place of a model, and what it is.

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from molgen_plugins.molecules.smiles import tokenise
+from molgen_plugins.molecules.smiles.encoder import tokenise
 
 _END = ""
 

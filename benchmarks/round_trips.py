@@ -24,9 +24,9 @@ from common import write_result
 
 from molgen import registry
 from molgen.config import Part, settings_of
+from molgen.data.encode import make_encoder
 from molgen.domain import Encoder, Invalid
-from molgen.fitting import make_encoder
-from molgen_plugins.molecules import chem
+from molgen_plugins.molecules.chemistry import rdkit_io as chem
 
 DATA = ("qm9", "zinc250k", "moses")
 ENCODERS: Mapping[str, Part] = {

@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from molgen.files import replaced_file
+from molgen.atomic_files import replaced_file
 
 #: Rows of the small file: fewer than the width of ChemNet's features, so that their covariance is singular.
 SMALL = 500

@@ -19,10 +19,12 @@ from common import matrix_rate, write_result
 from torch import nn
 
 from molgen.config import Part
+from molgen.data.prepare import TrainingData
 from molgen.family import Family
-from molgen.fitting import TrainingData, Watcher, fit
-from molgen.model import GenerativeModel
-from molgen.training import Progress, TrainingConfig
+from molgen.model.generative_model import GenerativeModel
+from molgen.training.config import TrainingConfig
+from molgen.training.fit import Watcher, fit
+from molgen.training.trainer import Progress
 from molgen_datasets.sources.moses import Moses
 
 #: Steps before the clock starts.

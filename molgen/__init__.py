@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from molgen.batch import Batch, Partial
     from molgen.domain import Domain, Encoder, Invalid, Record
     from molgen.family import Density, Family, LogDensity
-    from molgen.model import GenerativeModel
+    from molgen.model.generative_model import GenerativeModel
     from molgen.seeding import Rng
     from molgen.space import Axis, Categorical, Real, Space
 
@@ -25,7 +25,7 @@ _PUBLIC = {
     "Domain": "molgen.domain",
     "Encoder": "molgen.domain",
     "Family": "molgen.family",
-    "GenerativeModel": "molgen.model",
+    "GenerativeModel": "molgen.model.generative_model",
     "Invalid": "molgen.domain",
     "LogDensity": "molgen.family",
     "Partial": "molgen.batch",

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.domain import API_VERSION, Config
+from molgen.ordering import Choices
 from molgen.space import Axis, Layout, Slice, Space, layout
-from molgen.walk import Choices
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from molgen import registry
 from molgen.errors import UsageError, hint
 
 Options = TypeVar("Options")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,17 @@ def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
         return schema(**{name: _converted(value, known[name]) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def by_name(setting: str, name: str, table: Mapping[str, T]) -> T:
+    """What a setting names in a table.
+
+    Raises:
+        ValueError: the table does not have it.
+    """
+    if name not in table:
+        raise ValueError(f"{setting} must be one of {', '.join(table)}, not {name!r}")
+    return table[name]
 
 
 def options_of(schema: type[Options], what: str, values: Mapping[str, Any]) -> Options:

@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
 
 
 class MolgenError(Exception):
@@ -30,3 +34,7 @@ def hint(name: str, known: Iterable[str]) -> str:
     """How a sentence about an unknown name goes on: with the known one that is closest to it, or it ends."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+class UnsupportedSpace(ValueError):
+    """A family or backbone was asked to work on a space that it has no means for."""

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.domain import API_VERSION, Config
+from molgen.errors import UnsupportedSpace
 from molgen.seeding import Rng
 from molgen.space import Space
 
 if TYPE_CHECKING:
     from molgen.backbone import Build
-    from molgen.statistics import Statistics
+    from molgen.data.statistics import Statistics
 
 
 class Density(enum.IntEnum):
@@ -79,10 +80,6 @@ class Generated:
 
     batch: Batch
     log_density: LogDensity | None = None
-
-
-class UnsupportedSpace(ValueError):
-    """A family or backbone was asked to work on a space that it has no means for."""
 
 
 class Family(nn.Module, ABC):

@@ -2,7 +2,7 @@
 
 A set comes in portions, so that a million items need no more memory than a thousand. Every item belongs
 to one of `GROUPS` groups by its row number, and what a metric adds up, it adds up for each group: from
-that `molgen.intervals` makes the interval, whatever the metric computes in the end.
+that `molgen.evaluation.intervals` makes the interval, whatever the metric computes in the end.
 
 Letters in shapes: R rows of a portion, V valid ones among them, G groups.
 """

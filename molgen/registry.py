@@ -44,10 +44,10 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "diffusion": "molgen.families.diffusion:Diffusion",
     },
     "backbone": {
-        "graph": "molgen.backbones.graph:Graph",
-        "recurrent": "molgen.backbones.recurrent:Recurrent",
-        "transformer": "molgen.backbones.transformer:Transformer",
-        "unet": "molgen.backbones.unet:UNet",
+        "graph": "molgen.backbones.graph.network:Graph",
+        "recurrent": "molgen.backbones.recurrent.causal:Recurrent",
+        "transformer": "molgen.backbones.transformer.network:Transformer",
+        "unet": "molgen.backbones.unet.network:UNet",
     },
     "dataset": {},
     "metric": {

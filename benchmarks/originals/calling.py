@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from molgen.files import write_text
+from molgen.atomic_files import write_text
 
 FOLDER = Path(__file__).parent
 #: What the originals run on.

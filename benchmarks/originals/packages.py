@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
+from molgen.atomic_files import replaced_folder
 from molgen.errors import MolgenError
-from molgen.files import replaced_folder
 from molgen_datasets.cache import cache_folder, mirrored
 from molgen_datasets.wheel import Wheel, pip_command
 

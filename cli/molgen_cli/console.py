@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
@@ -93,3 +96,22 @@ def _rich_progress() -> RichProgress:
 def _write(text: str) -> None:
     with suppress(OSError, ValueError):  # nobody listens any more, which is no reason to stop the work
         print(text, file=sys.stderr, flush=True)
+
+
+class Clock:
+    """Seconds since the verb began, with named laps."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> float:
+        """Say what ended now, and how long it took."""
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
+        return self.laps[name]
+
+    def record(self) -> Mapping[str, float]:
+        """The laps and their sum."""
+        return {**self.laps, "all": round(self._last - self._start, 3)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from molgen.domain import Item
-from molgen.evaluation import Figure
+from molgen.evaluation.evaluate import Figure
 from molgen.metric import Better
 from molgen_cli.console import table
 

@@ -16,8 +16,8 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from molgen.atomic_files import replaced_file
 from molgen.errors import UsageError
-from molgen.files import replaced_file
 
 Row = Mapping[str, Any]
 

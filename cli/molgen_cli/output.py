@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molgen.atomic_files import sha256, total_bytes, write_text
 from molgen.errors import UsageError
-from molgen.files import sha256, total_bytes, write_text
-from molgen_cli.env import versions
+from molgen.versions import versions
 from molgen_cli.signals import Terminated
 
 if TYPE_CHECKING:

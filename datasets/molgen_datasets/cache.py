@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from molgen.atomic_files import replaced_file
 from molgen.errors import MolgenError, UsageError
-from molgen.files import replaced_file
 
 #: The environment variables that name the cache folder, and a folder to look in before downloading.
 CACHE, MIRROR = "MOLGEN_CACHE", "MOLGEN_MIRROR"

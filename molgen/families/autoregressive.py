@@ -22,12 +22,10 @@ from torch import Tensor
 from molgen.backbone import Build, CausalBackbone, Head
 from molgen.batch import Batch, Partial, pack
 from molgen.config import options_of
-from molgen.families.readings import Advice, Readings, advice_along, grammar_of
+from molgen.data.statistics import Statistics
+from molgen.families.parts.grammar import Advice, Readings, advice_along, grammar_of
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
-from molgen.seeding import Rng, inverse_cdf
-from molgen.space import Slice, Space
-from molgen.statistics import Statistics
-from molgen.walk import (
+from molgen.ordering import (
     GOES_ON,
     Choices,
     Walk,
@@ -38,6 +36,8 @@ from molgen.walk import (
     full_walk,
     known_choices,
 )
+from molgen.seeding import Rng, inverse_cdf
+from molgen.space import Slice, Space
 
 #: Rows leave the batch in multiples of this, because smaller matrix products round differently.
 ROW_MULTIPLE = 32

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.errors import MolgenError
-from molgen.intervals import jackknife_error, normal_interval, with_interval
+from molgen.evaluation.intervals import jackknife_error, normal_interval, with_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
 from molgen.metrics.sample import feature_vectors
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.errors import MolgenError
-from molgen.intervals import jackknife_error, normal_interval
+from molgen.evaluation.intervals import jackknife_error, normal_interval
 from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
 from molgen.metrics.sample import FeatureConfig, feature_vectors
 

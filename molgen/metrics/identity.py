@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.intervals import GroupedMean
+from molgen.evaluation.intervals import GroupedMean
 from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, groups_of
 
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.intervals import GroupedMean, jackknife_error, wilson
+from molgen.evaluation.intervals import GroupedMean, jackknife_error, wilson
 from molgen.metric import GROUPS, Against, Better, Estimate, Summary, undefined
 from molgen.metrics.distances import BLOCK, nearest, rounding, squared_distances
 from molgen.metrics.sample import SampleConfig, SampledMetric, Subsample

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.intervals import GroupedMean, with_interval
+from molgen.evaluation.intervals import GroupedMean, with_interval
 from molgen.metric import Against, Better, Estimate, Summary, undefined
 from molgen.metrics.distances import nearest, rounding
 from molgen.metrics.sample import SampledMetric, Subsample

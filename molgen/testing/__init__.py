@@ -5,15 +5,15 @@ pytest. `import molgen` does not import this package.
 """
 
 from molgen.testing.checks import Check, CheckFailed, Result, Skipped, Verdict, run_checks
-from molgen.testing.collection import (
+from molgen.testing.pytest import parametrize_with_checks
+from molgen.testing.spaces import SPACES, Case
+from molgen.testing.suites import (
     backbone_checks,
     checks_of,
     encoder_checks,
     family_checks,
     pair_checks,
 )
-from molgen.testing.parametrize import parametrize_with_checks
-from molgen.testing.spaces import SPACES, Case
 
 __all__ = [
     "SPACES",

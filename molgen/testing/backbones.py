@@ -16,7 +16,6 @@ from torch.nn.functional import one_hot
 from molgen.backbone import Backbone
 from molgen.batch import Batch, field_mask
 from molgen.space import Categorical, Layout, Real, Space, layout
-from molgen.testing.backbone_trial import POOLED, WIDTH, BackboneTrial, of_fields, times
 from molgen.testing.batches import (
     asked_for,
     cropped,
@@ -27,6 +26,7 @@ from molgen.testing.batches import (
     unordered_axes,
 )
 from molgen.testing.checks import Skipped, holds, require
+from molgen.testing.fixtures import POOLED, WIDTH, BackboneTrial, of_fields, times
 from molgen.testing.spaces import SPACES
 
 #: Rounding of float64.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial, field_mask, lengths
+from molgen.ordering import walk_of
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_pairwise, variable_axes
 from molgen.testing.checks import Skipped, require
-from molgen.walk import walk_of
 
 #: Conditions that every family and every network must read.
 CONDITION: Space = {"asked number": Real(), "asked class": Categorical(classes=3)}

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from molgen.batch import Batch, separate
-from molgen.family import Density, Family, UnsupportedSpace
+from molgen.errors import UnsupportedSpace
+from molgen.family import Density, Family
 from molgen.seeding import Rng
 from molgen.space import Real, variable_axes
 from molgen.testing.batches import require_close, require_same_batch
 from molgen.testing.checks import Skipped, require
 from molgen.testing.containment import require_batch
-from molgen.testing.drawing import enumerate_space
-from molgen.testing.family_trial import FamilyTrial
+from molgen.testing.fixtures import FamilyTrial
+from molgen.testing.random_samples import enumerate_space
 
 #: How far from 1 the sum of exact probabilities may be: rounding, and where numbers are integrated the grid.
 EXACT_SUM, GRID_SUM = 1e-3, 0.03

@@ -30,7 +30,7 @@ from molgen.testing.batches import (
 )
 from molgen.testing.checks import Skipped, holds, require, skip_unless
 from molgen.testing.containment import require_batch
-from molgen.testing.family_trial import FamilyTrial
+from molgen.testing.fixtures import FamilyTrial
 
 #: Rounding of float32 in a loss, relative to the larger of 1 and the loss.
 ROUNDING = 1e-4

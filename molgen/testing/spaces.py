@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from molgen.batch import Batch, collate, size_of
+from molgen.data.standardise import standardise
+from molgen.data.statistics import Statistics, measure
 from molgen.domain import Sample
 from molgen.space import Axis, Categorical, Real, Space, variable_axes
-from molgen.standard import standardise
-from molgen.statistics import Statistics, measure
-from molgen.testing.drawing import draw_samples
+from molgen.testing.random_samples import draw_samples
 
 _NODE = Axis("node", 3, ordered=False)
 _ATOM = Axis("atom", 4, ordered=False)

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from molgen.backbone import Backbone
-from molgen.backbones.condition import ConditionEmbedding
-from molgen.backbones.recurrent import Recurrent, RecurrentState
-from molgen.backbones.timestep import TimeEmbedding
-from molgen.backbones.transformer import Transformer
+from molgen.backbones.recurrent.causal import Recurrent, RecurrentState
+from molgen.backbones.transformer.network import Transformer
 from molgen.batch import field_mask
 from molgen.domain import Config
-from molgen.family import UnsupportedSpace
+from molgen.errors import UnsupportedSpace
+from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.time_embedding import TimeEmbedding
 from molgen.space import Categorical, Layout, Real
 from molgen.testing.batches import asked_for
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from toys import Tokens, Toy
+from support.toys import Tokens, Toy
 
 from molgen.domain import Invalid
 from molgen.space import Grammar, Reading, Real

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from molgen.batch import Batch
+from molgen.errors import UnsupportedSpace
 from molgen.families.autoregressive import Autoregressive
-from molgen.family import Density, Generated, LogDensity, Loss, UnsupportedSpace
+from molgen.family import Density, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Axis, Real
 from molgen.testing.batches import asked_for

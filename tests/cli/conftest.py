@@ -16,7 +16,7 @@ from molgen_cli.main import main
 @pytest.fixture(scope="session")
 def model() -> str:
     """The folder of a small model of molecules."""
-    from models import memorising_model
+    from support.models import memorising_model
 
     return str(memorising_model())
 

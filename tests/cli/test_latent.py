@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from autoencoders import memorising_autoencoder
 from pyarrow import parquet
+from support.autoencoders import memorising_autoencoder
 
-from molgen.model import GenerativeModel
+from molgen.model.generative_model import GenerativeModel
 from molgen_cli.main import main
 
 TEXT = "smiles,name\nCCO,a\nOCC,b\nnonsense,c\nC" + "C" * 60 + ",d\nCC#N,e\n"

@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting import HOSTILE, Broken, Drawn, Elements, Plain, evaluated, figure, row_of, text_of
+from support.reporting import HOSTILE, Broken, Drawn, Elements, Plain, evaluated, figure, row_of, text_of
 
 from molgen import registry
-from molgen.evaluation import Figure
+from molgen.evaluation.evaluate import Figure
 from molgen.metric import Better, Estimate, undefined
 from molgen_cli import report
 from molgen_cli.figures import Evaluated
 from molgen_cli.report import numbers, sections
-from molgen_cli.report.densities import densities
-from molgen_cli.report.distributions import bins, histogram, span, summed
-from molgen_cli.report.markup import Html, markup, shortened, tag
-from molgen_cli.report.pictures import address, shrunk
-from molgen_cli.report.shapes import Series
+from molgen_cli.report.charts import Series, densities
+from molgen_cli.report.histograms import bins, histogram, span, summed
+from molgen_cli.report.markup import Html, address, markup, shortened, shrunk, tag
 
 # --- the page -------------------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from reporting import Plain
+from support.reporting import Plain
 
 from molgen.domain import Rules
 from molgen.metric import Portion
-from molgen_cli.report.gather import (
+from molgen_cli.report.collect import (
     Fingerprints,
     Gathering,
     Portrait,
@@ -145,7 +145,7 @@ def test_similarity_by_hand():
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_nearest_training_item(size, monkeypatch):
-    monkeypatch.setattr("molgen_cli.report.gather._ROWS", 2)
+    monkeypatch.setattr("molgen_cli.report.collect._ROWS", 2)
     training = ["", "ab", "abcd", "", "nop", "ba"]
     known = Fingerprints()
     for portion in portions(training, size):

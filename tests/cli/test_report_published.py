@@ -4,12 +4,11 @@ import math
 import re
 
 import pytest
-from reporting import evaluated, figure, text_of
+from support.reporting import evaluated, figure, text_of
 
 from molgen import registry
 from molgen.metric import Better, Estimate
-from molgen_cli.report import anchors
-from molgen_cli.report.standing import Metric, standing
+from molgen_cli.report.published import Metric, published_groups, published_names, standing
 
 
 @pytest.mark.parametrize("reference", ["moses", "guacamol", "qm9", "zinc250k"])
@@ -18,7 +17,7 @@ def test_published_figures_stand_under_our_labels(reference):
     labels = {label for suite in suites.values() for label in suite}
     ours = {label.replace("{}", name) for label in labels for name in ("Test", "TestSF")}
     ours |= {label.removesuffix("/{}") for label in labels}
-    groups = anchors.groups(reference)
+    groups = published_groups(reference)
     assert groups
     for group in groups:
         assert group.source
@@ -28,7 +27,7 @@ def test_published_figures_stand_under_our_labels(reference):
 
 
 def test_published_figures_keep_their_decimals():
-    rows = {row.name: row.values for group in anchors.groups("moses") for row in group.rows}
+    rows = {row.name: row.values for group in published_groups("moses") for row in group.rows}
     assert str(rows["CharRNN"]["FCD/Test"].value) == "0.0732"
     assert str(rows["CharRNN"]["FCD/Test"].deviation) == "0.0247"
     assert str(rows["DiGress, checkpoint"]["FCD/TestSF"].value) == "1.2800"
@@ -36,7 +35,7 @@ def test_published_figures_keep_their_decimals():
 
 
 def test_no_figure_of_a_graph_paper_stands_under_test():
-    graph = anchors.groups("moses")[2]
+    graph = published_groups("moses")[2]
     assert {label for row in graph.rows for label in row.values if "/" in label} == {
         "FCD/TestSF",
         "SNN/TestSF",
@@ -62,9 +61,9 @@ def test_only_columns_that_both_have_are_shown():
 
 
 def test_labels_of_one_metric_in_several_suites():
-    assert set(anchors.names(figure("V"))) >= {"V", "Valid", "Validity"}
-    assert set(anchors.names(figure("FCD/held out"))) == {"FCD/held out", "FCD"}
-    assert anchors.names(figure("V.U")) == ["V.U"]
+    assert set(published_names(figure("V"))) >= {"V", "Valid", "Validity"}
+    assert set(published_names(figure("FCD/held out"))) == {"FCD/held out", "FCD"}
+    assert published_names(figure("V.U")) == ["V.U"]
 
 
 def test_validity_with_correction_stands_in_the_table_alone():

@@ -1,7 +1,7 @@
 """Every encoder keeps its promises: those that are installed, and the toys."""
 
 import pytest
-from toys import TOYS
+from support.toys import TOYS
 
 from molgen import registry
 from molgen.testing import encoder_checks, parametrize_with_checks

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from broken import backbones, encoders, families
-from toys import Points, Tokens, Toy
+from support.toys import Points, Tokens, Toy
 
 from molgen.batch import separate
 from molgen.domain import Encoder
@@ -17,13 +17,13 @@ from molgen.testing import (
     Verdict,
     backbone_checks,
     checks_of,
-    collection,
     encoder_checks,
     family_checks,
     parametrize_with_checks,
     run_checks,
 )
-from molgen.testing.drawing import draw_samples, enumerate_space
+from molgen.testing import suites as collection
+from molgen.testing.random_samples import draw_samples, enumerate_space
 
 
 def failures(checks):

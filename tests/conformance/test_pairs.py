@@ -1,6 +1,6 @@
 """Every family keeps its promises over every encoder: those that are installed, and the toys."""
 
-from toys import TOYS
+from support.toys import TOYS
 
 from molgen import registry
 from molgen.testing import pair_checks, parametrize_with_checks

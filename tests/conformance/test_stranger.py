@@ -95,7 +95,7 @@ def test_the_command_needs_no_pytest(peptides):
 
 
 def test_the_guide_lists_every_check_of_an_encoder():
-    from molgen.testing.collection import ENCODER_CHECKS
+    from molgen.testing.suites import ENCODER_CHECKS
 
     named = set(re.findall(r"`(\w+)`", GUIDE))
     assert {promise.__name__ for promise in ENCODER_CHECKS} <= named

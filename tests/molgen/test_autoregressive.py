@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
-from walks import (
+from support.toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
+from support.walks import (
     CONDITION,
     GRAMMARS,
     SPACES,
@@ -21,12 +21,13 @@ from walks import (
 )
 
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, separate
+from molgen.data.statistics import measure
+from molgen.errors import UnsupportedSpace
 from molgen.families import autoregressive
 from molgen.families.autoregressive import Sharpening
-from molgen.family import Density, UnsupportedSpace
+from molgen.family import Density
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
-from molgen.statistics import measure
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 PIXELS = {"pixels": Real((Axis("row", 2, variable=False), Axis("column", 2, variable=False)), channels=(1,), levels=3)}

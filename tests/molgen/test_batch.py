@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import TOYS, samples_of
+from support.toys import TOYS, samples_of
 
 from molgen.batch import (
     Batch,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from toys import Tokens, register
+from support.toys import Tokens, register
 
-from molgen.backbones.recurrent import Recurrent, RecurrentConfig
+from molgen.backbones.recurrent.causal import Recurrent, RecurrentConfig
 from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
 from molgen.errors import PluginError, UsageError
 

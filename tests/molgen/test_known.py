@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import register
+from support.toys import register
 
 from molgen.config import Part
 from molgen.errors import UsageError
-from molgen.model import GenerativeModel
+from molgen.model.generative_model import GenerativeModel
 
 #: Name of the family, its settings, its network.
 FAMILIES = [

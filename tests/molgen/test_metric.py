@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from molgen.intervals import GroupedMean, resampled, wilson, with_interval
+from molgen.evaluation.intervals import GroupedMean, resampled, wilson, with_interval
 from molgen.metric import GROUPS, Portion, groups_of, pack_strings, undefined, unpack_strings
 
 

@@ -1,7 +1,7 @@
 """What a sample is made of: axes, fields, layouts and the autoregressive order."""
 
 import pytest
-from toys import Choices, Graph, Grid, Points, Record, Tokens
+from support.toys import Choices, Graph, Grid, Points, Record, Tokens
 
 from molgen.space import Axis, Categorical, Layout, Real, Slice, axes, is_pairwise, layout, order, variable_axes
 

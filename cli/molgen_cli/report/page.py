@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from molgen import __version__
+from molgen.atomic_files import write_text
 from molgen.domain import Domain
-from molgen.evaluation import Figure
-from molgen.files import write_text
+from molgen.evaluation.evaluate import Figure
 from molgen_cli.figures import Evaluated
 from molgen_cli.report import numbers, sections
+from molgen_cli.report.charts import named
 from molgen_cli.report.markup import Html, behind, clipped, markup, tag
 from molgen_cli.report.published import published
-from molgen_cli.report.shapes import named
 from molgen_cli.report.tables import in_full, metrics
 
 #: Nothing is loaded and nothing runs, whatever a file of items says.

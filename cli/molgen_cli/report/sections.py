@@ -11,12 +11,9 @@ import numpy as np
 from molgen.domain import Domain, Invalid, Item
 from molgen_cli.figures import Evaluated
 from molgen_cli.report import numbers
-from molgen_cli.report.densities import REFERENCES, densities
-from molgen_cli.report.distributions import summed
-from molgen_cli.report.frequencies import shares
-from molgen_cli.report.markup import Html, behind, clipped, markup, table, tag
-from molgen_cli.report.pictures import picture
-from molgen_cli.report.shapes import Series, named
+from molgen_cli.report.charts import REFERENCES, Series, densities, named, shares
+from molgen_cli.report.histograms import summed
+from molgen_cli.report.markup import Html, behind, clipped, markup, picture, table, tag
 
 #: Items that are drawn of each file at most and at least, and of all files together, as far as the least allows.
 SHEET = (60, 12, 240)

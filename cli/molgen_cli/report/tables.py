@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from molgen.evaluation import Figure
+from molgen.evaluation.evaluate import Figure
 from molgen.metric import Better
 from molgen_cli.figures import Evaluated
 from molgen_cli.report import numbers
+from molgen_cli.report.charts import named
 from molgen_cli.report.markup import Html, markup, table, tag
-from molgen_cli.report.shapes import named
 
 #: Where a long name of a metric may be broken.
 _BREAKS = re.compile("(?<=[/@])")

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from molgen.backbone import Build
 from molgen.batch import Batch, Partial
-from molgen.families.diffusion.clock import Clock
 from molgen.families.diffusion.config import DiffusionConfig
-from molgen.families.diffusion.places import Places
 from molgen.families.diffusion.process import Process, process
+from molgen.families.diffusion.schedule import Clock
+from molgen.families.parts.elements import Places
 from molgen.space import Space
 
 States = Mapping[str, Tensor]

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from molgen.backbone import Build
 from molgen.batch import Batch, Partial, lengths
-from molgen.config import options_of
-from molgen.families.diffusion.bound import lower_bound
-from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring, require_name
+from molgen.config import by_name, options_of
+from molgen.data.statistics import Statistics
+from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring
 from molgen.families.diffusion.denoiser import Denoiser
-from molgen.families.diffusion.flow_line import flow_log_density
-from molgen.families.diffusion.known import Held, least_sizes
-from molgen.families.diffusion.places import Draws, Places
-from molgen.families.diffusion.sampler import Sampler
-from molgen.families.sizes import SizeModel
+from molgen.families.diffusion.elbo import lower_bound
+from molgen.families.diffusion.inpainting import Held, least_sizes
+from molgen.families.diffusion.probability_flow import flow_log_density
+from molgen.families.diffusion.sampler import ORDERS, Sampler
+from molgen.families.parts.elements import Draws, Places
+from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space, axes
-from molgen.statistics import Statistics
 
 #: What a log-density is made of, beside log p(size): the value and its error, (B,) each.
 Method = Callable[[Denoiser, Draws, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
@@ -52,6 +52,7 @@ class Diffusion(Family):
         super().__init__(space, build, config, condition)
         self.denoiser = Denoiser(space, build, config)
         self.sizes = SizeModel(space, condition)
+        by_name("order", config.order, ORDERS)
         if unknown := sorted(set(config.weights) - set(space)):
             raise ValueError(f"weights name the fields {', '.join(unknown)}; there are {', '.join(space)}")
 
@@ -90,8 +91,7 @@ class Diffusion(Family):
             UnsupportedSpace: a method that the space has no means for.
         """
         scoring = options_of(Scoring, "the density of a diffusion", options)
-        require_name("method", scoring.method, METHODS)
-        method, kind = METHODS[scoring.method]
+        method, kind = by_name("method", scoring.method, METHODS)
         places = self._places(batch)
         draws = Draws(places, self._rng(rng, len(batch)))
         with torch.no_grad():

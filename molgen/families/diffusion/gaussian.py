@@ -18,10 +18,11 @@ from torch import Tensor
 
 from molgen.backbone import Head
 from molgen.batch import levels_to_values, values_to_levels
-from molgen.families.diffusion.clock import NoiseClock
+from molgen.config import by_name
+from molgen.data.statistics import Moments, Statistics
 from molgen.families.diffusion.process import Process, process
+from molgen.families.diffusion.schedule import NoiseClock
 from molgen.space import Field, Real
-from molgen.statistics import Moments, Statistics
 
 if TYPE_CHECKING:
     from molgen.families.diffusion.config import DiffusionConfig
@@ -173,7 +174,7 @@ class Gaussian(Process):
         self, solver: str, x: Tensor, reached: Tensor, prediction: Tensor, time: Tensor, earlier: Tensor
     ) -> Tensor:
         """x_s + w (D_s - D_t) with the weight of a solver in `SOLVERS`."""
-        weight = SOLVERS[solver](self.sigma(time) / self.sigma(earlier))
+        weight = by_name("solver", solver, SOLVERS)(self.sigma(time) / self.sigma(earlier))
         return x + weight.to(x) * (reached - prediction)
 
     def last(self, prediction: Tensor, x: Tensor) -> Tensor:
@@ -248,4 +249,4 @@ PROCESSES: dict[str, Callable[[Real, DiffusionConfig], Gaussian]] = {"gaussian":
 
 @process.register(Real)
 def _(field: Real, config: DiffusionConfig) -> Process:
-    return PROCESSES[config.real](field, config)
+    return by_name("real", config.real, PROCESSES)(field, config)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from molgen.backbone import Head
 from molgen.batch import pack_field
-from molgen.families.diffusion.clock import Clock
-from molgen.family import UnsupportedSpace
+from molgen.data.statistics import Statistics
+from molgen.errors import UnsupportedSpace
+from molgen.families.diffusion.schedule import Clock
 from molgen.space import Field
-from molgen.statistics import Statistics
 
 if TYPE_CHECKING:
     from molgen.families.diffusion.config import DiffusionConfig

@@ -5,7 +5,7 @@ Letters in shapes: B batch, E packed elements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from molgen.batch import Batch, Partial
-from molgen.families.diffusion.clock import grid
+from molgen.config import by_name
 from molgen.families.diffusion.config import Sampling
 from molgen.families.diffusion.denoiser import Denoiser
-from molgen.families.diffusion.known import Held
-from molgen.families.diffusion.order import ORDERS
-from molgen.families.diffusion.places import Draws, Places
+from molgen.families.diffusion.gaussian import SOLVERS
+from molgen.families.diffusion.inpainting import Held
+from molgen.families.diffusion.schedule import grid
+from molgen.families.parts.elements import Draws, Places
 
 Elements = Mapping[str, Tensor]
 
@@ -69,6 +70,8 @@ class Sampler:
 
     def __init__(self, denoiser: Denoiser, options: Sampling, draws: Draws) -> None:
         self.denoiser, self.options, self.draws = denoiser, options, draws
+        by_name("solver", options.solver, SOLVERS)
+        self.order = by_name("order", options.order, ORDERS)
         self.steps = options.steps or self._enough()
         self.times = grid(denoiser.clocks, self.steps)
 
@@ -150,12 +153,11 @@ class Sampler:
 
     def _ordered(self, rows: Rows, said: Mapping[str, Tensor]) -> Rows:
         """The same with the turns of waiting elements in the order that was asked for."""
-        order = ORDERS[self.options.order]
-        if order is None:
+        if self.order is None:
             return rows
         exists = rows.places.exists
         sureness = {name: own.sureness(said[name], rows.x[name], exists[name]) for name, own in self.denoiser.each()}
-        return replace(rows, turns=order(rows.turns, sureness))
+        return replace(rows, turns=self.order(rows.turns, sureness))
 
     def _finished(self, rows: Rows) -> Rows:
         """x_0 from the states at time 0."""
@@ -187,3 +189,22 @@ class Sampler:
 
     def _typed(self, x: Tensor) -> Tensor:
         return x.to(self.denoiser.dtype) if x.is_floating_point() else x
+
+
+#: Turns with the surenesses of waiting elements, -inf for all others, to turns: (B, E) for each field.
+Order = Callable[[Elements, Elements], Elements]
+
+
+def surest_first(turns: Elements, sureness: Elements) -> Elements:
+    """The turns of the waiting elements of a row, handed out anew: the next one to the surest."""
+    names = list(turns)
+    own, sure = (torch.cat([part[name] for name in names], dim=1) for part in (turns, sureness))
+    waits = sure > -torch.inf
+    rank = sure.argsort(dim=1, descending=True, stable=True).argsort(1)
+    free = own.masked_fill(~waits, -torch.inf).sort(dim=1, descending=True).values
+    handed = torch.where(waits, free.gather(1, rank), own)
+    return dict(zip(names, handed.split([turns[name].shape[1] for name in names], dim=1), strict=True))
+
+
+#: The orders by their names in the options; None leaves turns as they were drawn.
+ORDERS: dict[str, Order | None] = {"random": None, "surest": surest_first}

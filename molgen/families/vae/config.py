@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from molgen.families.latents import LatentConfig
+from molgen.families.parts.latent import LatentConfig
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from molgen.backbone import Backbone, Build, Head
-from molgen.backbones.condition import ConditionEmbedding
 from molgen.batch import Batch, Partial, lengths, mask, pack, unpack
+from molgen.data.statistics import Statistics
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, Sharpening
-from molgen.families.latents import as_condition, with_latents
-from molgen.families.likelihood import Likelihood, likelihood
-from molgen.families.sizes import SizeModel
+from molgen.families.parts.latent import as_condition, with_latents
+from molgen.families.parts.likelihood import Likelihood, likelihood
+from molgen.families.parts.sizes import SizeModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known, Loss
+from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.ordering import Choices, choices
 from molgen.seeding import Rng
 from molgen.space import Field, Space, axes
-from molgen.statistics import Statistics
-from molgen.walk import Choices, choices
 
 #: What lies over axes.
 Placed = TypeVar("Placed", Head, Field)

@@ -19,14 +19,14 @@ from torch import Tensor
 from molgen.backbone import Build
 from molgen.batch import Batch, Partial, pack
 from molgen.config import options_of
-from molgen.families.latents import Posterior, latent_space, posterior_heads, prior
+from molgen.data.statistics import Statistics
+from molgen.families.parts.latent import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
 from molgen.families.vae.decoders import AlongTheWalk, Decoder, OneShot, in_order
 from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space
-from molgen.statistics import Statistics
 
 #: The decoders by the name that a configuration gives.
 DECODERS: Mapping[str, type[Decoder]] = {"one_shot": OneShot, "matched": Matched, "autoregressive": AlongTheWalk}

@@ -16,11 +16,11 @@ from torch.nn.functional import one_hot
 
 from molgen.backbone import Build
 from molgen.batch import Batch, field_mask, lengths, pack_field, unpack_field
-from molgen.families.likelihood import Likelihood
+from molgen.errors import UnsupportedSpace
+from molgen.families.parts.likelihood import Likelihood
 from molgen.families.vae.assignment import Table, likely_order
 from molgen.families.vae.config import VAEConfig
 from molgen.families.vae.decoders import OneShot
-from molgen.family import UnsupportedSpace
 from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_pairwise
 
 

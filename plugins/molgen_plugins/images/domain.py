@@ -86,7 +86,7 @@ class Images(Domain):
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
     ) -> Iterator[Record]:
         """The pictures of a folder, an archive, an array, a table or a single file; see `files.read`."""
-        from molgen_plugins.images import files
+        from molgen_plugins.images.io import files
 
         return files.read(source, format=format, column=column)
 
@@ -94,13 +94,13 @@ class Images(Domain):
         self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
     ) -> int:
         """Write rows with the column `image` as a folder of PNG files, `.zip`, `.npz` or `.csv`; see `files.write`."""
-        from molgen_plugins.images import files
+        from molgen_plugins.images.io import files
 
         return files.write(rows, target, format=format)
 
     def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
         """A contact sheet of up to 100 images as one SVG document without external references."""
-        from molgen_plugins.images import drawing
+        from molgen_plugins.images.io import drawing
 
         return drawing.sheet(items, legends)
 

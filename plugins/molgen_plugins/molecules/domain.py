@@ -91,7 +91,7 @@ class Molecules(Domain):
     metrics: ClassVar[tuple[str, ...]] = ("moses",)
     networks: ClassVar[Mapping[str, str]] = {"chemnet": "molgen_plugins.molecules.chemnet:network"}
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
-    inspector: ClassVar[str | None] = "molgen_plugins.molecules.inspection:inspector"
+    inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
     pretrained: ClassVar[Path | None] = Path(__file__).parent / "pretrained"
 
     def examples(self) -> list[Item]:
@@ -100,7 +100,7 @@ class Molecules(Domain):
 
     def canonical(self, item: Item) -> Item | Invalid:
         """The canonical isomeric SMILES of a molecule, or why the string is none. Never raises on bad data."""
-        from molgen_plugins.molecules import chem
+        from molgen_plugins.molecules.chemistry import rdkit_io as chem
 
         return chem.canonical(item)
 
@@ -114,7 +114,7 @@ class Molecules(Domain):
 
     def rules(self) -> Rules:
         """The properties by name (NaN where there is no molecule), the MOSES filters as one rule, and features."""
-        from molgen_plugins.molecules import features, filters, properties
+        from molgen_plugins.molecules.chemistry import features, filters, properties
 
         return Rules(
             properties={name: _number(name) for name in properties.PROPERTIES},
@@ -126,7 +126,7 @@ class Molecules(Domain):
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
     ) -> Iterator[Record]:
         """The rows of a `.smi`, `.csv`, `.tsv` or `.parquet` file or stream; see `files.read`."""
-        from molgen_plugins.molecules import files
+        from molgen_plugins.molecules.io import files
 
         return files.read(source, format=format, column=column)
 
@@ -134,31 +134,31 @@ class Molecules(Domain):
         self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
     ) -> int:
         """Write rows with the column `smiles` to a file or stream; see `files.write`."""
-        from molgen_plugins.molecules import files
+        from molgen_plugins.molecules.io import files
 
         return files.write(rows, target, format=format)
 
     def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
         """A contact sheet of up to 60 molecules as one SVG document without external references."""
-        from molgen_plugins.molecules import drawing
+        from molgen_plugins.molecules.io import drawing
 
         return drawing.sheet(items, legends)
 
 
 def _number(name: str) -> Callable[[Item], float]:
-    from molgen_plugins.molecules import properties
+    from molgen_plugins.molecules.chemistry import properties
 
     return lambda item: _of_molecule(lambda molecule: properties.compute(molecule, (name,))[name], item, math.nan)
 
 
 def _feature(name: str) -> Callable[[Item], Any]:
-    from molgen_plugins.molecules import features
+    from molgen_plugins.molecules.chemistry import features
 
     return lambda item: _of_molecule(lambda molecule: features.FEATURES[name](molecule), item, None)
 
 
 def _of_molecule(function: Callable[[Mol], Any], item: Item, otherwise: Any) -> Any:
-    from molgen_plugins.molecules import chem
+    from molgen_plugins.molecules.chemistry import rdkit_io as chem
 
     molecule = chem.parse(item)
     return otherwise if isinstance(molecule, Invalid) else function(molecule)

@@ -4,16 +4,26 @@ from itertools import product
 
 import pytest
 import torch
-from walks import CONDITION, NETWORKS, SPACES, a_model, asked, every_sample, log_densities, slice_by_slice, takes
+from support.walks import (
+    CONDITION,
+    NETWORKS,
+    SPACES,
+    a_model,
+    asked,
+    every_sample,
+    log_densities,
+    slice_by_slice,
+    takes,
+)
 
 from molgen.backbone import Head, make_build
-from molgen.backbones.causal_convolutions import CausalConvolutions
-from molgen.backbones.unet_config import UNetConfig
+from molgen.backbones.unet.config import UNetConfig
+from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import collate, separate
-from molgen.family import UnsupportedSpace
+from molgen.errors import UnsupportedSpace
+from molgen.ordering import choices
 from molgen.seeding import Rng
 from molgen.space import Axis, Real
-from molgen.walk import choices
 
 PAIRS = [(network, name) for network, name in product(NETWORKS, SPACES) if takes(network, SPACES[name])]
 every_pair = pytest.mark.parametrize(

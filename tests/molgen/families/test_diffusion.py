@@ -2,17 +2,18 @@
 
 import pytest
 import torch
-from denoisers import AnyKind
-from toys import Choices, Graph, Grid, Points, Record, Tokens, every_item, samples_of
+from support.denoisers import AnyKind
+from support.toys import Choices, Graph, Grid, Points, Record, Tokens, every_item, samples_of
 
 from molgen.backbone import make_build
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, pack
+from molgen.data.standardise import standardise
+from molgen.data.statistics import measure
+from molgen.errors import UnsupportedSpace
 from molgen.families.diffusion import Diffusion, DiffusionConfig, Sampling
-from molgen.family import Density, Known, UnsupportedSpace
+from molgen.family import Density, Known
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real, axes, variable_axes
-from molgen.standard import standardise
-from molgen.statistics import measure
 from molgen.testing.batches import padded, require_kept, require_same_batch, scattered
 from molgen.testing.containment import require_batch
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from molgen.families.diffusion.clock import EvenClock, NoiseClock, grid
+from molgen.data.statistics import Moments, Statistics
+from molgen.errors import UnsupportedSpace
 from molgen.families.diffusion.config import DiffusionConfig
 from molgen.families.diffusion.gaussian import SOLVERS, Gaussian, log_mass
-from molgen.families.diffusion.order import surest_first
 from molgen.families.diffusion.process import process
-from molgen.family import UnsupportedSpace
+from molgen.families.diffusion.sampler import surest_first
+from molgen.families.diffusion.schedule import EvenClock, NoiseClock, grid
 from molgen.space import Axis, Categorical, Field, Real
-from molgen.statistics import Moments, Statistics
 
 CLASSES = 3
 COUNTS = [6, 1, 3]

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from denoisers import (
+from support.denoisers import (
     CLASSES,
     LENGTH,
     LEVELS,
@@ -23,10 +23,10 @@ from denoisers import (
 
 from molgen.backbone import make_build
 from molgen.batch import Batch, Partial, levels_to_values, values_to_levels
+from molgen.data.statistics import Moments, Statistics
 from molgen.families.diffusion import Diffusion, DiffusionConfig
 from molgen.family import Density
 from molgen.seeding import Rng
-from molgen.statistics import Moments, Statistics
 
 every_kernel = pytest.mark.parametrize("name", ["absorbing", "uniform", "marginal"])
 P = word_probabilities()

@@ -5,22 +5,23 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_vaes import DECODERS, TINY, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
+from support.small_vaes import DECODERS, TINY, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
+from support.toys import TOYS, Choices, Graph, Points, Tokens, samples_of
+from support.walks import CONDITION, SPACES, asked, chi_square_p, every_sample, keys
 from torch import nn
-from toys import TOYS, Choices, Graph, Points, Tokens, samples_of
-from walks import CONDITION, SPACES, asked, chi_square_p, every_sample, keys
 
 from molgen.backbone import Backbone, make_build
-from molgen.backbones.recurrent import Recurrent, RecurrentConfig
-from molgen.backbones.transformer import Transformer
-from molgen.backbones.transformer_config import TransformerConfig
+from molgen.backbones.recurrent.causal import Recurrent, RecurrentConfig
+from molgen.backbones.transformer.config import TransformerConfig
+from molgen.backbones.transformer.network import Transformer
 from molgen.batch import Batch, Partial, collate, field_mask, pack, separate
-from molgen.families.latents import LATENT
+from molgen.data.statistics import measure
+from molgen.errors import UnsupportedSpace
+from molgen.families.parts.latent import LATENT
 from molgen.families.vae import VAE, VAEConfig
-from molgen.family import Known, UnsupportedSpace
+from molgen.family import Known
 from molgen.seeding import Rng
 from molgen.space import Categorical, Layout, Real
-from molgen.statistics import measure
 
 # --- decoders are distributions ---------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from small_vaes import a_model, by_quadrature, every_decoder, rows_of, words
+from support.small_vaes import a_model, by_quadrature, every_decoder, rows_of, words
+from support.walks import CONDITION, asked, chi_square_p, every_sample, keys
 from torch import nn
-from walks import CONDITION, asked, chi_square_p, every_sample, keys
 
 from molgen.backbone import Backbone, make_build
 from molgen.batch import Batch, collate, separate
-from molgen.families.latents import LATENT, Posterior
+from molgen.families.parts.latent import LATENT, Posterior
 from molgen.families.vae import VAE, VAEConfig
 from molgen.family import Density
 from molgen.seeding import Rng

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from support.toys import TOYS, Graph, Grid, Points, Record, Tokens
 from torch import distributions
-from toys import TOYS, Graph, Grid, Points, Record, Tokens
 
 from molgen.batch import Batch, Partial
-from molgen.families.latents import (
+from molgen.families.parts.latent import (
     LATENT,
     LatentConfig,
     Posterior,

@@ -2,19 +2,19 @@
 
 import pytest
 import torch
-from small_vaes import DECODERS, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
-from toys import Choices, Graph, Grid, Record, Tokens, samples_of
-from walks import CONDITION, asked, every_sample
+from support.small_vaes import DECODERS, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
+from support.toys import Choices, Graph, Grid, Record, Tokens, samples_of
+from support.walks import CONDITION, asked, every_sample
 
 from molgen.backbone import make_build
-from molgen.backbones.transformer import Transformer
-from molgen.backbones.transformer_config import TransformerConfig
+from molgen.backbones.transformer.config import TransformerConfig
+from molgen.backbones.transformer.network import Transformer
 from molgen.batch import Batch, collate, separate
-from molgen.families.latents import LATENT
+from molgen.data.statistics import measure
+from molgen.families.parts.latent import LATENT
 from molgen.families.vae import VAE, VAEConfig
+from molgen.ordering import choices
 from molgen.seeding import Rng
-from molgen.statistics import measure
-from molgen.walk import choices
 
 
 @pytest.mark.parametrize("toy", [Tokens, Grid, Graph, Record, Choices])

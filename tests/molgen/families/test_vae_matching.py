@@ -4,15 +4,15 @@ from itertools import permutations
 
 import pytest
 import torch
-from small_vaes import a_model, by_quadrature, constant, rows_of
-from toys import Graph
-from walks import SPACES, every_sample, keys
+from support.small_vaes import a_model, by_quadrature, constant, rows_of
+from support.toys import Graph
+from support.walks import SPACES, every_sample, keys
 
 from molgen.batch import Batch, collate, lengths
-from molgen.families.latents import LATENT
+from molgen.errors import UnsupportedSpace
+from molgen.families.parts.latent import LATENT
 from molgen.families.vae.assignment import Table, exchanged, hardened, likely_order
 from molgen.families.vae.matching import reordered
-from molgen.family import UnsupportedSpace
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
 

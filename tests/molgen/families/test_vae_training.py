@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from molgen.checkpoint import Checkpoint
 from molgen.config import Part
-from molgen.fitting import TrainingData, Watcher, fit
-from molgen.model import GenerativeModel
-from molgen.training import TrainingConfig
+from molgen.data.prepare import TrainingData
+from molgen.model.checkpoint import Checkpoint
+from molgen.model.generative_model import GenerativeModel
+from molgen.training.config import TrainingConfig
+from molgen.training.fit import Watcher, fit
 
 ITEMS = [f"C{'C' * (k % 5)}{'NOFSP'[k // 5 % 5]}C{'C' * (k // 25)}" for k in range(50)]
 BACKBONES = {

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from measures import measured, portions
+from support.measures import measured, portions
 
 from molgen.errors import MolgenError
 from molgen.metrics.classes import ClassDistance, ClassScore, ClassShares

@@ -5,11 +5,11 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured, portions
 from scipy.linalg import sqrtm
+from support.measures import measured, portions
 
 from molgen.errors import MolgenError
-from molgen.intervals import jackknife_error, normal_interval
+from molgen.evaluation.intervals import jackknife_error, normal_interval
 from molgen.metrics.frechet import FEWEST_FOLDS, FrechetDistance, Moments, Normal
 from molgen.metrics.sample import FeatureConfig
 

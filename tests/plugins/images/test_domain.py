@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from molgen.domain import Invalid
-from molgen.judging import Judge
+from molgen.workers.inspector import Judge
 from molgen_plugins.images.domain import Images
 from molgen_plugins.images.examples import digit, ring
 from molgen_plugins.images.inspection import inspector

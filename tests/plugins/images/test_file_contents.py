@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import DIGITS, NO_IMAGE, idx_of, images_of, npy_of, npz_of, put, rows_of, same, zip_of
+from support.image_files import DIGITS, NO_IMAGE, idx_of, images_of, npy_of, npz_of, put, rows_of, same, zip_of
 
 from molgen.errors import UsageError
 from molgen_plugins.images.examples import digit, ring
-from molgen_plugins.images.files import read
+from molgen_plugins.images.io.files import read
 from molgen_plugins.images.raster import canonical, encoded
 
 # --- single files and tables ----------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_any_bytes_are_rows_or_a_clear_error(data):
 
 
 def test_a_very_long_line_is_one_bad_row(monkeypatch):
-    monkeypatch.setattr("molgen_plugins.images.reading.LINE_LIMIT", 100)
+    monkeypatch.setattr("molgen_plugins.images.io.reading.LINE_LIMIT", 100)
     data = b"image,n\n" + b'"' * 1000 + b"\n,1\n" + b"x" * 1000
     assert [record.item.reason[:11] for record in rows_of(data, "csv")] == ["the line is", "there is no", "the line is"]
 

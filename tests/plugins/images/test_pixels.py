@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as st_numpy
 
 from molgen.batch import collate, pack, separate, unpack
 from molgen.config import make_settings
+from molgen.data.statistics import measure
+from molgen.data.store import write_store
 from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen.space import Layout, layout
-from molgen.statistics import measure
-from molgen.store import write_store
 from molgen_plugins.images.examples import digit, examples, ring
 from molgen_plugins.images.pixels import Pixels, PixelsConfig
 from molgen_plugins.images.raster import encoded

@@ -1,17 +1,15 @@
 """ChemNet gives what the package `fcd` computes with the same weights, position by position."""
 
-from pathlib import Path
-
 import fcd
 import numpy as np
 import pytest
 import torch
+from support.molecules import ROWS
 
 from molgen.errors import MolgenError
 from molgen_plugins.molecules import chemnet
 from molgen_plugins.molecules.domain import EXAMPLES
 
-ROWS = [line.split("\t") for line in (Path(__file__).parents[2] / "data" / "smiles.smi").read_text().splitlines()]
 SMILES = [*(smiles for smiles, _ in ROWS[:: len(ROWS) // 48]), *EXAMPLES]
 #: In number of tokens around every border: the first positions, and the last, where the padding ends.
 LENGTHS = [1, 2, 3, 4, 5, 80, 81, 82, 83, 84, 339, 340, 341, 342, 343, 344, 345, 346, 347, 348, 349]

@@ -9,10 +9,10 @@ import pytest
 
 from molgen import registry
 from molgen.domain import Invalid
-from molgen.workers import Workers
+from molgen.workers.pool import Workers
+from molgen_plugins.molecules.chemistry.inspection import Inspection, inspector
+from molgen_plugins.molecules.chemistry.properties import PROPERTIES
 from molgen_plugins.molecules.domain import EXAMPLES, Molecules
-from molgen_plugins.molecules.inspection import Inspection, inspector
-from molgen_plugins.molecules.properties import PROPERTIES
 
 
 def test_the_registry_finds_it():

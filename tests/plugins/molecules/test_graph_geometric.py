@@ -10,8 +10,8 @@ import torch
 from molgen.batch import collate, separate
 from molgen.domain import Invalid
 from molgen_plugins.molecules.domain import EXAMPLES
-from molgen_plugins.molecules.geometric import from_data, to_data
-from molgen_plugins.molecules.graph import Graph, GraphConfig
+from molgen_plugins.molecules.graph.encoder import Graph, GraphConfig
+from molgen_plugins.molecules.graph.pyg import from_data, to_data
 
 ITEMS = [*EXAMPLES, "c1cc[nH]c1", "C[C@H](N)O", "C/C=C/F", "[NH3+]CC(=O)[O-]", "O"]
 
@@ -82,5 +82,5 @@ def test_too_many_atoms_and_spare_rows_are_refused():
 
 
 def test_torch_geometric_is_imported_on_first_use_only():
-    code = "import sys, molgen_plugins.molecules.geometric; sys.exit('torch_geometric' in sys.modules)"
+    code = "import sys, molgen_plugins.molecules.graph.pyg; sys.exit('torch_geometric' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -5,10 +5,10 @@ import csv
 import pytest
 
 from molgen.family import Density
-from molgen.model import GenerativeModel
-from molgen.pretrained import embedded
+from molgen.model.generative_model import GenerativeModel
+from molgen.model.pretrained import embedded
 from molgen_cli.main import main
-from molgen_plugins.molecules import chem
+from molgen_plugins.molecules.chemistry import rdkit_io as chem
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_array
 
-from molgen.intervals import GroupedMean, jackknife_error, normal_interval
+from molgen.evaluation.intervals import GroupedMean, jackknife_error, normal_interval
 from molgen.metric import (
     GROUPS,
     Against,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.intervals import GroupedMean
+from molgen.evaluation.intervals import GroupedMean
 from molgen.metric import Better, Estimate, Metric, Portion
 
 

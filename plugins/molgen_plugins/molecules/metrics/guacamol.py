@@ -17,7 +17,7 @@ import numpy as np
 from rdkit import DataStructs
 from scipy.stats import entropy
 
-from molgen.intervals import jackknife_error, normal_interval
+from molgen.evaluation.intervals import jackknife_error, normal_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
 from molgen.metrics.frechet import FrechetDistance, Moments
 from molgen.metrics.identity import Seen, hashed

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.metric import Against, Better, Summary
+from molgen_plugins.molecules.fingerprints.nearest import Neighbours
 from molgen_plugins.molecules.metrics.similarity import FingerprintMean, Fingerprints, sampled
-from molgen_plugins.molecules.neighbours import Neighbours
 
 #: How much less similar neighbours are looked for than a threshold asks: far more than rounding.
 _SLACK = 1e-3

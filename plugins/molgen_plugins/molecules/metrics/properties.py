@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from molgen.intervals import jackknife_error, normal_interval
+from molgen.evaluation.intervals import jackknife_error, normal_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
 
 #: Points at which distribution functions are compared for the interval.

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.intervals import GroupedMean, with_interval
+from molgen.evaluation.intervals import GroupedMean, with_interval
 from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, groups_of, undefined
 from molgen.seeding import Rng
-from molgen_plugins.molecules.neighbours import PASS, Neighbours
-from molgen_plugins.molecules.tanimoto import power_sums
+from molgen_plugins.molecules.fingerprints.nearest import PASS, Neighbours
+from molgen_plugins.molecules.fingerprints.tanimoto import power_sums
 
 
 class Fingerprints(Summary):

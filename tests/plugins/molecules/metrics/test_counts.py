@@ -5,12 +5,12 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured, portions
 from scipy.spatial.distance import cosine
+from support.measures import measured, portions
 
 from molgen.metric import GROUPS, Portion
-from molgen_plugins.molecules.chem import parse
-from molgen_plugins.molecules.features import FEATURES
+from molgen_plugins.molecules.chemistry.features import FEATURES
+from molgen_plugins.molecules.chemistry.rdkit_io import parse
 from molgen_plugins.molecules.metrics import counts
 from molgen_plugins.molecules.metrics.counts import (
     CountsConfig,

@@ -2,7 +2,6 @@
 
 import math
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +9,13 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import QED, AllChem, Crippen, Descriptors
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.Scaffolds import MurckoScaffold
+from support.molecules import ROWS
 
-from molgen_plugins.molecules import features, properties
+from molgen_plugins.molecules.chemistry import features, properties
+from molgen_plugins.molecules.chemistry.features import FEATURES, compute
+from molgen_plugins.molecules.chemistry.inspection import inspector
 from molgen_plugins.molecules.domain import EXAMPLES, Molecules
-from molgen_plugins.molecules.features import FEATURES, compute
-from molgen_plugins.molecules.inspection import inspector
 
-ROWS = [line.split("\t") for line in (Path(__file__).parents[3] / "data" / "smiles.smi").read_text().splitlines()]
 #: With isotopes, a dative bond and hydrogen atoms too, which the faster ways do not know.
 SPECIAL = ("[13CH3]c1ccccc1C(=O)OCC", "[2H]OCCN", "Cl[Pt](Cl)<-N1CCCC1", "[H][H]", "[Na+].[Cl-]", "OC(O)=O", "CC", "C")
 SMILES = [smiles for smiles, _ in ROWS] + [*EXAMPLES, *SPECIAL]

@@ -5,10 +5,10 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured
+from support.measures import measured
 
 from molgen.metric import Portion
-from molgen_plugins.molecules.features import FEATURES
+from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.metrics.filters import Filters
 
 PASSES = {"a": True, "b": False, "c": True}

@@ -5,17 +5,17 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured, portions
 from rdkit import Chem, DataStructs
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from scipy.stats import entropy, gaussian_kde
+from support.measures import measured, portions
 
 from molgen.metric import Portion
 from molgen.metrics.frechet import FrechetDistance, Moments
 from molgen.metrics.sample import FeatureConfig
-from molgen_plugins.molecules.chem import parse
+from molgen_plugins.molecules.chemistry.features import FEATURES
+from molgen_plugins.molecules.chemistry.rdkit_io import parse
 from molgen_plugins.molecules.domain import EXAMPLES
-from molgen_plugins.molecules.features import FEATURES
 from molgen_plugins.molecules.metrics.guacamol import (
     FCDConfig,
     FCDScore,

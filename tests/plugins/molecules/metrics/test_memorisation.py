@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured, portions
+from support.measures import measured, portions
 
 from molgen_plugins.molecules.metrics.memorisation import (
     CloserToTraining,

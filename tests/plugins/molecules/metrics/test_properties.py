@@ -5,10 +5,10 @@ import random
 
 import numpy as np
 import pytest
-from measures import measured, portions
+from support.measures import measured, portions
 
 from molgen.metric import Portion
-from molgen_plugins.molecules.features import FEATURES
+from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.metrics.properties import PropertyConfig, PropertyDistance, Values
 
 #: Items are their own values; NaN stands for one that cannot be computed.

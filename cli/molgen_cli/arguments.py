@@ -1,0 +1,150 @@
+"""What `generate` and `score` share: the model with its device, and the properties to compute."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from molgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from molgen.domain import Domain
+    from molgen.model.generative_model import GenerativeModel
+
+#: The properties of a table when nobody names any, as far as the domain has them.
+USUAL_PROPERTIES = ("qed", "logp", "sa", "mw")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which model works, where, and what is computed beside the density."""
+    add = parser.add_argument
+    add("-m", "--model", default="moses", metavar="NAME|FOLDER", help="an embedded model, or a folder (default: moses)")
+    add("--batch-size", type=whole, default=1024, metavar="N", help="items at a time (default: 1024)")
+    add(
+        "--condition",
+        action="append",
+        type=named_value,
+        default=[],
+        metavar="NAME=VALUE",
+        help="what is asked for, of a conditional model; may be repeated",
+    )
+    add(
+        "--properties",
+        type=names,
+        metavar="LIST",
+        help=f"names with commas, 'all' or 'none' (default: {','.join(USUAL_PROPERTIES)})",
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (default: auto)")
+    add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
+    add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
+
+
+def add_option_argument(parser: argparse.ArgumentParser, whose: str, example: str) -> None:
+    """The argument for what the family alone knows."""
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=option,
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"an option of the family's {whose}, such as {example}; may be repeated",
+    )
+
+
+def whole(text: str) -> int:
+    """A whole number from 1, as an argument."""
+    return _number(text, int, lambda value: value >= 1, "a whole number from 1")
+
+
+def from_zero(text: str) -> int:
+    """A whole number from 0, as an argument."""
+    return _number(text, int, lambda value: value >= 0, "a whole number from 0")
+
+
+def positive(text: str) -> float:
+    """A finite number above 0, as an argument."""
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1, as an argument."""
+    return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def _number(text: str, kind: type, good: Callable[[Any], bool], wanted: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not good(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, as an argument."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def named_value(text: str) -> tuple[str, str]:
+    """NAME=VALUE, as an argument; the model knows whether the value is a number or a class."""
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, as an argument; the value is a number or another value of JSON where it reads as one, else text."""
+    name, value = named_value(text)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def load_model(args: argparse.Namespace) -> GenerativeModel:
+    """The model on its device.
+
+    Raises:
+        UsageError: there is no such model or device.
+        CheckpointError: the model is damaged.
+    """
+    import torch
+
+    from molgen.model.generative_model import GenerativeModel
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no CUDA device; type --device cpu")
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return GenerativeModel.load(args.model, automatic if args.device == "auto" else args.device)
+
+
+def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:
+    """The properties to compute.
+
+    Raises:
+        UsageError: the domain has no property of a name that was asked for.
+    """
+    from molgen.workers.inspector import chosen_properties
+
+    if asked == ("none",):
+        return []
+    known = list(domain.rules().properties)
+    if asked == ("all",):
+        return known
+    return chosen_properties(domain, [name for name in USUAL_PROPERTIES if name in known] if asked is None else asked)
+
+
+def describe_model(model: GenerativeModel, name: str) -> dict[str, Any]:
+    """What a record says of the model that made a file."""
+    return {
+        "name": name,
+        "sha256": model.digest,
+        **{kind: getattr(model.config, kind).name for kind in ("encoder", "family", "backbone")},
+        "device": str(model.device),
+    }

@@ -1,0 +1,1 @@
+"""The commands of `molgen`, a file each."""

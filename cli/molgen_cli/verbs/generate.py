@@ -1,0 +1,253 @@
+"""`molgen generate`: new items from a model, judged by their domain, with their log-density."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from molgen.errors import UsageError
+from molgen_cli.arguments import (
+    add_model_arguments,
+    add_option_argument,
+    describe_model,
+    from_zero,
+    load_model,
+    names,
+    positive,
+    properties_of,
+    share,
+    whole,
+)
+from molgen_cli.console import Clock, progress, say
+from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
+
+if TYPE_CHECKING:
+    from molgen.inference.generate import Row
+
+if TYPE_CHECKING:
+    from molgen.inference.generate import Generation, Request, Row
+    from molgen.model.generative_model import GenerativeModel
+
+#: The most items of a contact sheet.
+DRAWN = 60
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    add = parser.add_argument
+    add("-n", "--count", type=whole, default=100, metavar="N", help="raw draws, or accepted ones (default: 100)")
+    add(
+        "--accept",
+        type=names,
+        default=(),
+        metavar="LIST",
+        help="draw until N meet all of these: valid, unique, new (not in the training data), filters; "
+        "without it every draw is a row",
+    )
+    add_output_arguments(parser)
+    add_model_arguments(parser)
+    add(
+        "--seed",
+        type=from_zero,
+        metavar="N",
+        help="the same seed gives the same items (default: a random one, printed)",
+    )
+    add("--temperature", type=positive, metavar="T", help="below 1 likelier items, above 1 more varied ones")
+    add("--top-k", type=from_zero, metavar="K", help="choose among the K likeliest only (0: all)")
+    add("--top-p", type=share, metavar="P", help="choose among the likeliest that reach the probability P")
+    add_option_argument(parser, "sampling", "steps=50 or guidance=2")
+    add(
+        "--prefix",
+        "--scaffold",
+        dest="known",
+        metavar="TEXT",
+        help="what every item has: of strings the beginning; of graphs a part, such as 'c1ccccc1*', joined at * alone",
+    )
+    add(
+        "--repair",
+        type=names,
+        default=(),
+        metavar="LIST",
+        help="mend draws that are no items, where the encoder can: of molecules.graph valence, largest-fragment; "
+        "mended ones are counted apart",
+    )
+    add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate, write, and say how it went."""
+    clock = Clock()
+    refuse_existing((args.output, args.draw), args.overwrite)
+    if args.seed is None:
+        args.seed = secrets.randbits(32)
+    model = load_model(args)
+    request = _request(args, model)
+    clock.lap("loading")
+    return _generate(args, model, request, clock)
+
+
+def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, clock: Clock) -> int:
+    from molgen.inference.generate import Generation
+    from molgen.workers.inspector import Judge
+
+    domain = model.domain
+    obtained = Obtained(dict(args.condition), domain.rules().properties if args.condition else ())
+    args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *obtained.asked]))
+    output = Output(domain, args.output, args.format)
+    with Judge(domain, args.properties, "filters" in request.accept, args.workers) as judge:
+        generation = Generation(model, request, judge)
+        sheet: list[Row] = []
+        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, obtained))
+        stopped = output.write(rows)
+    clock.lap("generating")
+    _report(args, model, generation, output, clock, stopped, obtained)
+    if args.draw:
+        _draw(args.draw, model, sheet)
+    if stopped is not None:
+        raise stopped
+    return 0
+
+
+def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
+    from molgen.family import Known
+    from molgen.inference.generate import Request
+
+    if args.known and model.family.capability.known is Known.NONE:
+        raise UsageError(f"this model ({model.config.family.name}) cannot keep a --prefix or --scaffold")
+    options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
+    return Request(
+        args.count,
+        args.accept,
+        args.seed,
+        args.batch_size,
+        dict(args.condition),
+        args.known or None,
+        {name: value for name, value in options.items() if value is not None} | dict(args.option),
+        args.repair,
+    )
+
+
+def _watched(args: argparse.Namespace, generation: Generation, sheet: list[Row], obtained: Obtained) -> Iterator[Row]:
+    """The rows, shown as progress and looked at for what was asked, the first valid ones kept for the sheet."""
+    with progress("generating", args.count, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
+        for row in generation.rows():
+            bar.advance()
+            obtained.take(row)
+            if args.draw and row.item is not None and len(sheet) < DRAWN:
+                sheet.append(row)
+            yield row
+
+
+def _draw(path: str, model: GenerativeModel, sheet: list[Row]) -> None:
+    from molgen.atomic_files import write_text
+
+    legends = [f"{row.index}: {row.score.log_density:.1f}" for row in sheet]
+    write_text(Path(path), model.domain.draw([row.item for row in sheet], legends))
+
+
+def _report(
+    args: argparse.Namespace,
+    model: GenerativeModel,
+    generation: Generation,
+    output: Output,
+    clock: Clock,
+    stopped: BaseException | None,
+    obtained: Obtained,
+) -> None:
+    """Record the run beside its file, and summarise it for people."""
+    tally, seconds = generation.tally, clock.record()
+    counts: Mapping[str, Any] = {name: value for name, value in vars(tally).items() if value is not None}
+    per_second = round(output.rows / max(seconds["generating"], 1e-9), 1)
+    write_record(
+        output,
+        "generate",
+        args,
+        stopped,
+        seed=args.seed,
+        model=describe_model(model, args.model),
+        counts=counts,
+        rates=tally.rates(),
+        new_false_positive_rate=_false_positive_rate(model),
+        seconds=seconds,
+        rows_per_second=per_second,
+        **({"obtained": obtained.facts()} if obtained.asked else {}),
+    )
+    for line in (*_summary(args, model, generation, output.rows, seconds, per_second), *obtained.lines()):
+        say(line, quiet=args.quiet)
+
+
+def _false_positive_rate(model: GenerativeModel) -> float | None:
+    from molgen.inference.generate import false_positive_rate
+
+    return false_positive_rate(model) if model.keys else None
+
+
+def _summary(
+    args: argparse.Namespace,
+    model: GenerativeModel,
+    generation: Generation,
+    rows: int,
+    seconds: Mapping[str, float],
+    per_second: float,
+) -> Iterator[str]:
+    where = "" if args.output == "-" else f" in {args.output}"
+    yield f"{rows:,} rows{where} from {generation.tally.drawn:,} draws of {args.model}, seed {args.seed}"
+    yield "  " + ", ".join(f"{name} {rate:.2%}" for name, rate in generation.tally.rates().items())
+    if model.keys and "new" in generation.tally.rates():
+        yield f"  (of the new ones, {_false_positive_rate(model):.2%} are taken for known by mistake)"
+    yield f"  {seconds['generating']:.1f} s ({per_second:,.0f} rows/s), after {seconds['loading']:.1f} s of loading"
+
+
+class Obtained:
+    """Collects the properties of rows for which a number was asked.
+
+    Args:
+        condition: what was asked for, by name.
+        properties: those that the domain computes; others, such as a class, can only be asked for.
+    """
+
+    def __init__(self, condition: Mapping[str, str], properties: Iterable[str]) -> None:
+        numbers = {name: _number(condition[name]) for name in properties if name in condition}
+        self.asked = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self._found: dict[str, list[float]] = {name: [] for name in self.asked}
+
+    def take(self, row: Row) -> None:
+        """Take in one row; values that cannot be computed do not count."""
+        for name, values in self._found.items():
+            value = row.properties.get(name, math.nan)
+            if math.isfinite(value):
+                values.append(value)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """For each property the number asked for and, over the rows that have it, the mean and how far they are off."""
+        return {
+            name: {
+                "asked": asked,
+                "rows": len(values),
+                "mean": fmean(values),
+                "mean absolute difference": fmean(abs(value - asked) for value in values),
+            }
+            for (name, asked), values in zip(self.asked.items(), self._found.values(), strict=True)
+            if values
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for people."""
+        for name, found in self.facts().items():
+            yield (
+                f"  {name}: asked for {found['asked']:g}, obtained {found['mean']:.4g} on average; "
+                f"{found['mean absolute difference']:.4g} off on average, over {found['rows']:,} rows"
+            )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,80 @@
+"""`molgen reconstruct`: what comes back of the items of a file through the latent space of a model, row by row."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from molgen_cli.arguments import add_model_arguments, describe_model, load_model, properties_of
+from molgen_cli.console import Clock, say
+from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
+from molgen_cli.verbs.score import add_input_arguments, exit_code, read, require_input, watched
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    add_input_arguments(parser)
+    add_output_arguments(parser)
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconstruct, write, and say how it went: 0 when every row could be encoded, 3 when some could, 1 when none."""
+    clock = Clock()
+    refuse_existing((args.output,), args.overwrite)
+    require_input(args)
+    model = load_model(args)
+    clock.lap("loading")
+    return _reconstruct(args, model, clock)
+
+
+def _reconstruct(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
+    from molgen.inference.encode import Reconstruction
+    from molgen.workers.inspector import Judge
+
+    domain = model.domain
+    _ = model.latent_space  # says now, not after reading, that there is none
+    args.properties = properties_of(domain, args.properties)
+    records = read(args, domain)
+    output = Output(domain, args.output, args.format)
+    statuses: Counter[str] = Counter()
+    back: Counter[str] = Counter()
+    with Judge(domain, args.properties, processes=args.workers) as judge:
+        rows = Reconstruction(model, judge, args.properties, args.batch_size, dict(args.condition)).rows(records)
+        stopped = output.write(_counted(watched(args, "reconstructing", rows, statuses), domain.column, back))
+    clock.lap("reconstructing")
+    shares = {name: round(back[name] / statuses["valid"], 6) for name in ("valid", "same") if statuses["valid"]}
+    write_record(
+        output,
+        "reconstruct",
+        args,
+        stopped,
+        model=describe_model(model, args.model),
+        counts=dict(statuses),
+        back=dict(back),
+        shares=shares,
+        seconds=clock.record(),
+    )
+    say(_summary(output.rows, statuses, back), quiet=args.quiet)
+    if stopped is not None:
+        raise stopped
+    return exit_code(statuses)
+
+
+def _counted(rows: Iterable[Mapping[str, Any]], column: str, back: Counter[str]) -> Iterator[Mapping[str, Any]]:
+    """The rows, counted by what came back: something valid, and the same item."""
+    for row in rows:
+        back["valid"] += row[column] is not None
+        back["same"] += row["same"] is True
+        yield row
+
+
+def _summary(rows: int, statuses: Counter[str], back: Counter[str]) -> str:
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common()) or "none"
+    share = f"{back['same'] / statuses['valid']:.2%}" if statuses["valid"] else "none"
+    return f"{rows:,} rows ({counts}); {share} of the valid ones came back as they were"

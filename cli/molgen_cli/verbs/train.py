@@ -1,0 +1,306 @@
+"""`molgen train`: from a file or a data set to a trained model, in a folder that can be resumed."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molgen.errors import UsageError
+from molgen_cli.console import say
+from molgen_cli.signals import Terminated
+
+if TYPE_CHECKING:
+    from molgen.data.prepare import TrainingData
+    from molgen.data.source import Source
+    from molgen.data.store import Store
+    from molgen.model.generative_model import GenerativeModel
+    from molgen.training.config import TrainingConfig
+    from molgen_cli.settings import Composition
+    from molgen_cli.train_progress import View
+
+EPILOG = """settings:
+  family=NAME encoder=NAME backbone=NAME dataset=NAME   parts by their names (molgen plugins list)
+  encoder.max_length=100 training.steps=20000           a setting of a part, or of the training
+  conditions=[qed,target,label:class]                   columns or properties to ask for later; text is taken for
+                                                        classes, and so are numbers before :class
+  +experiment=moses                                     a preset; what is typed beside it wins
+
+examples:
+  molgen train dataset=moses training.steps=20000 backbone.width=512 --output run
+  molgen train --from moses --data actives.csv --column smiles --output tuned
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb."""
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="settings, see below")
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder of the run (default: runs/DATA-FAMILY)")
+    parser.add_argument(
+        "--from", dest="base", metavar="MODEL", help="tune this model: a folder or an embedded model's name"
+    )
+    parser.add_argument("--data", metavar="FILE", help="your own file or folder, instead of dataset=NAME")
+    parser.add_argument("--column", metavar="NAME", help="the column of --data that holds the items")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    existing.add_argument("--overwrite", action="store_true", help="start the run in the folder anew")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, … (default: auto)")
+    parser.add_argument("--show-config", action="store_true", help="print the whole configuration and stop")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress and no summary")
+    _take_settings_anywhere(parser)
+
+
+def _take_settings_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Let settings and options alternate: argparse by itself takes positional arguments in one run only."""
+    plain = parser.parse_known_args
+
+    def intermixed(args: Any = None, namespace: Any = None) -> Any:
+        parser.parse_known_args = plain  # type: ignore[method-assign] # which parse_known_intermixed_args calls
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = intermixed  # type: ignore[method-assign]
+
+    parser.parse_known_args = intermixed  # type: ignore[method-assign]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and say where the model is."""
+    from molgen.model.generative_model import GenerativeModel
+    from molgen_cli.settings import composed
+
+    base = GenerativeModel.load(args.base) if args.base else None
+    composition = composed(args.settings, base.config if base else None)
+    if args.show_config:
+        from molgen_cli.run_folder import as_yaml
+
+        print(as_yaml(_configuration(args, composition)), end="")
+        return 0
+    Run(args, composition, base).train()
+    return 0
+
+
+class Run:
+    """One training run: its parts, its folder and what it leaves there.
+
+    Raises:
+        UsageError: the request is wrong, or the folder may not be used.
+    """
+
+    def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
+        from molgen.data.source import computed_conditions, with_classes
+        from molgen.training.config import TrainingConfig
+
+        self.args, self.composition = args, composition
+        self.device = _device(args.device)
+        self.config: TrainingConfig = TrainingConfig(**composition.training)
+        self.model = base.with_encoder(composition.model.encoder) if base is not None else _fresh(composition)
+        self.conditions = composition.model.conditions
+        source = _source(args, composition, self.model)
+        known = self.model.conditions.classes
+        self.source = with_classes(source, self.conditions, composition.classes, known)
+        self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)
+        self.folder = Path(args.output or _default_output(self.source, composition, args.base))
+        self.started = time.time()
+        self.rejected = 0
+
+    def train(self) -> None:
+        """Train to the end, or to a signal, and record it."""
+        from molgen_cli import run_folder as runfolder
+
+        if self.args.base and not self.args.resume and _within(Path(self.args.base), self.folder):
+            raise UsageError(f"{self.folder} holds the model to start from; choose another --output")
+        with runfolder.claimed(self.folder, resume=self.args.resume, overwrite=self.args.overwrite):
+            runfolder.write_configuration(self.folder, _configuration(self.args, self.composition))
+            data = self._trained()
+        self._say_result(data)
+
+    def _trained(self) -> TrainingData:
+        from molgen_cli.train_progress import View
+
+        with View(self.args.quiet) as view:
+            data: TrainingData | None = None
+            try:
+                data = self._data(view)
+                self._fit(data, view)
+            except BaseException as error:
+                with suppress(OSError):  # such as a full disk, which must not hide what happened
+                    self._record(data, view, error)
+                self._say_how_to_go_on(view, error)
+                raise
+        self._record(data, view, None)
+        return data
+
+    def _data(self, view: View) -> TrainingData:
+        from molgen.data.prepare import training_data
+        from molgen.data.source import embedded_name
+
+        self._say(f"checking the items of {self.source.name}")
+        bar = view.begin("checking", self.source.count)
+        data = training_data(self.source, self.model.domain, self.conditions, self.computed, _stores(), bar.advance)
+        view.end()
+        keys = data.keys
+        assert keys is not None
+        # The same items once more are no further data.
+        others = [name for name, known in self.model.keys.items() if not known.same_as(keys)]
+        data = replace(data, name=embedded_name(self.source, others))
+        if self.args.base:
+            data.card = {**data.card, "tuned from": _description(self.args.base, self.model)}
+            self.model.info.pop("title", None)
+        self._say(
+            f"{keys.count:,} keys of training items, of which {keys.false_positive_rate:.2%} of new ones "
+            "will be taken for seen"
+        )
+        return data
+
+    def _fit(self, data: TrainingData, view: View) -> None:
+        from molgen.training.fit import Watcher, fit
+
+        view.begin("encoding", self.source.count)
+        watcher = Watcher(view.encoded, lambda store: self._stored(store, view), view.show)
+        # A user's own items stay in the user's own folder.
+        stores = _stores() if self.source.digest else self.folder / "store"
+        fit(
+            self.model,
+            data,
+            self.config,
+            self.folder,
+            store=stores,
+            device=self.device,
+            resume=self.args.resume,
+            watcher=watcher,
+        )
+
+    def _stored(self, store: Store, view: View) -> None:
+        from molgen.data.prepare import rejected_records
+        from molgen_cli.run_folder import REJECTED, write_rejected
+
+        view.end()
+        self.rejected = sum(store.rejected.values())
+        self._say(f"{self.source.name}: {len(store):,} items to learn from, {self.rejected:,} left out")
+        if self.rejected:
+            summary = write_rejected(self.folder, rejected_records(self.source, store.rejections()))
+            self._say(f"{summary}\n  all of them with their reasons: {self.folder / REJECTED}")
+
+    def _record(self, data: TrainingData | None, view: View, stopped: BaseException | None) -> None:
+        from molgen.versions import versions
+        from molgen_cli import run_folder as runfolder
+
+        last = view.last
+        runfolder.write_record(
+            self.folder,
+            {
+                "command": shlex.join(["molgen", "train", *_arguments(self.args)]),
+                "complete": stopped is None,
+                "stopped": None if stopped is None else str(stopped) or type(stopped).__name__,
+                "configuration": _configuration(self.args, self.composition),
+                "seed": self.config.seed,
+                "data": {"name": self.source.name, "digest": data.digest if data else None, "rejected": self.rejected},
+                "step": last.step if last else None,
+                "result": self.model.info.get("training") if stopped is None else None,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+                "ended": runfolder.now(),
+                "seconds": round(time.time() - self.started, 1),
+                "device": self.device,
+                "hardware": runfolder.hardware(),
+                "versions": versions(),
+            },
+        )
+
+    def _say_how_to_go_on(self, view: View, error: BaseException) -> None:
+        if not isinstance(error, KeyboardInterrupt | Terminated):
+            return
+        if view.last is None:
+            self._say("stopped before the first step")
+            return
+        again = [argument for argument in _arguments(self.args) if argument not in ("--resume", "--overwrite")]
+        command = shlex.join(["molgen", "train", *again, "--resume"])
+        self._say(f"stopped after step {view.last.step:,}; the state is saved. To go on, type:\n  {command}")
+
+    def _say_result(self, data: TrainingData | None) -> None:
+        loss = self.model.info["training"]["held-out loss (nats)"]
+        self._say(
+            f"the model is in {self.folder / 'model'}; held-out loss: {loss}{' nats' * isinstance(loss, float)}. "
+            f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
+            "--count 1000 --output generated.csv"
+        )
+
+    def _say(self, text: str) -> None:
+        say(text, quiet=self.args.quiet)
+
+
+def _fresh(composition: Composition) -> GenerativeModel:
+    from molgen.model.generative_model import GenerativeModel
+
+    parts = composition.model
+    # Whether the parts fit together is known at once, not after the data are encoded.
+    GenerativeModel(parts.encoder, parts.family, parts.backbone).build()
+    return GenerativeModel(parts.encoder, parts.family, parts.backbone, parts.conditions)
+
+
+def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> Source:
+    from molgen.data.source import dataset_source, file_source, known_datasets
+
+    if args.data and composition.dataset:
+        raise UsageError("both --data and dataset= say what to learn from; type one of them")
+    if args.data:
+        return file_source(Path(args.data), model.domain, args.column)
+    if args.column:
+        raise UsageError("--column is for a file; type --data FILE as well")
+    if composition.dataset:
+        return dataset_source(composition.dataset, model.config.domain)
+    raise UsageError(f"nothing says what to learn from; type dataset=NAME ({known_datasets()}) or --data FILE")
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.exists() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _default_output(source: Source, composition: Composition, base: str | None) -> Path:
+    return Path("runs") / f"{source.name}-{'tuned' if base else composition.model.family.name}"
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"no device is named {name!r}; type --device auto, cpu or cuda") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise UsageError(f"there is no device {name} here; type --device auto; molgen env lists the devices")
+        torch.cuda.set_device(device.index or 0)
+    return device.type
+
+
+def _stores() -> Path:
+    from molgen_datasets.cache import cache_folder
+
+    return cache_folder() / "stores"
+
+
+def _description(name: str, model: GenerativeModel) -> str:
+    data = model.info.get("data", {})
+    licence = f", licence: {data['licence']}" if "licence" in data else ""
+    return f"{name} (trained on {data.get('name', 'unknown data')}{licence})"
+
+
+def _configuration(args: argparse.Namespace, composition: Composition) -> dict[str, Any]:
+    return {"from": args.base, "data": args.data, "column": args.column, **composition.to_json()}
+
+
+def _arguments(args: argparse.Namespace) -> Sequence[str]:
+    """The arguments of the command line as they could be typed again."""
+    named = [("--output", args.output), ("--from", args.base), ("--data", args.data), ("--column", args.column)]
+    device = [] if args.device == "auto" else ["--device", args.device]
+    flags = [f"--{name}" for name in ("resume", "overwrite", "quiet") if getattr(args, name)]
+    return [*args.settings, *(word for name, value in named if value for word in (name, value)), *device, *flags]

@@ -1,0 +1,151 @@
+"""A recurrent network along the autoregressive walk: GRU (Cho et al. 2014) or LSTM (Hochreiter & Schmidhuber 1997).
+
+Letters in shapes: B batch, T slices, S slices of one field, H width, L layers, E embedding width, W head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from molgen.backbone import Backbone, CausalBackbone, Head, State
+from molgen.backbones.recurrent.bidirectional import Bidirectional
+from molgen.batch import Partial
+from molgen.layers.choice_ids import Numbering
+from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.ordering import Choices
+from molgen.space import Layout, Slice, Space
+
+Hidden = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class RecurrentConfig:
+    """The size of the network; `cell` is `gru` or `lstm`, and `dropout` acts between layers."""
+
+    cell: str = "gru"
+    width: int = 384
+    layers: int = 3
+    embedding: int = 96
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cell not in ("gru", "lstm"):
+            raise ValueError(f"no recurrent cell {self.cell!r}; known: gru, lstm")
+        for name in ("width", "layers", "embedding"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+
+
+class _Gru(nn.GRU):
+    tensors = 1
+
+    def forward(self, inputs: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:  # type: ignore[override]
+        outputs, last = super().forward(inputs, hidden[0])
+        return outputs, (last,)
+
+
+class _Lstm(nn.LSTM):
+    tensors = 2
+
+    def forward(self, inputs: Tensor, hidden: Hidden) -> tuple[Tensor, Hidden]:  # type: ignore[override]
+        return super().forward(inputs, (hidden[0], hidden[1]))
+
+
+CELLS: Mapping[str, type[_Gru] | type[_Lstm]] = {"gru": _Gru, "lstm": _Lstm}
+
+
+@dataclass(frozen=True)
+class RecurrentState(State):
+    """The hidden state, (L, B, H) for each tensor of the cell, and the embedded condition, (B, E)."""
+
+    hidden: Hidden
+    condition: Tensor | None
+
+    def take(self, rows: Tensor) -> RecurrentState:
+        """The state of the given rows."""
+        condition = None if self.condition is None else self.condition[rows]
+        return RecurrentState(tuple(tensor[:, rows] for tensor in self.hidden), condition)
+
+
+class Recurrent(CausalBackbone):
+    """Reads the choices one by one; each input is the choice before, and which slice is asked for now.
+
+    Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive
+    model must: the density is of that order.
+    """
+
+    Config = RecurrentConfig
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"width": 12, "layers": 2, "embedding": 6}
+    layouts = frozenset({Layout.RECORD, Layout.SEQUENCE, Layout.SET, Layout.GRID, Layout.GRAPH})
+
+    @classmethod
+    def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
+        """The network along the walk, or the one that reads rows of elements from both ends."""
+        return cls if causal else Bidirectional
+
+    def __init__(
+        self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, config, condition)
+        self.numbering = Numbering(inputs)
+        self.choice = nn.Embedding(self.numbering.choices, config.embedding)
+        self.question = nn.Embedding(self.numbering.questions, config.embedding)
+        self.cell = CELLS[config.cell](
+            config.embedding,
+            config.width,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0,
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        self.condition = ConditionEmbedding(condition, config.embedding) if condition else None
+        self.first_hidden = nn.Linear(config.embedding, config.layers * config.width) if condition else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        self.numbering.put_levels_on_lines(self.choice)
+        nn.init.normal_(self.question.weight, std=0.1)
+        for name, parameter in self.cell.named_parameters():
+            if name.startswith("weight_hh"):
+                for gate in parameter.data.split(self.config.width):
+                    nn.init.orthogonal_(gate)
+
+    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+        """The outputs (B, S, W) of every field's slices."""
+        state = self.start(condition, len(batch.ids))
+        inputs = self._inputs(batch, state)
+        outputs, _ = self.cell(inputs, state.hidden)
+        return {name: head(outputs[:, batch.walk.steps[name]]) for name, head in self.heads.items()}
+
+    def start(self, condition: Partial | None, rows: int) -> RecurrentState:
+        """The state before the first slice: zero, or made from the condition."""
+        like = self.choice.weight
+        shape = (self.config.layers, rows, self.config.width)
+        if self.condition is None or self.first_hidden is None:
+            return RecurrentState(tuple(like.new_zeros(shape) for _ in range(self.cell.tensors)), None)
+        embedded = self.condition(condition, rows)
+        first = torch.tanh(self.first_hidden(embedded)).view(rows, shape[0], shape[2]).transpose(0, 1).contiguous()
+        return RecurrentState((first, *(torch.zeros_like(first) for _ in range(self.cell.tensors - 1))), embedded)
+
+    def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, RecurrentState]:
+        """The output (B, W) for one slice and the state after it."""
+        assert isinstance(state, RecurrentState)
+        choice = self.numbering.choice(previous, state.hidden[0].shape[1], self.choice.weight.device)
+        inputs = self.choice(choice) + self.question.weight[self.numbering.question(slice)]
+        if state.condition is not None:
+            inputs = inputs + state.condition
+        outputs, hidden = self.cell(inputs[:, None], state.hidden)
+        return self.heads[slice.field](outputs[:, 0]), RecurrentState(hidden, state.condition)
+
+    def _inputs(self, batch: Choices, state: RecurrentState) -> Tensor:
+        """What the cell reads at every slice, (B, T, E)."""
+        questions = self.numbering.questions_of(batch.walk).to(self.choice.weight.device)
+        inputs = self.choice(self.numbering.choices_before(batch)) + self.question(questions)
+        return inputs if state.condition is None else inputs + state.condition[:, None]

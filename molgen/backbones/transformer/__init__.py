@@ -1,0 +1,1 @@
+"""Transformers over elements of any layout."""

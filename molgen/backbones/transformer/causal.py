@@ -1,0 +1,127 @@
+"""The transformer along the autoregressive walk: each slice reads from the slices before it.
+
+Letters in shapes: B batch, T slices, S slices of one field, D width, W head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
+from molgen.batch import Partial
+from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
+from molgen.layers.choice_ids import Numbering, longest_walk
+from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.ordering import Choices
+from molgen.space import Slice, Space
+
+
+@dataclass(frozen=True)
+class TransformerState(State):
+    """The keys and values of the slices so far, and the embedded condition, (B, D)."""
+
+    cache: Cache
+    condition: Tensor | None
+
+    def take(self, rows: Tensor) -> TransformerState:
+        """The state of the given rows."""
+        return TransformerState(self.cache.take(rows), None if self.condition is None else self.condition[rows])
+
+
+class CausalBlock(nn.Module):
+    """Attention to the slices before, and a network for each slice by itself, on normalised inputs."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.norms = nn.ModuleList(nn.RMSNorm(config.width) for _ in range(2))
+        self.attention = Attention(config.width, config.heads)
+        self.feed_forward = FeedForward(config.width)
+        for part in (self.attention, self.feed_forward):
+            # The sum over all blocks then starts at the scale of one part (Radford et al. 2019, section 2.3).
+            part.write.weight.data /= (2 * config.layers) ** 0.5
+
+    def forward(self, x: Tensor, turns: Rotation, cache: Cache | None = None, layer: int = 0) -> Tensor:
+        """All slices at once, (B, T, D) to (B, T, D), or one more than a cache holds, (B, 1, D) to (B, 1, D)."""
+        normed = self.norms[0](x)
+        if cache is None:
+            read = self.attention(normed, turns, causal=True)
+        else:
+            read = self.attention.step(normed, turns, cache, layer)
+        x = x + dropout(read, self.dropout, self.training)
+        return x + dropout(self.feed_forward(self.norms[1](x)), self.dropout, self.training)
+
+
+class CausalTransformer(CausalBackbone):
+    """Each slice's token is the choice before it and what is asked now; positions are those of the walk, rotary.
+
+    Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive model must: the
+    density is of that order, and the network sees it. `step` records no gradients: train by `forward`.
+
+    Raises:
+        UnsupportedSpace: a field has neither classes nor levels, or the longest walk more slices than `most_elements`.
+    """
+
+    Config = TransformerConfig
+    layouts = LAYOUTS
+
+    def __init__(
+        self, inputs: Space, outputs: Mapping[str, Head], config: TransformerConfig, condition: Space | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, config, condition)
+        self.numbering = Numbering(inputs)
+        require_few_elements(longest_walk(inputs), config)
+        self.choice = nn.Embedding(self.numbering.choices, config.width)
+        self.question = nn.Embedding(self.numbering.questions, config.width)
+        self.place = nn.Embedding(self.numbering.places, config.width)
+        self.condition = ConditionEmbedding(condition, config.width) if condition else None
+        self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width)
+        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        for embedding in (self.choice, self.question, self.place):
+            nn.init.normal_(embedding.weight, std=0.1)
+        self.numbering.put_levels_on_lines(self.choice)
+
+    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+        """The outputs (B, S, W) of every field's slices."""
+        device, walk = self.choice.weight.device, batch.walk
+        x = self.choice(self.numbering.choices_before(batch))
+        x = x + self.question(self.numbering.questions_of(walk).to(device))
+        x = x + self.place(self.numbering.places_of(walk).to(device))
+        if self.condition is not None:
+            x = x + self.condition(condition, len(x))[:, None]
+        turns = self._turns(range(len(walk)))
+        for block in self.blocks:
+            x = block(x, turns)
+        x = self.norm(x)
+        return {name: head(x[:, walk.steps[name]]) for name, head in self.heads.items()}
+
+    def start(self, condition: Partial | None, rows: int) -> TransformerState:
+        """The state before the first slice: nothing to read from."""
+        config = self.config
+        cache = Cache.empty(config.layers, rows, config.heads, config.channels, self.choice.weight)
+        return TransformerState(cache, None if self.condition is None else self.condition(condition, rows))
+
+    @torch.no_grad()
+    def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
+        """The output (B, W) for one slice and the state after it."""
+        assert isinstance(state, TransformerState)
+        cache = state.cache.following()
+        device = self.choice.weight.device
+        x = self.choice(self.numbering.choice(previous, cache.rows, device))
+        x = x + self.question.weight[self.numbering.question(slice)] + self.place.weight[self.numbering.place(slice)]
+        x = (x if state.condition is None else x + state.condition)[:, None]
+        turns = self._turns([cache.length - 1])
+        for layer, block in enumerate(self.blocks):
+            x = block(x, turns, cache, layer)
+        return self.heads[slice.field](self.norm(x)[:, 0]), TransformerState(cache, state.condition)
+
+    def _turns(self, positions: Any) -> Rotation:
+        return rotation(torch.tensor([*positions])[:, None], self.config.channels, self.choice.weight)

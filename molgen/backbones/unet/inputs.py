@@ -1,0 +1,101 @@
+"""Fields as planes of numbers at every place, which convolutions read.
+
+Letters in shapes: B batch, H and W places along the two directions, K classes, P planes, D width.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from molgen.backbones.unet.blocks import Convolution, Spread
+from molgen.backbones.unet.resolutions import Frame, Grid, fitted
+from molgen.batch import Batch, Partial, mask
+from molgen.errors import UnsupportedSpace
+from molgen.space import Categorical, Field, Real, Space
+
+
+@singledispatch
+def plane_count(field: Field) -> int:
+    """How many numbers a field has at every place; register it and `planes` for a kind of field of your own."""
+    raise UnsupportedSpace(f"a U-Net reads no field of kind {type(field).__name__}")
+
+
+@plane_count.register
+def _(field: Categorical) -> int:
+    return field.classes
+
+
+@plane_count.register
+def _(field: Real) -> int:
+    if field.rotates:
+        raise UnsupportedSpace("a U-Net is not equivariant, so it reads no field that rotates")
+    return prod(field.channels)
+
+
+@singledispatch
+def planes(field: Field, tensor: Tensor) -> Tensor:
+    """The tensor of a field, (B, *axes, ...), as numbers, (B, *axes, P)."""
+    raise UnsupportedSpace(f"a U-Net reads no field of kind {type(field).__name__}")
+
+
+@planes.register
+def _(field: Categorical, tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_floating_point() else one_hot(tensor, field.classes)
+
+
+@planes.register
+def _(field: Real, tensor: Tensor) -> Tensor:
+    return tensor.reshape(*tensor.shape[: tensor.ndim - len(field.channels)], prod(field.channels))
+
+
+class Reading(nn.Module):
+    """All fields over one grid, and conditions with gaps over it, as vectors at the places of its resolution.
+
+    One more plane says where the samples have places at all, and one for each condition where it is given.
+
+    Args:
+        fields: of the inputs.
+        conditions: over the same axes.
+        grid: where the axes lie.
+        width: D.
+        kernel: of the convolution, along each direction.
+    """
+
+    def __init__(self, fields: Space, conditions: Space, grid: Grid, width: int, kernel: tuple[int, int]) -> None:
+        super().__init__()
+        self.fields, self.conditions, self.grid = dict(fields), dict(conditions), grid
+        count = 1 + sum(map(plane_count, fields.values())) + sum(1 + plane_count(f) for f in conditions.values())
+        whole = grid.patch == (1, 1)
+        self.network = Convolution(count, width, kernel) if whole else Spread(count, width, grid.patch)
+
+    def forward(self, batch: Batch, condition: Partial | None, frame: Frame) -> Tensor:
+        """(B, H, W, D)."""
+        like, shape = self.network.weight, frame.shape(self.grid.stride)
+        exists = self._exists(batch, shape).to(like)
+        parts = [exists]
+        for name, field in self.fields.items():
+            parts.append(self._planes(field, batch.fields[name], shape).to(like) * exists)
+        for name, field in self.conditions.items():
+            parts += self._given(name, field, condition, exists)
+        x = self.network(torch.cat(parts, dim=-1))
+        return fitted(x, frame.shape(frame.pyramid.step(self.grid.level)))
+
+    def _exists(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
+        lengths = shape[2 - len(self.grid.axes) :]
+        return self.grid.spread(mask(Field(self.grid.axes), batch.sizes, lengths, len(batch)))[..., None]
+
+    def _planes(self, field: Field, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
+        return planes(field, fitted(self.grid.spread(tensor), shape))
+
+    def _given(self, name: str, field: Field, condition: Partial | None, exists: Tensor) -> list[Tensor]:
+        """The planes of a condition, zero where it is not given, and where it is."""
+        if condition is None or name not in condition.given:
+            return [exists.new_zeros(*exists.shape[:3], 1 + plane_count(field))]
+        shape = (exists.shape[1], exists.shape[2])
+        given = fitted(self.grid.spread(condition.given[name]), shape)[..., None].to(exists) * exists
+        return [given, self._planes(field, condition.batch.fields[name], shape).to(exists) * given]

@@ -1,0 +1,1 @@
+"""From a file or data set to batches: reading, preparing, encoding, storing and loading."""

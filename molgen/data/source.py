@@ -1,0 +1,175 @@
+"""Where rows come from: a registered data set, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from molgen import registry
+from molgen.config import Part, settings_of
+from molgen.dataset import Dataset
+from molgen.domain import Domain, Record
+from molgen.errors import UsageError
+
+#: The split that is trained on.
+SPLIT = "train"
+
+
+#: The most classes that one condition may have.
+MOST_CLASSES = 1000
+
+
+Classes = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where records come from.
+
+    Attributes:
+        name: what the data are called.
+        records: gives them from the start each time.
+        columns: the names of their columns.
+        as_stored: whether the items are used as they are written, instead of their canonical form.
+        digest: names the content, where it is known without reading.
+        count: of the records, where that is known.
+        card: what the model card says of the data.
+        classes: the columns that hold classes and no numbers, each with the names of its classes.
+    """
+
+    name: str
+    records: Callable[[], Iterable[Record]]
+    columns: Sequence[str]
+    as_stored: bool = False
+    digest: str | None = None
+    count: int | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+    classes: Classes = field(default_factory=dict)
+
+
+def dataset_source(part: Part, domain: str) -> Source:
+    """The training split of a data set of the registry.
+
+    Raises:
+        UsageError: there is no such data set, or its items are of another domain.
+    """
+    cls, config = settings_of("dataset", part)
+    dataset: Dataset = cls(config)
+    if dataset.domain != domain:
+        raise UsageError(f"the data set {part.name} holds {dataset.domain}, and the encoder is one of {domain}")
+    dataset.require_split(SPLIT)
+    card = {"split": SPLIT, "licence": dataset.licence, "citation": dataset.citation}
+    return Source(
+        part.name,
+        lambda: dataset.records(SPLIT),
+        list(dataset.columns(SPLIT)),
+        dataset.canonical,
+        dataset.digest(SPLIT),
+        dataset.splits[SPLIT],
+        card,
+        dataset.classes(SPLIT),
+    )
+
+
+def file_source(path: Path, domain: Domain, column: str | None) -> Source:
+    """A file of the user's own, or a folder where the domain reads those.
+
+    Raises:
+        UsageError: it is not there, cannot be read, has no such column, or has no row.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file")
+
+    def records() -> Iterable[Record]:
+        return domain.read(path, column=column)
+
+    first = next(iter(records()), None)
+    if first is None:
+        raise UsageError(f"{path} has no row to learn from")
+    card = {"file": path.name, "licence": "not stated: it is the user's own file"}
+    return Source(path.name.partition(".")[0] or path.name, records, list(first.columns), card=card)
+
+
+def with_classes(source: Source, conditions: Sequence[str], named: Sequence[str], known: Classes) -> Source:
+    """The source with the classes of every condition that holds no numbers.
+
+    Args:
+        source: the records.
+        conditions: names of columns and properties.
+        named: those that hold classes even where their values look like numbers.
+        known: classes of a model that is tuned; a value that it has not is not given.
+
+    Raises:
+        UsageError: a condition has too many classes to be one, or is no column.
+    """
+    columns = [name for name in conditions if name in source.columns]
+    for name in named:
+        if name not in columns:
+            raise UsageError(f"the condition {name!r} cannot have classes: it is no column of {source.name}")
+    open_ones = [name for name in columns if name not in source.classes and name not in known]
+    found: dict[str, set[str]] = {name: set() for name in open_ones}
+    if source.digest is None or named:
+        for record in source.records() if open_ones else ():
+            for name in open_ones:
+                found[name].add(str(record.columns.get(name, "")).strip())
+    classes = {name: _class_names(name, texts, name in named) for name, texts in found.items()}
+    return replace(source, classes={**source.classes, **{n: c for n, c in classes.items() if c}, **known})
+
+
+def _class_names(name: str, texts: set[str], named: bool) -> tuple[str, ...]:
+    """The classes of a column, none where it holds numbers: some text among them is a number that is not known."""
+    texts = texts - {""}
+    if not named and any(_is_number(text) for text in texts):
+        return ()
+    if len(texts) > MOST_CLASSES:
+        raise UsageError(
+            f"the condition {name!r} has {len(texts):,} different values; classes are at most {MOST_CLASSES:,}"
+        )
+    return tuple(sorted(texts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:
+    """The conditions that are no column, so that the domain computes them.
+
+    Args:
+        source: the records.
+        domain: of the items.
+        conditions: names.
+        required: whether each must be known; a model that is tuned can do without.
+
+    Raises:
+        UsageError: a condition is neither a column nor a property.
+    """
+    others = [name for name in conditions if name not in source.columns]
+    known = domain.rules().properties if others else {}
+    for name in others:
+        if name not in known and required:
+            columns = ", ".join(source.columns) or "none"
+            raise UsageError(
+                f"the condition {name!r} is neither a column of {source.name} ({columns}) "
+                f"nor a property ({', '.join(known) or 'none'})"
+            )
+    return [name for name in others if name in known]
+
+
+def embedded_name(source: Source, taken: Iterable[str]) -> str:
+    """The name of the source, made different from those of the data that a model has seen before."""
+    taken, name, number = set(taken), source.name, 2
+    while name in taken:
+        name, number = f"{source.name}-{number}", number + 1
+    return name
+
+
+def known_datasets() -> str:
+    """The names of the data sets, for a message."""
+    return ", ".join(registry.names("dataset")) or "none"

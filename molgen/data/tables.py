@@ -1,0 +1,34 @@
+"""Files that are read and written as a whole or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from molgen.atomic_files import replaced_file
+
+
+@contextmanager
+def opened_to_write(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    """A stream of bytes to a path or an open stream; a regular file is replaced in one step when the block ends."""
+    if not isinstance(target, str | Path):
+        yield target
+        target.flush()
+        return
+    path = Path(target).resolve()
+    if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
+        with open(path, "wb") as stream:
+            yield stream
+        return
+    with replaced_file(path) as temporary, open(temporary, "wb") as stream:
+        yield stream
+
+
+def name_of(source: str | Path | IO[bytes]) -> str:
+    """What messages call a path or a stream."""
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "the input"

@@ -1,0 +1,161 @@
+"""A stream of items becomes portions that metrics can take: judged, keyed, with features.
+
+Workers judge the next rows while the feature networks and the metrics have those before. This module
+imports torch only to ask it for a device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from molgen.domain import Domain, Invalid, Item
+from molgen.errors import PluginError, UsageError
+from molgen.metric import Portion
+from molgen.workers.inspector import Judge, Verdict
+
+#: Rows of a portion, and portions that are judged ahead.
+ROWS, AHEAD = 4096, 2
+
+Network = Callable[[Sequence[Item]], np.ndarray]
+
+
+class Examiner:
+    """Judges items and finds their features; close it, or use it in a `with` block.
+
+    Args:
+        domain: what the items are.
+        features: names of what its metrics need; feature networks are told by `Domain.networks`.
+        device: where the networks run; `auto` is a CUDA device if there is one.
+        processes: how many workers judge; by default as many as the usable processors.
+
+    Raises:
+        UsageError: the domain has no such feature.
+    """
+
+    def __init__(
+        self, domain: Domain, features: Iterable[str] = (), device: str = "auto", processes: int | None = None
+    ) -> None:
+        names = sorted(set(features))
+        require_features(domain, names)
+        self._domain, self._device = domain, device
+        self._networked = [name for name in names if name in domain.networks]
+        self._judge = Judge(domain, features=[n for n in names if n not in domain.networks], processes=processes)
+        self._networks: dict[str, Network] = {}
+        self._nothing: Mapping[str, Any] | None = None
+        #: why a network cannot be had, by its name; portions lack its features.
+        self._failures: dict[str, str] = {}
+        #: seconds of the main process by what took them: waiting for workers, and each network.
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def portions(self, items: Iterable[Item | Invalid]) -> Iterator[Portion]:
+        """The items in their order."""
+        rows = iter(items)
+        waiting: deque[tuple[list[Item | Invalid], Future[list[Verdict]]]] = deque()
+        first = 0
+        while True:
+            while len(waiting) < AHEAD and (block := list(islice(rows, ROWS))):
+                waiting.append((block, self._judge.submit(block)))
+            if not waiting:
+                return
+            block, pending = waiting.popleft()
+            yield self._portion(first, block, self._wait(pending))
+            first += len(block)
+
+    def require(self, features: Iterable[str]) -> None:
+        """See that features come with the portions.
+
+        Raises:
+            PluginError: one of them is of a network that failed.
+        """
+        for name in features:
+            if name in self._failures:
+                raise PluginError(f"{name}: {self._failures[name]}")
+
+    def _wait(self, pending: Future[list[Verdict]]) -> list[Verdict]:
+        start = time.perf_counter()
+        verdicts = pending.result()
+        self.seconds["waiting for workers"] += time.perf_counter() - start
+        return verdicts
+
+    def _portion(self, first: int, block: Sequence[Item | Invalid], verdicts: Sequence[Verdict]) -> Portion:
+        valid = np.array([verdict.item is not None for verdict in verdicts], bool)
+        good = [verdict for verdict in verdicts if verdict.item is not None]
+        items = [verdict.item for verdict in good]
+        raw = [item for item, is_valid in zip(block, valid, strict=True) if is_valid]
+        return Portion(first, valid, items, [self._domain.key(item) for item in items], self._features(good), raw)
+
+    def _features(self, good: Sequence[Verdict]) -> Mapping[str, Any]:
+        if good:
+            found = {name: _joined([verdict.features[name] for verdict in good]) for name in good[0].features}
+            return found | self._network_features([verdict.item for verdict in good])
+        if self._nothing is None:  # metrics count on the shape that the features of an item have
+            examples = [v for v in self._wait(self._judge.submit(self._domain.examples())) if v.item is not None]
+            self._nothing = {name: values[:0] for name, values in self._features(examples).items()} if examples else {}
+        return self._nothing
+
+    def _network_features(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
+        found = {}
+        for name in self._networked:
+            if name in self._failures:
+                continue
+            start = time.perf_counter()
+            try:
+                found[name] = self._network(name)(items)
+            except Exception as error:  # a plugin's network, and whatever it imports: the other metrics go on
+                self._failures[name] = f"{type(error).__name__}: {error}"
+            self.seconds[name] += time.perf_counter() - start
+        return found
+
+    def _network(self, name: str) -> Network:
+        if name not in self._networks:
+            module, _, factory = self._domain.networks[name].partition(":")
+            self._networks[name] = getattr(import_module(module), factory)(_device(self._device))
+        return self._networks[name]
+
+    def close(self) -> None:
+        """End the workers."""
+        self._judge.close()
+
+    def __enter__(self) -> Examiner:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def require_features(domain: Domain, names: Iterable[str]) -> None:
+    """See that a domain has features of these names.
+
+    Raises:
+        UsageError: it has not.
+    """
+    others = [name for name in names if name not in domain.networks]
+    known = domain.rules().features if others else {}  # a domain may have to import much to say its rules
+    for name in others:
+        if name not in known:
+            listed = ", ".join(sorted({*known, *domain.networks})) or "none"
+            raise UsageError(f"the domain {type(domain).__name__} has no feature {name!r}; known: {listed}")
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _joined(values: list[Any]) -> Any:
+    """Arrays of one shape, and numbers, as one array; anything else as a list."""
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return np.stack(values)
+    return np.array(values) if isinstance(first, bool | int | float) else values

@@ -1,0 +1,1 @@
+"""What families share: packed elements, likelihoods, latents, sizes, grammar."""

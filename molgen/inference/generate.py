@@ -1,0 +1,343 @@
+"""The second walk: a request becomes raw draws, the domain judges them, and rows come out, in a fixed order.
+
+Sampling goes on while worker processes judge what was drawn before. Neither the size of the batches
+nor the number of workers changes a row. This module knows no domain and imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molgen.domain import Invalid, Item, Sample
+from molgen.errors import PartialFailure, UsageError
+from molgen.inference.score import Score, number_columns, score
+from molgen.workers.inspector import Judge, Verdict
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import Drawn, GenerativeModel
+
+#: What a draw can be asked to be. Each one implies `valid`.
+CRITERIA = ("valid", "unique", "new", "filters")
+#: Batches that are drawn ahead of the one that is waited for.
+AHEAD = 2
+#: The smallest batch when only a few more draws are needed: fewer would hardly take less time.
+SMALLEST_BATCH = 64
+#: Draws after which the share of accepted ones is looked at again, and the least share to go on with.
+PATIENCE, HOPELESS = 10_000, 0.001
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate.
+
+    Attributes:
+        count: raw draws, or accepted ones where `accept` names a criterion.
+        accept: names of `CRITERIA` that a draw must meet to be counted and kept; none keeps every draw.
+        seed: of all randomness.
+        batch_size: the most draws at a time.
+        condition: what is asked for, by name.
+        known: a beginning that every draw has.
+        options: of the family, such as temperature.
+        repair: what the encoder does, one after the other, to draws that are no items; none by default.
+
+    Raises:
+        UsageError: a criterion that does not exist, or no draw at all.
+    """
+
+    count: int
+    accept: tuple[str, ...] = ()
+    seed: int = 0
+    batch_size: int = 1024
+    condition: Mapping[str, float | str] = field(default_factory=dict)
+    known: Item | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    repair: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.batch_size < 1:
+            raise UsageError(f"at least 1 must be asked for, not {min(self.count, self.batch_size)}")
+        for name in self.accept:
+            if name not in CRITERIA:
+                raise UsageError(f"no criterion is named {name!r}; known: {', '.join(CRITERIA)}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One draw with what is known of it.
+
+    Attributes:
+        index: the number of the draw.
+        item: the canonical form, or None where the draw is invalid.
+        as_generated: what the sample decoded to, or None where it decoded to nothing.
+        score: log p of `item`, or why it has none; why the draw is invalid, if it is.
+        properties: numbers by name.
+        repaired: why the draw was no item before it was repaired; empty where nothing was.
+    """
+
+    index: int
+    item: Item | None
+    as_generated: Item | None
+    score: Score = field(default_factory=Score)
+    properties: Mapping[str, float] = field(default_factory=dict)
+    repaired: str = ""
+
+    @property
+    def status(self) -> str:
+        """`valid`, `repaired` or `invalid`."""
+        return "invalid" if self.item is None else "repaired" if self.repaired else "valid"
+
+    def columns(self, name: str, properties: Sequence[str] = ()) -> dict[str, Any]:
+        """The row as a table has it; None where a cell is empty.
+
+        Args:
+            name: of the column of the item.
+            properties: those that have columns.
+        """
+        return {
+            name: self.item,
+            "as_generated": self.as_generated,
+            **self.score.columns(),
+            "status": self.status,
+            "error": self.score.error or self.repaired,
+            **number_columns(self.properties, properties),
+        }
+
+
+@dataclass
+class Tally:
+    """What became of the draws.
+
+    Attributes:
+        drawn: draws that were judged.
+        valid: those that are items of the domain without any repair.
+        repaired: those that a repair made items; None where none was asked for. They count as items below.
+        unique: distinct items.
+        new: distinct items outside the training data; None where the model cannot say.
+        passing: items that pass all filters; None where filters were not asked for.
+        accepted: those that meet every criterion of the request; None where it names none.
+    """
+
+    drawn: int = 0
+    valid: int = 0
+    repaired: int | None = None
+    unique: int = 0
+    new: int | None = None
+    passing: int | None = None
+    accepted: int | None = None
+
+    def rates(self) -> dict[str, float]:
+        """Shares by criterion: valid and repaired of all draws, unique and filters of items, new of unique ones."""
+        items = self.valid + (self.repaired or 0)
+        parts = {
+            "valid": (self.valid, self.drawn),
+            "repaired": (self.repaired, self.drawn),
+            "unique": (self.unique, items),
+            "new": (self.new, self.unique),
+            "filters": (self.passing, items),
+            "accepted": (self.accepted, self.drawn),
+        }
+        return {name: round(part / whole, 6) for name, (part, whole) in parts.items() if whole and part is not None}
+
+
+class Generation:
+    """One request as it is carried out: `rows()` does the work, `tally` says how it stands.
+
+    Args:
+        model: a fitted or loaded model.
+        request: what to generate.
+        judge: of the model's domain; with filters where the request names them.
+
+    Raises:
+        UsageError: new items are asked for, and the model carries no keys of its training data.
+    """
+
+    def __init__(self, model: GenerativeModel, request: Request, judge: Judge) -> None:
+        if "new" in request.accept and not model.keys:
+            raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
+        _require_repairs(model, request.repair)
+        self._model, self._request, self._judge = model, request, judge
+        self._key = model.domain.key
+        self._seen: set[str] = set()
+        self._next = 0
+        self._window = (0, 0)
+        self._hopeless = False
+        #: why draws were no items before they were repaired.
+        self._repaired: dict[int, str] = {}
+        self.tally = Tally(
+            repaired=0 if request.repair else None,
+            new=0 if model.keys else None,
+            accepted=0 if request.accept else None,
+        )
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the request, in the order of the draws.
+
+        Raises:
+            UsageError: the model cannot do what the request asks for.
+            PartialFailure: so few draws are acceptable that there is no hope; the rows before stay good.
+        """
+        waiting: deque[tuple[list[Drawn], Future[list[Verdict]]]] = deque()
+        while not self._done():
+            while len(waiting) < AHEAD and (size := self._batch_size(sum(len(drawn) for drawn, _ in waiting))):
+                drawn = self._draw(size)
+                waiting.append((drawn, self._judge.submit([each.item for each in drawn])))
+            drawn, verdicts = waiting.popleft()
+            yield from self._settled(drawn, verdicts.result())
+            if self._hopeless:
+                raise PartialFailure(self._despair())
+
+    def _done(self) -> bool:
+        settled = self.tally.drawn if self.tally.accepted is None else self.tally.accepted
+        return settled >= self._request.count
+
+    def _batch_size(self, pending: int) -> int:
+        """How many to draw next when so many are not judged yet; 0 when those are probably enough."""
+        most, wanted = self._request.batch_size, self._request.count
+        if self.tally.accepted is None:
+            return min(most, wanted - self._next)
+        # As if nine of ten draws had been accepted before the first one.
+        rate = (self.tally.accepted + 9) / (self.tally.drawn + 10)
+        missing = (wanted - self.tally.accepted) / rate - pending
+        return min(most, max(SMALLEST_BATCH, math.ceil(1.02 * missing))) if missing > 0 else 0
+
+    def _draw(self, size: int) -> list[Drawn]:
+        request = self._request
+        try:
+            drawn = self._model.sample(
+                size,
+                seed=request.seed,
+                first=self._next,
+                batch_size=size,
+                condition=request.condition,
+                known=request.known,
+                **request.options,
+            )
+            self._next += size
+            return [self._mended(draw) for draw in drawn] if request.repair else list(drawn)
+        except ValueError as error:  # an option that the family has not, or a value that it does not take
+            raise UsageError(str(error)) from error
+
+    def _mended(self, draw: Drawn) -> Drawn:
+        """A draw that is no item after the repairs, if that made it one; its density was of what it was before."""
+        if not isinstance(draw.item, Invalid):
+            return draw
+        encoder, sample = self._model.encoder, draw.sample
+        for name in self._request.repair:
+            sample = encoder.repaired(sample, name)
+        item = encoder.decode(sample)
+        if isinstance(item, Invalid):
+            return draw
+        self._repaired[draw.index] = draw.item.reason
+        return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None)
+
+    # --- judging ----------------------------------------------------------------------------------
+
+    def _settled(self, drawn: Sequence[Drawn], verdicts: Sequence[Verdict]) -> list[Row]:
+        """The rows to keep of a batch."""
+        kept: list[tuple[Drawn, Verdict]] = []
+        for draw, verdict in zip(drawn, verdicts, strict=True):
+            accepted = self._count(verdict, draw.index in self._repaired)
+            if accepted or not self._request.accept:
+                kept.append((draw, verdict))
+            if self._done() or self._without_hope():
+                break
+        return [
+            Row(
+                draw.index,
+                verdict.item,
+                None if isinstance(draw.item, Invalid) or draw.index in self._repaired else draw.item,
+                found,
+                verdict.properties,
+                self._repaired.get(draw.index, ""),
+            )
+            for (draw, verdict), found in zip(kept, self._scores(kept), strict=True)
+        ]
+
+    def _count(self, verdict: Verdict, repaired: bool) -> bool:
+        """Take a draw into the tally and say whether it meets every criterion."""
+        met = self._criteria_met(verdict)
+        self.tally.drawn += 1
+        if repaired:
+            self.tally.repaired = (self.tally.repaired or 0) + ("valid" in met)
+        else:
+            self.tally.valid += "valid" in met
+        self.tally.unique += "unique" in met
+        if self.tally.new is not None:
+            self.tally.new += {"unique", "new"} <= met
+        if verdict.passes is not None:
+            self.tally.passing = (self.tally.passing or 0) + ("filters" in met)
+        accepted = "valid" in met and met.issuperset(self._request.accept)
+        if self.tally.accepted is not None:
+            self.tally.accepted += accepted
+        return accepted
+
+    def _criteria_met(self, verdict: Verdict) -> set[str]:
+        if verdict.item is None:
+            return set()
+        key = self._key(verdict.item)
+        met = {"valid"} | ({"filters"} if verdict.passes else set())
+        if key not in self._seen:
+            self._seen.add(key)
+            met.add("unique")
+        if not any(key in known for known in self._model.keys.values()):
+            met.add("new")
+        return met
+
+    def _without_hope(self) -> bool:
+        """Whether the last `PATIENCE` draws held next to nothing acceptable."""
+        start, accepted = self._window
+        if self.tally.accepted is not None and self.tally.drawn - start >= PATIENCE:
+            self._hopeless = self.tally.accepted - accepted < HOPELESS * PATIENCE
+            self._window = (self.tally.drawn, self.tally.accepted)
+        return self._hopeless
+
+    def _despair(self) -> str:
+        rates = ", ".join(f"{name} {rate:.2%}" for name, rate in self.tally.rates().items())
+        return (
+            f"stopped with {self.tally.accepted or 0:,} of {self._request.count:,} after {self.tally.drawn:,} draws: "
+            f"of the last {PATIENCE:,} fewer than 1 in {1 / HOPELESS:,.0f} was acceptable ({rates}); "
+            "ask for fewer, or for fewer criteria"
+        )
+
+    # --- density ----------------------------------------------------------------------------------
+
+    def _scores(self, kept: Sequence[tuple[Drawn, Verdict]]) -> list[Score]:
+        """log p of each canonical item; the one of sampling where it is the same sample."""
+        found: dict[int, Score] = {}
+        rest: dict[int, Sample | Invalid] = {}
+        for place, (draw, verdict) in enumerate(kept):
+            if verdict.item is None:
+                found[place] = Score(error=verdict.error or "invalid")
+                continue
+            sample = self._model.encoder.encode(verdict.item)
+            if draw.kind is not None and _equal(sample, draw.sample):
+                found[place] = Score(draw.log_density, draw.kind.name.lower())
+            else:
+                rest[place] = sample
+        scores = score(self._model, list(rest.values()), self._request.condition, self._request.batch_size)
+        found |= dict(zip(rest, scores, strict=True))
+        return [found[place] for place in range(len(kept))]
+
+
+def _require_repairs(model: GenerativeModel, names: Sequence[str]) -> None:
+    known = model.encoder.repairs
+    for name in names:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise UsageError(f"the encoder {model.config.encoder.name} has no repair {name!r}; known: {listed}")
+
+
+def _equal(sample: Sample | Invalid, drawn: Sample) -> bool:
+    return not isinstance(sample, Invalid) and all(np.array_equal(array, drawn[name]) for name, array in sample.items())
+
+
+def false_positive_rate(model: GenerativeModel) -> float:
+    """The probability that `new` is denied to an item that is new."""
+    return 1 - math.prod(1 - keys.false_positive_rate for keys in model.keys.values())

@@ -1,0 +1,140 @@
+"""Densities of the items of a file, row by row, in bounded memory. This module knows no domain and imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from molgen.domain import Invalid, Item, Record, Sample
+from molgen.errors import UsageError
+from molgen.workers.inspector import Judge, Verdict
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
+
+#: Portions of rows that workers judge ahead of the one that is scored.
+AHEAD = 2
+#: Decimals of a log-density; those behind depend on the size of the batch.
+DECIMALS = 5
+
+
+class Score(NamedTuple):
+    """log p of an item in nats and what the number means, or NaN, nothing, and why there is none."""
+
+    log_density: float = math.nan
+    kind: str = ""
+    error: str = ""
+
+    def columns(self) -> dict[str, Any]:
+        """The density as columns of a table; None where there is none."""
+        return {"log_density": cell(round(self.log_density, DECIMALS)), "log_density_kind": self.kind}
+
+
+def score(
+    model: GenerativeModel,
+    encoded: Sequence[Sample | Invalid],
+    condition: Mapping[str, float | str] | None = None,
+    batch_size: int = 1024,
+    options: Mapping[str, Any] | None = None,
+) -> list[Score]:
+    """The scores of what the encoder made of canonical items.
+
+    Raises:
+        UsageError: the family's density has no such option, or not this value.
+    """
+    if not encoded:
+        return []
+    try:
+        scored = model.log_density_of(encoded, condition=condition, batch_size=batch_size, **(options or {}))
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise UsageError(str(error)) from error
+    return [Score(s.log_density, s.kind.name.lower() if s.kind is not None else "", s.error or "") for s in scored]
+
+
+def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[str, Any]:
+    """A column of a table for each name, to six significant digits; None where there is no number."""
+    return {name: cell(float(f"{values.get(name, math.nan):.6g}")) for name in names}
+
+
+def cell(value: float) -> float | None:
+    """The number, or None where it is none."""
+    return value if math.isfinite(value) else None
+
+
+def written(record: Record) -> Item:
+    """What a row of a file holds for an item, be it one or not."""
+    return record.text if isinstance(record.item, Invalid) else record.item
+
+
+def beside(record: Record, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Our columns around those of the file, which have `input_` before their names where ours have the same ones."""
+    theirs = {f"input_{name}" if name in ours else name: text for name, text in record.columns.items()}
+    first = next(iter(ours))
+    return {first: ours[first], **theirs, **ours}
+
+
+class Scoring:
+    """Rows of a file with their densities: workers judge ahead while the model scores.
+
+    Columns of the file that have the name of one of ours stay, with `input_` before their name.
+
+    Args:
+        model: gives the densities, each of the canonical form of an item.
+        judge: of the model's domain.
+        properties: those that get columns.
+        portion: rows at a time.
+        condition: what the density is conditional on, by name.
+        options: of the family's density.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        judge: Judge,
+        properties: Sequence[str] = (),
+        portion: int = 512,
+        condition: Mapping[str, float | str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._model, self._judge, self._properties = model, judge, properties
+        self._portion, self._condition, self._options = portion, condition, options
+        self._column = model.domain.column
+
+    def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
+        """One row for each record, in their order, with a `status` of `valid`, `invalid` or `unsupported`.
+
+        Unsupported are items of the domain that this model cannot represent.
+        """
+        waiting: deque[tuple[list[Record], Future[list[Verdict]]]] = deque()
+        while True:
+            while len(waiting) < AHEAD and (portion := list(islice(records, self._portion))):
+                waiting.append((portion, self._judge.submit([record.item for record in portion])))
+            if not waiting:
+                return
+            portion, verdicts = waiting.popleft()
+            yield from self._rows(portion, verdicts.result())
+
+    def _rows(self, records: Sequence[Record], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
+        items = [verdict.item for verdict in verdicts if verdict.item is not None]
+        encoded = [self._model.encoder.encode(item) for item in items]
+        scores = iter(score(self._model, encoded, self._condition, self._portion, self._options))
+        for record, verdict in zip(records, verdicts, strict=True):
+            invalid = verdict.item is None
+            yield self._row(record, verdict, Score(error=verdict.error or "invalid") if invalid else next(scores))
+
+    def _row(self, record: Record, verdict: Verdict, found: Score) -> dict[str, Any]:
+        status = "invalid" if verdict.item is None else "unsupported" if found.error else "valid"
+        ours = {
+            f"canonical_{self._column}": verdict.item,
+            **found.columns(),
+            "status": status,
+            "error": found.error,
+            **number_columns(verdict.properties, self._properties),
+        }
+        return beside(record, {self._column: written(record), **ours})

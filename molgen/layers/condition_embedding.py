@@ -1,0 +1,93 @@
+"""One embedding of conditions for every backbone.
+
+Letters in shapes: B batch, D width of the embedding, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from molgen.batch import Partial, field_mask
+from molgen.errors import UnsupportedSpace
+from molgen.space import Axis, Categorical, Field, Real, Space
+
+
+class ConditionEmbedding(nn.Module):
+    """Conditions with gaps as one vector per row, (B, D); what is not given has a learned vector of its own."""
+
+    def __init__(self, space: Space, width: int) -> None:
+        super().__init__()
+        self.space = dict(space)
+        self.embeddings = nn.ModuleDict({name: condition_embedding(field, width) for name, field in space.items()})
+        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in space})
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, condition: Partial | None, rows: int) -> Tensor:
+        """The vectors of `rows` rows; without a condition nothing is given."""
+        return self.mix(sum(self._field(name, condition, rows) for name in self.space))
+
+    def _field(self, name: str, condition: Partial | None, rows: int) -> Tensor:
+        absent = self.absent[name].expand(rows, -1)
+        if condition is None or name not in condition.given:
+            return absent
+        given = condition.given[name] & field_mask(self.space, condition.batch, name)
+        values = self.embeddings[name](condition.batch.fields[name])
+        values = torch.where(given[..., None], values, 0.0).flatten(1, -2) if given.ndim > 1 else values
+        count = given.flatten(1).sum(1) if given.ndim > 1 else given.long()
+        total = values.sum(1) if given.ndim > 1 else values
+        return torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], absent)
+
+
+@singledispatch
+def condition_embedding(field: Field, width: int) -> nn.Module:
+    """A module from the values of one field to vectors of `width`; register one for a kind of your own."""
+    raise TypeError(f"molgen cannot condition on a field of kind {type(field).__name__}")
+
+
+@condition_embedding.register
+def _(field: Categorical, width: int) -> nn.Module:
+    return nn.Embedding(field.classes, width)
+
+
+@condition_embedding.register
+def _(field: Real, width: int) -> nn.Module:
+    return _RealEmbedding(field, width)
+
+
+class _RealEmbedding(nn.Module):
+    """Standardised numbers through a small network, so that a property may act non-linearly."""
+
+    def __init__(self, field: Real, width: int) -> None:
+        super().__init__()
+        self.channels = len(field.channels)
+        size = 1
+        for channel in field.channels:
+            size *= channel
+        self.network = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, values: Tensor) -> Tensor:
+        flat = values.flatten(values.ndim - self.channels) if self.channels else values[..., None]
+        return self.network(flat.to(next(self.network.parameters()).dtype))
+
+
+def split_condition(condition: Space, known: Mapping[str, Axis]) -> tuple[dict[str, Field], dict[str, Field]]:
+    """The conditions over axes of the sample, which are read place by place, and the others.
+
+    Args:
+        condition: the fields of the condition.
+        known: the axes of the sample by name.
+
+    Raises:
+        UnsupportedSpace: a condition shares only some of its axes with the sample.
+    """
+    placed = {name: field for name, field in condition.items() if any(axis.name in known for axis in field.axes)}
+    for name, field in placed.items():
+        if foreign := [axis.name for axis in field.axes if known.get(axis.name) != axis]:
+            raise UnsupportedSpace(
+                f"the condition {name!r} shares axes with the sample, but not {', '.join(map(repr, foreign))}"
+            )
+    return placed, {name: field for name, field in condition.items() if name not in placed}

@@ -1,0 +1,133 @@
+"""The first vectors of the tokens of a sample, see `elements`.
+
+Letters in shapes: B batch, E places of one group, T tokens, K classes, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from molgen.batch import Batch, Partial
+from molgen.errors import UnsupportedSpace
+from molgen.layers.tokens import Arrangement, Group, Lengths, group_name, ordered_directions
+from molgen.space import Categorical, Field, Real, Space
+
+
+@singledispatch
+def element_embedding(field: Field, width: int) -> nn.Module:
+    """A module from elements of one field, (B, E, ...), to vectors, (B, E, D); register one for a kind of your own."""
+    raise UnsupportedSpace(f"a transformer reads no field of kind {type(field).__name__}")
+
+
+@element_embedding.register
+def _(field: Categorical, width: int) -> nn.Module:
+    return ClassEmbedding(field.classes, width)
+
+
+@element_embedding.register
+def _(field: Real, width: int) -> nn.Module:
+    if field.rotates:
+        raise UnsupportedSpace("a transformer is not equivariant, so it reads no field that rotates")
+    return NumberEmbedding(len(field.channels), prod(field.channels), width)
+
+
+class ClassEmbedding(nn.Embedding):
+    """A vector for each class; floats of shape (..., K) are weights of the classes."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Ids (B, E) or floats (B, E, K) to vectors (B, E, D)."""
+        return values.to(self.weight) @ self.weight if values.is_floating_point() else super().forward(values)
+
+
+class NumberEmbedding(nn.Linear):
+    """The channels of an element as one vector."""
+
+    def __init__(self, channels: int, numbers: int, width: int) -> None:
+        super().__init__(numbers, width)
+        self.channels = channels
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, E, *channels) to (B, E, D)."""
+        flat = values.reshape(*values.shape[: values.ndim - self.channels], self.in_features)
+        return super().forward(flat.to(self.weight))
+
+
+class ElementEmbedding(nn.Module):
+    """What is at a place, what kind of place it is, and where it is in ordered directions, in one sum.
+
+    A condition over axes of the sample is read with the places that it belongs to; where it is not given there is
+    a learned vector of its own. The token of the whole sample knows the sizes.
+
+    Args:
+        inputs: the fields that every batch has.
+        condition: fields over axes of the groups, each given or not.
+        groups: all places that have a token.
+        width: D.
+    """
+
+    def __init__(self, inputs: Space, condition: Space, groups: tuple[Group, ...], width: int) -> None:
+        super().__init__()
+        self.inputs, self.conditions, self.groups = dict(inputs), dict(condition), groups
+        self.value = nn.ModuleDict({name: element_embedding(field, width) for name, field in inputs.items()})
+        self.given = nn.ModuleDict({name: element_embedding(field, width) for name, field in condition.items()})
+        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in condition})
+        self.kind = nn.Embedding(1 + len(groups), width)
+        self.directions = ordered_directions(groups)
+        self.position = nn.ModuleList(nn.Embedding(axis.maximum, width) for axis, _ in self.directions)
+        variable = {axis.name: axis for group in groups for axis in group.axes if axis.variable}
+        self.size = nn.ModuleDict({name: nn.Embedding(axis.maximum + 1, width) for name, axis in variable.items()})
+
+    def forward(self, batch: Batch, condition: Partial | None, arrangement: Arrangement, lengths: Lengths) -> Tensor:
+        """The vectors of all tokens, (B, T, D)."""
+        parts = [self._whole(batch)[:, None]]
+        for number, group in enumerate(self.groups):
+            content = self.kind.weight[1 + number] + self._where(group, arrangement.indices[number])
+            for name in self._of(group, self.inputs):
+                content = content + self._element(group, name, batch, lengths)
+            for name in self._of(group, self.conditions):
+                content = content + self._condition(group, name, condition, lengths)
+            parts.append(content.expand(len(batch), -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def _whole(self, batch: Batch) -> Tensor:
+        sizes = [embedding(batch.sizes[name]) for name, embedding in self.size.items()]
+        return sum(sizes, self.kind.weight[0].expand(len(batch), -1))
+
+    def _where(self, group: Group, indices: Tensor) -> Tensor:
+        """The vector of each place in ordered directions, (E, D)."""
+        found = self.kind.weight.new_zeros(len(indices), self.kind.embedding_dim)
+        for place, direction in enumerate(group.directions):
+            if direction in self.directions:
+                embedding = self.position[self.directions.index(direction)]
+                found = found + embedding(indices[:, place].to(found.device))
+        return found
+
+    def _of(self, group: Group, space: Space) -> list[str]:
+        return [name for name, field in space.items() if group_name(name, field.axes) == group.name]
+
+    def _element(self, group: Group, name: str, batch: Batch, lengths: Lengths) -> Tensor:
+        vectors = self.value[name](group.select(batch.fields[name]))
+        exists = group.exists(self.inputs[name], batch.sizes, lengths, len(batch))
+        return torch.where(exists.to(vectors.device)[..., None], vectors, 0.0)
+
+    def _condition(self, group: Group, name: str, condition: Partial | None, lengths: Lengths) -> Tensor:
+        absent = self.absent[name]
+        if condition is None or name not in condition.given:
+            return absent
+        shape = group.shape(lengths)
+        vectors = self.given[name](group.select(_reaching(condition.batch.fields[name], shape)))
+        given = group.select(_reaching(condition.given[name], shape))
+        return torch.where(given[..., None], vectors, absent)
+
+
+def _reaching(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor (B, *axes, ...) cut, or filled up with zeros, to the lengths of its axes."""
+    tensor = tensor[(slice(None), *(slice(length) for length in shape))]
+    missing = [length - tensor.shape[1 + place] for place, length in enumerate(shape)]
+    pad = [number for length in reversed(missing) for number in (0, length)]
+    return nn.functional.pad(tensor, [0] * 2 * (tensor.ndim - 1 - len(shape)) + pad) if any(missing) else tensor

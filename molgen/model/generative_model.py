@@ -1,0 +1,401 @@
+"""A generative model: an encoder, a family on its space, and a network, as one thing to use, save and load.
+
+Letters in shapes: B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molgen import __version__, registry
+from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, make_build
+from molgen.batch import Batch, Partial, collate, field_mask, separate
+from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
+from molgen.data.bloom import KeySet
+from molgen.data.conditions import Conditions
+from molgen.data.standardise import log_volume, restore, standardise
+from molgen.data.statistics import Statistics
+from molgen.domain import Domain, Encoder, Invalid, Item, Sample
+from molgen.errors import UsageError
+from molgen.family import Density, Family, LogDensity
+from molgen.model.card import model_card
+from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
+from molgen.model.latent import WithLatents
+from molgen.model.pretrained import resolve
+from molgen.seeding import Rng, content_key
+from molgen.space import layout, without_grammars
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One raw draw: its number, what it decodes to, and the log-density of `sample`, which it was decoded from."""
+
+    index: int
+    item: Item | Invalid
+    log_density: float
+    kind: Density | None
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Scored:
+    """log p of an item in nats, NaN where the model cannot represent it, with the reason."""
+
+    log_density: float
+    kind: Density | None
+    error: str | None = None
+
+
+class GenerativeModel(WithLatents):
+    """Generates and scores items of one domain: `fit`, `sample`, `log_density`, `save`, `load`; see `WithLatents`.
+
+    Example:
+        >>> model = GenerativeModel.load("moses")
+        >>> [drawn.item for drawn in model.sample(3, seed=0)]  # doctest: +SKIP
+
+    Args:
+        encoder: registry name such as `molecules.smiles`, or a `Part` with settings.
+        family: registry name or `Part`.
+        backbone: registry name or `Part`; by default the one that serves the layout of the space.
+        conditions: names of numbers and classes that come with the training items and can be asked for later.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Part,
+        family: str | Part = "autoregressive",
+        backbone: str | Part | None = None,
+        conditions: Sequence[str] = (),
+    ) -> None:
+        encoder, family = _part(encoder), _part(family)
+        encoder_class, encoder_config = settings_of("encoder", encoder)
+        self.encoder: Encoder = encoder_class(encoder_config)
+        backbone = _part(backbone) if backbone is not None else self._default_backbone(family)
+        self.config = _with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
+        self.conditions = Conditions()
+        self.statistics = Statistics()
+        #: the keys of the training items, per data set.
+        self.keys: dict[str, KeySet] = {}
+        #: what the card says: data, licence, training; JSON values.
+        self.info: dict[str, Any] = {}
+        #: the SHA-256 of the weights file that the model came from.
+        self.digest: str | None = None
+        self._family: Family | None = None
+
+    def _default_backbone(self, family: Part) -> Part:
+        arrangement = layout(self.encoder.space)
+        causal = registry.get("family", family.name).causal
+        defaults = DEFAULT_CAUSAL_BACKBONES if causal else DEFAULT_BACKBONES
+        if arrangement not in defaults:
+            raise UsageError(f"no backbone serves {arrangement.value} by default; name one with backbone=NAME")
+        return Part(defaults[arrangement])
+
+    @property
+    def domain(self) -> Domain:
+        """A domain object that knows the items of this model."""
+        cls = registry.get("domain", self.config.domain)
+        return cls(make_settings(cls.Config, {}, f"domain {self.config.domain}"))
+
+    @property
+    def family(self) -> Family:
+        """The trained family.
+
+        Raises:
+            UsageError: the model was neither fitted nor loaded.
+        """
+        if self._family is None:
+            raise UsageError("the model has no weights yet: fit it, or load one")
+        return self._family
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.family.device
+
+    def to(self, device: str | torch.device) -> GenerativeModel:
+        """Move the weights to a device."""
+        self.family.to(device)
+        return self
+
+    def build(self, seed: int = 0) -> Family:
+        """Make the family with fresh weights for the space as the encoder has it now."""
+        family_class, family_config = settings_of("family", self.config.family)
+        backbone_class, backbone_config = settings_of("backbone", self.config.backbone)
+        build = make_build(backbone_class, backbone_config, self.conditions.space)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self._family = family_class(self.encoder.space, build, family_config, self.conditions.space)
+            except ValueError as error:
+                raise UsageError(f"{self.config.family.name} over {self.config.encoder.name}: {error}") from error
+        return self.family
+
+    def use(self, family: Family) -> None:
+        """Take a trained family of this model's space."""
+        self._family = family.eval()
+
+    def with_encoder(self, encoder: Part) -> GenerativeModel:
+        """The same weights behind other settings of the encoder, to be tuned for them.
+
+        Raises:
+            UsageError: an encoder of another name, or one whose samples the weights do not fit.
+        """
+        config = self.config
+        if encoder.name != config.encoder.name:
+            raise UsageError(f"a model of {config.encoder.name} cannot go on with {encoder.name}")
+        model = GenerativeModel(encoder, config.family, config.backbone, config.conditions)
+        model.encoder.load_state(self.encoder.state())
+        if without_grammars(model.encoder.space) != without_grammars(self.encoder.space):
+            raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
+        model.conditions, model.statistics = self.conditions, self.statistics
+        model.keys, model.info, model.digest = dict(self.keys), dict(self.info), self.digest
+        model.build().load_state_dict(self.family.state_dict())
+        model.use(model.family)
+        return model
+
+    def is_new(self, item: Item) -> bool:
+        """Whether a canonical item is outside the training data: certain when True.
+
+        Raises:
+            UsageError: the model does not carry the keys of its training data.
+        """
+        if not self.keys:
+            raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
+        key = self.domain.key(item)
+        return not any(key in known for known in self.keys.values())
+
+    # --- generating -------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        batch_size: int = 1024,
+        condition: Mapping[str, float | str] | None = None,
+        known: Item | Partial | None = None,
+        **options: Any,
+    ) -> Iterator[Drawn]:
+        """Draw items one after the other, made in batches; the same seed gives the same items.
+
+        Args:
+            count: how many raw draws; a draw may turn out to be `Invalid`.
+            seed: of all randomness; draw number i depends on (seed, i) alone.
+            first: the number of the first draw, to go on where an earlier call ended.
+            batch_size: draws at a time; halved when memory runs out.
+            condition: what is asked for, by name.
+            known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
+            **options: of the family, such as temperature, top_k and top_p.
+        """
+        stop, asked = first + count, self.conditions.numbers(condition or {})
+        while first < stop:
+            size = min(batch_size, stop - first)
+            try:
+                drawn = self._draw(range(first, first + size), seed, asked, known, options)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or batch_size == 1:
+                    raise
+                batch_size = max(1, size // 2)
+                continue
+            yield from drawn
+            first += size
+
+    def _draw(
+        self, items: range, seed: int, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]
+    ) -> list[Drawn]:
+        asked = self.conditions.encode(condition, len(items))
+        generated = self.family.sample(
+            len(items),
+            condition=asked.to(self.device) if asked else None,
+            rng=Rng(seed, items),
+            known=self._known(known, len(items)),
+            **options,
+        )
+        density, space = generated.log_density, self.encoder.space
+        values = self._in_user_units(density, generated.batch) if density else [math.nan] * len(items)
+        samples = separate(space, restore(space, self.statistics, generated.batch))
+        return [
+            Drawn(index, self.encoder.decode(sample), value, density.kind if density else None, sample)
+            for index, sample, value in zip(items, samples, values, strict=True)
+        ]
+
+    def _known(self, known: Item | Partial | None, rows: int) -> Partial | None:
+        if known is None or isinstance(known, Partial):
+            return known.take(torch.zeros(rows, dtype=torch.long)) if known is not None else None
+        part = self.encoder.known_part(known)
+        if isinstance(part, Invalid):
+            raise UsageError(f"the known part {known!r}: {part.reason}")
+        batch = self._collate([part.sample])
+        given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
+        closed = {name: torch.as_tensor(mask)[None] for name, mask in part.closed.items()}
+        return Partial(batch, given, closed).take(torch.zeros(rows, dtype=torch.long))
+
+    # --- scoring ----------------------------------------------------------------------------------
+
+    def log_density(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """log p of each item in nats, in the order of the items; the kind says what the number means."""
+        encoded = [self.encoder.encode(item) for item in items]
+        return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
+
+    def log_density_of(
+        self,
+        encoded: Sequence[Sample | Invalid],
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """The same for what the encoder made of the items."""
+        scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
+        valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
+        asked = self.conditions.numbers(condition or {})
+        columns = {name: np.broadcast_to(values, len(encoded)) for name, values in asked.items()}
+        # Neighbours of one size pad least.
+        ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
+        for start in range(0, len(ranked), batch_size):
+            rows = ranked[start : start + batch_size]
+            given = {name: values[rows] for name, values in columns.items()}
+            for row, value in zip(rows, self._score([valid[i] for i in rows], given, seed, options), strict=True):
+                scored[row] = value
+        return [value for value in scored if value is not None]
+
+    def _score(
+        self, samples: list[Sample], asked: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+    ) -> list[Scored]:
+        batch = self._collate(samples).to(self.device)
+        condition = self.conditions.encode(asked, len(samples))
+        # An estimate is of the item, wherever in a file it stands.
+        rng = Rng(seed, [content_key(sample) for sample in samples])
+        density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
+        return [Scored(value, density.kind) for value in self._in_user_units(density, batch)]
+
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
+        """Samples of the encoder as the family reads them: at unit scale."""
+        return standardise(self.encoder.space, self.statistics, collate(self.encoder.space, samples))
+
+    def _in_user_units(self, density: LogDensity, batch: Batch) -> list[float]:
+        """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones."""
+        return (density.value - log_volume(self.encoder.space, self.statistics, batch)).tolist()
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, half: bool = False, **extra: Mapping[str, Tensor]) -> None:
+        """Write the model as a checkpoint folder.
+
+        Args:
+            path: the folder; an existing model there is replaced in one step.
+            half: store the weights in float16, half the size.
+            **extra: further files of tensors.
+        """
+        weights = self.family.state_dict()
+        files = dict(extra)
+        if self.keys:
+            files["training_keys"] = {name: array_tensor(keys.bits) for name, keys in self.keys.items()}
+        save_checkpoint(
+            Path(path),
+            self._to_json(),
+            to_half(weights) if half else weights,
+            model_card(self.config, self.info),
+            files,
+        )
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "molgen": __version__,
+            "model": self.config.to_json(),
+            "encoder_state": self.encoder.state(),
+            "conditions": self.conditions.to_json(),
+            "statistics": self.statistics.to_json(),
+            "keys": {name: {"hashes": keys.hashes, "count": keys.count} for name, keys in self.keys.items()},
+            "info": self.info,
+        }
+
+    @classmethod
+    def load(cls, name: str | Path, device: str | torch.device = "cpu") -> GenerativeModel:
+        """A saved model, from its folder or by the name of an embedded one.
+
+        Raises:
+            UsageError: there is no such model, or it needs a plugin that is not installed.
+            CheckpointError: it is damaged or was changed.
+        """
+        checkpoint = Checkpoint(resolve(name))
+        model = cls._from_json(checkpoint.config, checkpoint.path)
+        model.digest = checkpoint.digest
+        model._load_weights(checkpoint)
+        model._load_keys(checkpoint)
+        model.use(model.family.to(device))
+        return model
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any], path: Path) -> GenerativeModel:
+        try:
+            config = ModelConfig.from_json(data["model"])
+            model = cls(config.encoder, config.family, config.backbone, config.conditions)
+            model.encoder.load_state(data["encoder_state"])
+            model.conditions = Conditions.from_json(data["conditions"])
+            model.statistics = Statistics.from_json(data["statistics"])
+            model.info = dict(data["info"])
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
+        return model
+
+    def _load_weights(self, checkpoint: Checkpoint) -> None:
+        family = self.build()
+        weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}
+        try:
+            family.load_state_dict(weights)
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise CheckpointError(f"{checkpoint.path}: the weights do not fit the configuration ({first})") from None
+
+    def _load_keys(self, checkpoint: Checkpoint) -> None:
+        if not checkpoint.has("training_keys"):
+            return
+        bits = checkpoint.tensors("training_keys")
+        try:
+            numbers = checkpoint.config["keys"].items()
+            self.keys = {name: KeySet(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
+
+
+def _part(value: str | Part) -> Part:
+    return Part(value) if isinstance(value, str) else value
+
+
+def _with_all_settings(config: ModelConfig) -> ModelConfig:
+    """The same configuration with every default written out, so that later defaults cannot change a model."""
+
+    def full(kind: registry.Kind, part: Part) -> Part:
+        return Part(part.name, to_settings(settings_of(kind, part)[1]))
+
+    return replace(
+        config,
+        encoder=full("encoder", config.encoder),
+        family=full("family", config.family),
+        backbone=full("backbone", config.backbone),
+    )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,346 @@
+"""The autoregressive walk through a batch: one choice per slice, in the order of `space.order`.
+
+A choice is a class of the slice's field, or a level of a quantised one, or END, numbered as one class more, which
+says that the axis has as many elements as were decided before. The channels of an element are slices of their own,
+one after the other.
+
+Letters in shapes: B batch, T slices, S slices of one field, K classes or levels, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache, singledispatch
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molgen.batch import Batch, Partial, field_mask, lengths, levels_to_values, values_to_levels
+from molgen.batch import mask as place_mask
+from molgen.errors import UnsupportedSpace
+from molgen.space import Axis, Categorical, Field, Real, Slice, Space, axes, is_pairwise, order, variable_axes
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The slices of a space up to some lengths, with index tensors for each field."""
+
+    slices: tuple[Slice, ...]
+    #: per field, which of the T slices are its own, (S,).
+    steps: Mapping[str, Tensor]
+    #: per field, the index of each of its slices along each of its axes and channel dimensions, (S,) each.
+    indices: Mapping[str, tuple[Tensor, ...]]
+    #: per field, in which of its slices the model may choose END, (S,).
+    may_end: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choice at every slice, (B, T), and which slices each row takes part in, (B, T)."""
+
+    walk: Walk
+    ids: Tensor
+    mask: Tensor
+
+
+@singledispatch
+def alphabet(field: Field) -> int:
+    """How many choices there are at one slice of a field, END aside; register a kind of field of your own.
+
+    Raises:
+        UnsupportedSpace: the elements of the field are no choices among finitely many.
+    """
+    raise UnsupportedSpace(f"a walk chooses among classes or levels; a {type(field).__name__} field has neither")
+
+
+@alphabet.register
+def _(field: Categorical) -> int:
+    return field.classes
+
+
+@alphabet.register
+def _(field: Real) -> int:
+    if field.levels is None:
+        raise UnsupportedSpace("a walk chooses among classes or levels; a Real field without levels has neither")
+    return field.levels
+
+
+@singledispatch
+def numbered(field: Field, tensor: Tensor) -> Tensor:
+    """The tensor of a field as choices, numbers below its `alphabet`; register a kind of field of your own."""
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as choices")
+
+
+@numbered.register
+def _(field: Categorical, tensor: Tensor) -> Tensor:
+    return tensor
+
+
+@numbered.register
+def _(field: Real, tensor: Tensor) -> Tensor:
+    return values_to_levels(field, tensor)
+
+
+@singledispatch
+def valued(field: Field, numbers: Tensor) -> Tensor:
+    """The inverse of `numbered`; register a kind of field of your own."""
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from choices")
+
+
+@valued.register
+def _(field: Categorical, numbers: Tensor) -> Tensor:
+    return numbers
+
+
+@valued.register
+def _(field: Real, numbers: Tensor) -> Tensor:
+    return levels_to_values(field, numbers)
+
+
+def ending_fields(space: Space) -> set[str]:
+    """The fields among whose choices END is."""
+    # Two indices: a symmetric field has no element at the first.
+    return {
+        step.field
+        for step in order(space, {name: min(2, axis.maximum) for name, axis in axes(space).items()})
+        if step.ends
+    }
+
+
+def walk_of(space: Space, batch: Batch) -> Walk:
+    """The walk that covers a batch and the END of its longest row."""
+    found = axes(space)
+    return make_walk(
+        space,
+        {
+            name: min(n + 1, found[name].maximum) if found[name].variable else n
+            for name, n in lengths(space, batch).items()
+        },
+    )
+
+
+def full_walk(space: Space) -> Walk:
+    """The walk through the largest sample of a space."""
+    return make_walk(space, {name: axis.maximum for name, axis in axes(space).items()})
+
+
+def make_walk(space: Space, lengths: Mapping[str, int]) -> Walk:
+    """The walk over the given lengths.
+
+    Raises:
+        ValueError: see `space.order`; or a variable axis leads before another group of fields.
+    """
+    return _make_walk(tuple(space.items()), tuple(lengths.items()))
+
+
+@lru_cache(maxsize=512)
+def _make_walk(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Walk:
+    space = dict(space_items)
+    _require_one_ending(space)
+    slices = tuple(each for step in order(space, dict(length_items)) for each in _channels(step, space[step.field]))
+    numbered = {name: [(t, s) for t, s in enumerate(slices) if s.field == name] for name in space}
+    return Walk(
+        slices=slices,
+        steps={name: torch.tensor([t for t, _ in own], dtype=torch.long) for name, own in numbered.items()},
+        indices={
+            name: tuple(
+                torch.tensor([s.index[k] for _, s in own], dtype=torch.long) for k in range(_dimensions(space[name]))
+            )
+            for name, own in numbered.items()
+        },
+        may_end={
+            name: torch.tensor([_may_end(s, space[name]) for _, s in own], dtype=torch.bool)
+            for name, own in numbered.items()
+        },
+    )
+
+
+def _channels(step: Slice, field: Field) -> list[Slice]:
+    """The slices of one element; the axis may end at the first of them only."""
+    places = [(*step.index, *channel) for channel in product(*map(range, field.channels_shape))]
+    return [Slice(step.field, place, step.ends if place is places[0] else None) for place in places]
+
+
+def _dimensions(field: Field) -> int:
+    return len(field.axes) + len(field.channels_shape)
+
+
+def _require_one_ending(space: Space) -> None:
+    leading = list(dict.fromkeys(field.axes[0] for field in space.values() if field.axes))
+    if any(axis.variable for axis in leading[:-1]):
+        raise ValueError(
+            f"the variable axis {leading[0].name!r} must lead the last group of fields: "
+            "declare the fields of fixed axes first, and give the space one variable leading axis"
+        )
+
+
+def _may_end(step: Slice, field: Field) -> bool:
+    return step.ends is not None and step.index[0] >= field.axes[0].minimum
+
+
+def choices(space: Space, batch: Batch) -> Choices:
+    """A batch as choices along its walk.
+
+    Raises:
+        UnsupportedSpace: a field has neither classes nor levels.
+    """
+    walk = walk_of(space, batch)
+    rows = len(batch)
+    device = next(iter(batch.fields.values())).device
+    ids = torch.zeros(rows, len(walk), dtype=torch.long, device=device)
+    mask = torch.zeros(rows, len(walk), dtype=torch.bool, device=device)
+    for name, field in space.items():
+        ids[:, walk.steps[name]], mask[:, walk.steps[name]] = _field_choices(field, batch, walk, name)
+    return Choices(walk, ids, mask)
+
+
+def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[Tensor, Tensor]:
+    """The ids (B, S) and mask (B, S) of one field."""
+    indices = walk.indices[name]
+    ids = _along_walk(numbered(field, batch.fields[name]), indices)
+    alive = torch.ones_like(ids, dtype=torch.bool)
+    if not field.axes or not field.axes[0].variable:
+        return ids, alive
+    sizes = batch.sizes[field.axes[0].name][:, None]
+    leading = indices[0].to(ids.device)
+    ends = (leading == sizes) & _ends(walk, name).to(ids.device)
+    if is_pairwise(field):
+        alive = indices[1].to(ids.device) < sizes
+    return torch.where(ends, alphabet(field), ids), (alive & (leading < sizes)) | ends
+
+
+def _ends(walk: Walk, name: str) -> Tensor:
+    """In which slices of a field an END has its place, allowed or not: bool, (S,)."""
+    return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
+
+
+def _along_walk(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
+    """What (B, *axes, *channels) holds at each slice, (B, S); zero behind its end."""
+    return _pad_to(tensor, indices)[_in_every_row(indices)].reshape(len(tensor), -1)
+
+
+def _in_every_row(indices: tuple[Tensor, ...]) -> Any:
+    """An index of (B, *axes, *channels) at these places of every row."""
+    return (slice(None), *indices)
+
+
+def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
+    """The tensor with zeros behind it, so that every index of the walk has a place."""
+    pad: list[int] = []
+    for position in reversed(range(len(indices))):
+        wanted = int(indices[position].max()) + 1 if len(indices[position]) else 0
+        pad += [0, max(0, wanted - tensor.shape[1 + position])]
+    return torch.nn.functional.pad(tensor, pad) if any(pad) else tensor
+
+
+def from_choices(space: Space, walk: Walk, ids: Tensor) -> Batch:
+    """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `choices`."""
+    sizes = {axis.name: _sizes(space, walk, axis, ids) for axis in axes(space).values() if axis.variable}
+    longest = {
+        axis.name: int(sizes[axis.name].max()) if axis.variable else axis.maximum for axis in axes(space).values()
+    }
+    return Batch({name: _field_from(field, walk, name, ids, sizes, longest) for name, field in space.items()}, sizes)
+
+
+def _sizes(space: Space, walk: Walk, axis: Axis, ids: Tensor) -> Tensor:
+    """The index at which each row ended the axis, its maximum where it never did."""
+    size = torch.full((len(ids),), axis.maximum, dtype=torch.long, device=ids.device)
+    for t in reversed(range(len(walk))):
+        step = walk.slices[t]
+        if step.ends == axis.name:
+            ended = ids[:, t] == alphabet(space[step.field])
+            size = torch.where(ended, step.index[0], size)
+    return size
+
+
+def _field_from(
+    field: Field, walk: Walk, name: str, ids: Tensor, sizes: Mapping[str, Tensor], longest: Mapping[str, int]
+) -> Tensor:
+    lengths = [longest[axis.name] for axis in field.axes]
+    shape = [*lengths, *field.channels_shape]
+    indices, steps = walk.indices[name], walk.steps[name]
+    inside = torch.ones(len(steps), dtype=torch.bool)
+    for index, length in zip(indices, shape, strict=True):
+        inside &= index < length
+    places = tuple(index[inside] for index in indices)
+    full = ids.new_zeros(len(ids), *shape)
+    full[_in_every_row(places)] = ids[:, steps[inside]].reshape(full[_in_every_row(places)].shape)
+    if isinstance(field, Categorical) and field.symmetric:
+        full[_in_every_row(places[::-1])] = ids[:, steps[inside]]
+    exists = _over_channels(field, place_mask(field, sizes, lengths, len(ids))).to(full.device)
+    values = valued(field, full)
+    return torch.where(exists, values, torch.zeros((), dtype=values.dtype, device=values.device))
+
+
+def _over_channels(field: Field, places: Tensor) -> Tensor:
+    """A mask (B, *axes) as one of all channels there, (B, *axes, *channels)."""
+    channels = field.channels_shape
+    return places.reshape(*places.shape, *(1 for _ in channels)).expand(*places.shape, *channels)
+
+
+#: Codes of `known_choices` beside a forced choice.
+FREE, GOES_ON = -1, -2
+
+
+def known_choices(
+    space: Space, walk: Walk, known: Partial | None, sizes: Mapping[str, Tensor] | None, rows: int
+) -> Tensor:
+    """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
+
+    What is closed is forced behind the prefix too: draws follow the other conditionals of the model there, not the
+    model given all that is known.
+
+    Raises:
+        ValueError: the known part is no prefix of the walk or exceeds the sizes, so it cannot be kept exactly;
+            or a size is none of the space.
+    """
+    forced = torch.full((rows, len(walk)), FREE, dtype=torch.long)
+    for axis, size in (sizes or {}).items():
+        _require_size(space, axis, size)
+        _force_size(space, walk, axis, size.cpu(), forced)
+    if known is not None:
+        _force_known(space, walk, known, forced)
+    return forced
+
+
+def _require_size(space: Space, name: str, size: Tensor) -> None:
+    axis = variable_axes(space).get(name)
+    if axis is None:
+        raise ValueError(f"no axis {name!r} has a size of its own; known: {', '.join(variable_axes(space)) or 'none'}")
+    if bool(((size < axis.minimum) | (size > axis.maximum)).any()):
+        raise ValueError(f"the sizes of the axis {name!r} must lie between {axis.minimum} and {axis.maximum}")
+
+
+def _force_size(space: Space, walk: Walk, axis: str, size: Tensor, forced: Tensor) -> None:
+    for t, step in enumerate(walk.slices):
+        if step.ends == axis:
+            forced[:, t] = torch.where(size == step.index[0], alphabet(space[step.field]), GOES_ON)
+
+
+def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> None:
+    given = torch.zeros(forced.shape, dtype=torch.bool)
+    for name, mask in known.given.items():
+        field, indices, steps = space[name], walk.indices[name], walk.steps[name]
+        mask = mask.cpu() & field_mask(space, known.batch, name).cpu()
+        own = _along_walk(_over_channels(field, mask), indices)
+        if bool((own & (forced[:, steps] >= 0)).any()):
+            raise ValueError("the known part is larger than the size that is asked for")
+        values = _along_walk(numbered(field, known.batch.fields[name].cpu()), indices)
+        given[:, steps] = own
+        forced[:, steps] = torch.where(own, values, forced[:, steps])
+    if bool((given[:, 1:] & ~given[:, :-1]).any()):
+        raise ValueError("an autoregressive model keeps a known beginning of the walk, not parts behind a gap")
+    for name in known.closed:
+        _force_closed(space, walk, known, name, forced)
+
+
+def _force_closed(space: Space, walk: Walk, known: Partial, name: str, forced: Tensor) -> None:
+    """Class 0 for the pairs that are closed, wherever the walk gets to them."""
+    steps, shut = walk.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
+    forced[:, steps] = torch.where(_along_walk(shut, walk.indices[name]), 0, forced[:, steps])

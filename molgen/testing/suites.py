@@ -1,0 +1,264 @@
+"""Which checks there are of what: of an encoder, of a family, of a network. Listing them imports no plugin but the one.
+
+A part is given by its registry name, as a class, or as an encoder with settings of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+from molgen import registry
+from molgen.backbone import Backbone, CausalBackbone
+from molgen.config import part_class
+from molgen.domain import Encoder, Item
+from molgen.errors import PluginError, UsageError
+from molgen.family import Family
+from molgen.space import Layout, Space, layout
+from molgen.testing import backbones, causal_backbones, densities, encoders, families
+from molgen.testing.checks import Check, CheckFailed, Skipped
+from molgen.testing.encoders import EncoderTrial, encoder_trial
+from molgen.testing.fixtures import BackboneTrial, FamilyTrial, tiny_config
+from molgen.testing.spaces import SPACES, Case
+
+#: The promises of an encoder.
+ENCODER_CHECKS: tuple[Callable[[EncoderTrial], None], ...] = (
+    encoders.speaks_the_plugin_api,
+    encoders.space_is_declared,
+    encoders.examples_encode_into_the_space,
+    encoders.decode_inverts_encode,
+    encoders.decode_never_raises,
+    encoders.decoded_items_can_be_judged,
+    encoders.decoded_items_encode_again,
+    encoders.batches_come_back,
+    encoders.preparing_twice_changes_nothing,
+    encoders.state_survives_json,
+    encoders.can_be_pickled,
+)
+
+#: The promises of a family over one space.
+FAMILY_CHECKS: tuple[Callable[[FamilyTrial], None], ...] = (
+    families.loss_is_a_finite_number_per_item,
+    families.every_parameter_has_a_phase,
+    families.gradients_reach_every_parameter,
+    families.loss_repeats_with_its_seed,
+    families.loss_is_per_item,
+    families.padding_changes_nothing,
+    families.training_stays_finite,
+    families.can_be_copied,
+    families.training_state_comes_back,
+    families.weights_come_back,
+    families.samples_lie_in_the_space,
+    families.samples_repeat_with_their_seed,
+    families.sizes_are_honoured,
+    families.conditions_may_have_gaps,
+    families.known_parts_are_kept,
+    families.unknown_options_are_refused,
+    families.log_density_is_as_declared,
+    families.log_density_is_per_item,
+    densities.probabilities_sum_to_one,
+    densities.samples_follow_the_density,
+    densities.latents_have_their_space,
+)
+
+#: The promises of a network that reads all elements at once.
+BACKBONE_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
+    backbones.outputs_have_their_shape,
+    backbones.padding_changes_nothing,
+    backbones.rows_do_not_see_each_other,
+    backbones.outputs_move_with_unordered_elements,
+    backbones.outputs_turn_with_space,
+    backbones.classes_may_be_floats,
+    backbones.time_is_of_rows_or_fields,
+    backbones.conditions_may_have_gaps,
+    backbones.gradients_reach_every_parameter,
+    backbones.weights_come_back,
+)
+
+#: The promises of a network along the autoregressive walk.
+CAUSAL_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
+    causal_backbones.outputs_have_their_shape,
+    causal_backbones.slices_one_by_one_equal_all_at_once,
+    causal_backbones.a_state_can_lose_rows,
+    causal_backbones.outputs_see_earlier_slices_only,
+    causal_backbones.rows_do_not_see_each_other,
+    causal_backbones.conditions_may_have_gaps,
+    causal_backbones.gradients_reach_every_parameter,
+)
+
+#: A part of which there are checks: its registry name, its class, or an encoder with settings of its own.
+Part = str | type[Encoder] | type[Family] | type[Backbone] | Encoder
+#: Over what a family is checked: samples of an encoder, a space, or a case with samples.
+Over = str | type[Encoder] | Encoder | Space | Case
+
+
+def checks_of(part: Part, kind: registry.Kind | None = None) -> Iterator[Check]:
+    """All checks of one part; an encoder is checked by itself and under every family that is installed.
+
+    Args:
+        part: a registry name, a class, or an encoder with settings of its own.
+        kind: what a name means, where it is the name of more than one thing.
+
+    Raises:
+        PluginError: nothing has the name, or it cannot be imported.
+        UsageError: there are no checks of such a part.
+    """
+    found = kind or _kind(part)
+    if found not in _CHECKS:
+        raise UsageError(f"there are checks of {', '.join(_CHECKS)}, not of a {found}")
+    yield from _CHECKS[found](part)
+
+
+def _kind(part: Part) -> registry.Kind:
+    if isinstance(part, str):
+        return _kind_called(part)
+    cls = part if isinstance(part, type) else type(part)
+    for kind, base in _BASES.items():
+        if issubclass(cls, base):
+            return kind
+    raise UsageError(f"there are checks of {', '.join(_CHECKS)}; {cls.__name__} is none of them")
+
+
+def _kind_called(name: str) -> registry.Kind:
+    """What a name is the name of; a domain that is its own encoder counts as one."""
+    for kind in registry.KINDS:
+        if any(name in (plugin.name, f"{plugin.distribution}:{plugin.name}") for plugin in registry.plugins(kind)):
+            return kind
+    known = sorted({known for kind in _CHECKS for known in registry.names(kind)})
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise PluginError(f"no plugin is named {name!r}{hint} Known: {', '.join(known)}")
+
+
+def encoder_checks(encoder: str | type[Encoder] | Encoder, items: Sequence[Item] = ()) -> Iterator[Check]:
+    """The checks of an encoder by itself.
+
+    Args:
+        encoder: a registry name, a class, or one with settings of its own.
+        items: what is encoded; by default the examples of its domain.
+    """
+    trial = cache(partial(encoder_trial, encoder, items))
+    yield from _checks(ENCODER_CHECKS, trial, _name(encoder))
+
+
+def family_checks(
+    family: str | type[Family], over: Over | None = None, backbone: str | type[Backbone] | None = None
+) -> Iterator[Check]:
+    """The checks of a family over one space.
+
+    Args:
+        family: a registry name or a class; its attribute `molgen_tiny` may hold small settings.
+        over: what it is trained on, by default random samples of each of `SPACES` that its networks read.
+        backbone: its networks; by default those that serve the layout.
+    """
+    cls = registry.get("family", family) if isinstance(family, str) else family
+    network = registry.get("backbone", backbone) if isinstance(backbone, str) else backbone
+    about = f"{_name(family)} on {_name(backbone)}" if backbone else _name(family)
+    if over is not None:
+        trial = cache(lambda: FamilyTrial(cls, tiny_config(cls), _case(over), network))
+        yield from _checks(FAMILY_CHECKS, trial, f"{about} over {_name(over)}")
+        return
+    layouts = list(Layout) if network is None else network.layouts
+    spaces = {name: space for name, space in SPACES.items() if layout(space) in layouts}
+    trials = [FamilyTrial(cls, tiny_config(cls), Case.of(name, space), network) for name, space in spaces.items()]
+    yield Check("takes_some_space", lambda: _takes_some(trial.family for trial in trials), about)
+    for each in trials:
+        yield from _checks(FAMILY_CHECKS, partial(_itself, each), f"{about} over {each.case.name}")
+
+
+def _case(over: Over) -> Case:
+    if isinstance(over, Case):
+        return over
+    if isinstance(over, Mapping):
+        return Case.of("a space", over)
+    return encoder_trial(over, tiny=True).case
+
+
+def _takes_some(makers: Iterable[Callable[[], object]]) -> None:
+    """At least one of the small spaces is not refused."""
+    reasons = []
+    for make in makers:
+        try:
+            make()
+        except Skipped as reason:
+            reasons.append(str(reason))
+        else:
+            return
+    raise CheckFailed(f"all small spaces are refused: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def pair_checks(encoder: str | type[Encoder] | Encoder, families: Iterable[str] | None = None) -> Iterator[Check]:
+    """The checks of families over what an encoder makes of its examples; by default of all that are installed."""
+    case = cache(partial(_case, encoder))
+    for family in registry.names("family") if families is None else families:
+        trial = cache(partial(_pair, family, case))
+        yield from _checks(FAMILY_CHECKS, trial, f"{family} over {_name(encoder)}")
+
+
+def _pair(family: str, case: Callable[[], Case]) -> FamilyTrial:
+    try:
+        cls = registry.get("family", family)
+    except PluginError as error:  # the fault of the family, and no encoder's
+        raise Skipped(str(error)) from error
+    return FamilyTrial(cls, tiny_config(cls), case())
+
+
+def backbone_checks(backbone: str | type[Backbone], spaces: Mapping[str, Space] = SPACES) -> Iterator[Check]:
+    """The checks of a network over some spaces, in every way in which it runs.
+
+    Args:
+        backbone: a registry name or a class; its attribute `molgen_tiny` may hold small settings.
+        spaces: by name.
+    """
+    cls: type[Backbone] = registry.get("backbone", backbone) if isinstance(backbone, str) else backbone
+    ways = [causal for causal in (False, True) if (cls.causal if causal else not issubclass(cls, CausalBackbone))]
+    trials = {
+        (name, way): BackboneTrial(cls, tiny_config(cls), space, way) for name, space in spaces.items() for way in ways
+    }
+    any_trial = next(iter(trials.values()))
+    yield from _checks([backbones.foreign_layouts_are_refused], lambda: any_trial, _name(backbone))
+    yield Check("takes_some_space", lambda: _takes_some(trial.network for trial in trials.values()), _name(backbone))
+    for (name, way), trial in trials.items():
+        about = f"{_name(backbone)} {'along the walk through' if way else 'over'} {name}"
+        yield from _checks(CAUSAL_CHECKS if way else BACKBONE_CHECKS, partial(_itself, trial), about)
+
+
+def _itself(trial: Any) -> Any:
+    return trial
+
+
+def _checks(promises: Iterable[Callable[[Any], None]], trial: Callable[[], Any], about: str) -> Iterator[Check]:
+    for promise in promises:
+        yield Check(promise.__name__, partial(_run, promise, trial), about)
+
+
+def _run(promise: Callable[[Any], None], trial: Callable[[], Any]) -> None:
+    promise(trial())
+
+
+def _name(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Case):
+        return part.name
+    if isinstance(part, Mapping):
+        return "a space"
+    return part.__name__ if isinstance(part, type) else type(part).__name__
+
+
+def _encoder_and_pairs(encoder: Any) -> Iterator[Check]:
+    if isinstance(encoder, str):
+        part_class("encoder", encoder)  # a name that leads to none is no failure of a check
+    yield from encoder_checks(encoder)
+    yield from pair_checks(encoder)
+
+
+_BASES: Mapping[registry.Kind, type] = {"encoder": Encoder, "family": Family, "backbone": Backbone}
+_CHECKS: Mapping[registry.Kind, Callable[[Any], Iterator[Check]]] = {
+    "encoder": _encoder_and_pairs,
+    "domain": _encoder_and_pairs,
+    "family": family_checks,
+    "backbone": backbone_checks,
+}

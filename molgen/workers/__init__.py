@@ -1,0 +1,1 @@
+"""Untrusted items in killable processes."""

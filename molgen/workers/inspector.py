@@ -1,0 +1,131 @@
+"""What a domain says of untrusted items: their canonical form, properties and filters, found beside other work.
+
+This module knows no domain and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from molgen.domain import Domain, Invalid, Item
+from molgen.errors import UsageError
+from molgen.workers.pool import Workers, usable_processes
+
+#: Items that all workers together are given at a time, and the fewest for one worker.
+PORTIONS, SMALLEST_PORTION = 256, 16
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the domain says of one item.
+
+    Attributes:
+        item: the canonical form, or None where the item is invalid.
+        error: why it is invalid.
+        properties: numbers by name, NaN where one cannot be computed.
+        passes: whether it passes all filters; None where that was not asked.
+        features: what metrics read, by name; empty for no item.
+    """
+
+    item: Item | None
+    error: str | None = None
+    properties: Mapping[str, float] = field(default_factory=dict)
+    passes: bool | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Judge:
+    """Judges items in the order given, in worker processes that a hostile item cannot take down with it.
+
+    A domain without an inspector is judged in this process. Close the judge, or use it in a `with` block.
+
+    Args:
+        domain: what the items are.
+        properties: names of the properties to compute.
+        filters: whether to apply the filters.
+        processes: how many workers; by default as many as the usable processors.
+        features: names of the features to compute.
+
+    Raises:
+        UsageError: the domain has no such property.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        properties: Sequence[str] = (),
+        filters: bool = False,
+        processes: int | None = None,
+        features: Sequence[str] = (),
+    ) -> None:
+        self._column = domain.column
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._workers: Workers | None = None
+        if domain.inspector is None:
+            self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(domain, properties, filters, features)
+            return
+        config = {"properties": list(properties), "filters": filters, "features": list(features)}
+        processes = processes or usable_processes()
+        portion = max(SMALLEST_PORTION, PORTIONS // processes)
+        self._workers = Workers(domain.inspector, config, processes=processes, chunk=portion)
+        self._inspect = self._workers.map
+        self.submit(domain.examples()[:1])  # so that the workers start while the first items are being made
+
+    def submit(self, items: Sequence[Item | Invalid]) -> Future[list[Verdict]]:
+        """Begin to judge some items; the caller goes on meanwhile. What is `Invalid` already stays so."""
+        return self._thread.submit(self._judge, items)
+
+    def _judge(self, items: Sequence[Item | Invalid]) -> list[Verdict]:
+        found = iter(list(self._inspect([item for item in items if not isinstance(item, Invalid)])))
+        return [self._verdict(item if isinstance(item, Invalid) else next(found)) for item in items]
+
+    def _verdict(self, result: Any) -> Verdict:
+        if isinstance(result, Verdict):
+            return result
+        if isinstance(result, Invalid):
+            return Verdict(None, result.reason)
+        return Verdict(getattr(result, self._column), result.error, result.properties, result.passes, result.features)
+
+    def close(self) -> None:
+        """End the workers at once; what was submitted and not waited for is dropped."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._workers is not None:
+            self._workers.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def chosen_properties(domain: Domain, names: Sequence[str]) -> list[str]:
+    """The names, once each and in their order, when the domain has all of them.
+
+    Raises:
+        UsageError: it has not.
+    """
+    known = domain.rules().properties
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no property is named {name!r}; known: {', '.join(known) or 'none'}")
+    return list(dict.fromkeys(names))
+
+
+def _here(
+    domain: Domain, properties: Sequence[str], filters: bool, features: Sequence[str]
+) -> Callable[[Iterable[Item]], Iterator[Verdict]]:
+    rules = domain.rules()
+
+    def inspect(item: Item) -> Verdict:
+        canonical = domain.canonical(item)
+        if isinstance(canonical, Invalid):
+            return Verdict(None, canonical.reason)
+        numbers = {name: rules.properties[name](canonical) for name in properties}
+        passes = all(passes(canonical) for passes in rules.filters.values()) if filters else None
+        return Verdict(canonical, None, numbers, passes, {name: rules.features[name](canonical) for name in features})
+
+    return lambda items: map(inspect, items)

@@ -1,0 +1,78 @@
+"""What there is to say of one SMILES string, as plain data; made to run in a worker that may be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from molgen.domain import Invalid
+from molgen_plugins.molecules.chemistry import rdkit_io as chem
+from molgen_plugins.molecules.chemistry.features import FEATURES
+from molgen_plugins.molecules.chemistry.features import compute as compute_features
+from molgen_plugins.molecules.chemistry.filters import passes
+from molgen_plugins.molecules.chemistry.memo import together
+from molgen_plugins.molecules.chemistry.properties import PROPERTIES, compute
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One string inspected.
+
+    Attributes:
+        smiles: the canonical SMILES, or None where the string is no molecule.
+        error: why it is none, or None.
+        properties: the properties asked for by name, NaN where one cannot be computed; empty for no molecule.
+        passes: whether it passes the filters, or None where that was not asked or there is no molecule.
+        features: the features asked for by name, see `features.FEATURES`; empty for no molecule.
+    """
+
+    smiles: str | None
+    error: str | None = None
+    properties: Mapping[str, float] = field(default_factory=dict)
+    passes: bool | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+def inspector(
+    properties: Sequence[str] = (), filters: bool = False, features: Sequence[str] = ()
+) -> Callable[[str], Inspection]:
+    """A function that inspects one SMILES string; it never raises on bad data.
+
+    All that it says is of the molecule that the canonical SMILES stands for, so that two spellings of a
+    molecule are told the same, to the last digit.
+
+    Args:
+        properties: names of the properties to compute.
+        filters: whether to apply the filters.
+        features: names of the features to compute.
+
+    Raises:
+        ValueError: a property or a feature is not known.
+    """
+    _check("property", properties, PROPERTIES)
+    _check("feature", features, FEATURES)
+    asked = tuple(properties), filters, tuple(features)
+    # Tables are loaded now, so that their time is not charged to the first item.
+    _inspect("CC", *asked)
+    return lambda smiles: _inspect(smiles, *asked)
+
+
+def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} {name!r}: there are {', '.join(known)}")
+
+
+def _inspect(smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence[str]) -> Inspection:
+    found = chem.standard(smiles)
+    if isinstance(found, Invalid):
+        return Inspection(None, error=found.reason)
+    written, molecule = found
+    with together(molecule):
+        return Inspection(
+            written,
+            properties=compute(molecule, names) if names else {},
+            passes=passes(molecule) if filtered else None,
+            features=compute_features(molecule, wanted),
+        )

@@ -1,0 +1,1 @@
+"""Fingerprints and their nearest neighbours."""

@@ -1,0 +1,90 @@
+"""SMILES strings as sequences of tokens. This module imports no torch, and RDKit for Kekulé forms only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from molgen.domain import Invalid, Item
+from molgen.space import Grammar
+from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
+from molgen_plugins.molecules.smiles.vocabulary import SPARE_ROWS, TOKENS
+from molgen_plugins.molecules.string_encoder import LONGEST_TOKEN, StringEncoder
+
+#: A bracket atom is one token; its length is bounded so that a stray "[" costs no more than this.
+_BRACKET = rf"\[[^\[\]\s]{{1,{LONGEST_TOKEN - 2}}}\]"
+_RING_CLOSURE = r"%\d\d|%\(\d{1,5}\)"
+_tokens = re.compile(rf"{_BRACKET}|Br|Cl|{_RING_CLOSURE}|->|<-|.", re.DOTALL).findall
+
+#: Only these get a spare row: anything else that is unknown is a mistake, not a part of the language.
+_spare_worthy = re.compile(rf"{_BRACKET}|{_RING_CLOSURE}").findall
+
+
+def tokenise(smiles: str) -> list[str]:
+    """The tokens of a string in their order; joined, they are the string again."""
+    return _tokens(smiles)
+
+
+@dataclass(frozen=True)
+class SmilesConfig:
+    """Settings of the SMILES encoder.
+
+    Attributes:
+        max_length: the largest number of tokens in a string.
+        kekule: write aromatic rings with alternating single and double bonds, see `kekule.py`.
+        grammar: tell families that decide token after token what cannot come next, see `grammar.py`.
+    """
+
+    max_length: int = 120
+    kekule: bool = False
+    grammar: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+
+
+class Smiles(StringEncoder):
+    """SMILES strings as one field `tokens`, class ids of shape (N,), 1 <= N <= max_length.
+
+    Encoding checks the alphabet, not the chemistry. With `kekule` a string is encoded in its Kekulé form.
+    """
+
+    Config: ClassVar[type] = SmilesConfig
+    called = "SMILES"
+    known = TOKENS
+    spare_rows = SPARE_ROWS
+    config: SmilesConfig
+
+    def __init__(self, config: SmilesConfig | None = None) -> None:
+        super().__init__(config)
+
+    def _tokens_of(self, item: str) -> Sequence[str] | Invalid:
+        tokens = tokenise(item)
+        if not self.config.kekule:
+            return tokens
+        from molgen_plugins.molecules.chemistry import kekule
+
+        return kekule.rewritten(tokens)
+
+    def _grammar_of(self, tokens: Sequence[str | None]) -> Grammar | None:
+        return SmilesGrammar(tuple(tokens)) if self.config.grammar else None
+
+    def _item_of(self, tokens: Sequence[str]) -> Item | Invalid:
+        return "".join(tokens)
+
+    def _learnable(self, items: Iterable[Item]) -> Counter[str]:
+        counts = Counter(token for item in items if isinstance(item, str) for token in _spare_worthy(item))
+        return _without_aromatic_atoms(counts) if self.config.kekule else counts
+
+
+def _without_aromatic_atoms(counts: Mapping[str, int]) -> Counter[str]:
+    from molgen_plugins.molecules.chemistry import kekule
+
+    result: Counter[str] = Counter()
+    for token, count in counts.items():
+        result[kekule.atom(token)] += count
+    return result

@@ -1,0 +1,182 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from molgen.config import Part
+from molgen.data.bloom import KeySet
+from molgen.data.encode import encode
+from molgen.data.prepare import TrainingData
+from molgen.data.statistics import count, measure
+from molgen.data.store import Store
+from molgen.domain import Invalid
+from molgen.errors import UsageError
+from molgen.model.checkpoint import Checkpoint
+from molgen.model.generative_model import GenerativeModel
+from molgen.training.config import TrainingConfig
+from molgen.training.fit import Watcher, fit
+from molgen.training.metrics_log import MetricsLog
+
+ITEMS = [f"C{'C' * (k % 5)}{'NOFSP'[k // 5 % 5]}C{'C' * (k // 25)}" for k in range(50)]
+SETTINGS = {"batch_size": 8, "check_every": 2, "save_every": 3, "log_every": 1, "validation": 0.2, "warmup": 1}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def fresh(conditions=()):
+    encoder = Part("molecules.smiles", {"max_length": 20})
+    backbone = Part("recurrent", {"width": 8, "layers": 1, "embedding": 4})
+    return GenerativeModel(encoder, "autoregressive", backbone, conditions)
+
+
+def data(items=ITEMS, digest="a", **more):
+    return TrainingData("some", lambda: ((item, {}) for item in items), digest, **more)
+
+
+def trained(folder, model=None, source=None, resume=False, watcher=None, **settings):
+    config = TrainingConfig(**{**SETTINGS, "steps": 8, **settings})
+    return fit(
+        model or fresh(), source or data(), config, folder, store=folder.parent / "s", resume=resume, watcher=watcher
+    )
+
+
+def weights(folder):
+    return Checkpoint(folder).tensors()
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Stop(BaseException):
+    pass
+
+
+def stopping_at(step):
+    def show(progress):
+        if progress.step == step:
+            raise Stop
+
+    return Watcher(progress=show)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit") / "whole"
+    trained(folder)
+    return folder
+
+
+def test_a_run_that_was_stopped_between_steps_ends_as_if_it_had_not_been(tmp_path, whole):
+    for step in (4, 5):  # neither is a step at which the state is saved anyway
+        with pytest.raises(Stop):
+            trained(tmp_path / "run", resume=True, watcher=stopping_at(step))
+        assert Checkpoint(tmp_path / "run" / "resume").config["info"]["resume"]["state"]["step"] == step
+    trained(tmp_path / "run", resume=True)
+    assert same(weights(tmp_path / "run" / "model"), weights(whole / "model"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line.get("loss")) for line in lines] == [
+        (line["step"], line.get("loss")) for line in expected
+    ]
+
+
+def test_resuming_refuses_other_settings_other_parts_and_other_data(tmp_path, whole):
+    with pytest.raises(UsageError, match="other training settings \\(batch_size, seed\\)"):
+        trained(whole, resume=True, batch_size=4, seed=1)
+    with pytest.raises(UsageError, match="on other data than some"):
+        trained(whole, source=data(digest="b"), resume=True)
+    other = GenerativeModel(Part("molecules.smiles", {"max_length": 21}), "autoregressive", "recurrent")
+    with pytest.raises(UsageError, match="another model configuration"):
+        trained(whole, other, resume=True)
+
+
+def test_a_run_from_before_a_setting_existed_is_resumed_with_its_default(tmp_path, whole, monkeypatch):
+    read = Checkpoint.__init__
+
+    def without_new_settings(self, path):
+        read(self, path)
+        saved = self.config["info"]["resume"]
+        del saved["training"]["precision"], saved["data"], saved["state"]["seconds"]
+        del self.config["model"]["backbone"]["settings"]["dropout"]
+
+    monkeypatch.setattr(Checkpoint, "__init__", without_new_settings)
+    trained(whole, resume=True)
+
+
+def test_the_best_weights_are_kept_where_training_may_stop_early(tmp_path):
+    # Steps this large make the held-out loss worse at once.
+    model = trained(tmp_path / "run", steps=40, patience=3, learning_rate=0.5, average=0.0, check_every=1)
+    history = Checkpoint(tmp_path / "run" / "resume").config["info"]["resume"]["state"]["history"]
+    best = min(value for _, value in history)
+    assert len(history) < 40
+    assert history[-1][1] > best
+    assert model.info["training"]["held-out loss (nats)"] == pytest.approx(best, abs=1e-4)
+
+
+def test_the_best_weights_survive_resuming(tmp_path):
+    options = {"steps": 40, "patience": 3, "learning_rate": 0.5, "average": 0.0, "check_every": 1}
+    trained(tmp_path / "whole", **options)
+    steps = Checkpoint(tmp_path / "whole" / "resume").config["info"]["resume"]["state"]["step"]
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", watcher=stopping_at(steps - 1), **options)
+    trained(tmp_path / "run", resume=True, **options)
+    assert same(weights(tmp_path / "run" / "model"), weights(tmp_path / "whole" / "model"))
+
+
+def test_tuning_grows_the_vocabulary_and_keeps_the_keys_of_the_base(tmp_path, whole):
+    base = GenerativeModel.load(whole)
+    base.keys["before"] = KeySet.of(["CC"], 1)
+    classes = base.encoder.space["tokens"].classes
+    tuned = trained(tmp_path / "run", base, data(["[102Ru]CC", "CC[102Ru]"] * 5, keys=KeySet.of(["[102Ru]CC"], 1)))
+    assert tuned.encoder.space["tokens"].classes == classes
+    assert not isinstance(tuned.encoder.encode("C[102Ru]"), Invalid)
+    loaded = GenerativeModel.load(tmp_path / "run")
+    assert [loaded.is_new(item) for item in ("CC", "[102Ru]CC", "CCCCC")] == [False, False, True]
+
+
+def test_no_usable_row_is_one_line_with_the_reason(tmp_path):
+    with pytest.raises(UsageError, match=r"no row of some can be encoded: nothing there \(2 rows\)"):
+        trained(tmp_path / "run", source=data([Invalid("nothing there")] * 2))
+
+
+def test_rows_that_are_left_out_keep_their_numbers(tmp_path):
+    stores = []
+    trained(tmp_path / "run", source=data(["CC", Invalid("bad"), *ITEMS, "C!"]), watcher=Watcher(stored=stores.append))
+    (store,) = stores
+    assert isinstance(store, Store)
+    assert len(store) == 51
+    assert [number for number, _ in store.rejections()] == [1, 52]
+    assert sum(store.rejected.values()) == 2
+
+
+def test_a_store_is_found_again_by_digest_and_never_without_one(tmp_path):
+    model = fresh()
+
+    def of(source):
+        return encode(model.encoder, model.config.encoder, source, tmp_path, ())
+
+    assert of(data()).path == of(data(["N"])).path
+    assert of(data(["N"], digest=None)).path != of(data(["O"], digest=None)).path
+
+
+def test_classes_are_counted_in_the_store_as_in_batches(tmp_path):
+    model = fresh()
+    store = encode(model.encoder, model.config.encoder, data(), tmp_path, ())
+    assert count(store) == measure(store.space, [store.batch(np.arange(len(store)))])
+
+
+def test_the_metrics_of_steps_to_be_repeated_and_half_a_line_are_removed(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 3, "loss": 1.0}\n{"step": 2, "lo')
+    log = MetricsLog(tmp_path, 2)
+    log(3, {"loss": float("nan")})
+    log.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": 1, "loss": 2.0}, {"step": 3, "loss": None}]

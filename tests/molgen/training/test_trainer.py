@@ -1,0 +1,373 @@
+"""The training loop: one for every family, and a resumed run is the uninterrupted one."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.toys import Tokens, every_item
+from torch import nn
+
+from molgen.backbone import make_build
+from molgen.backbones.recurrent.causal import Recurrent, RecurrentConfig
+from molgen.data.conditions import Conditions
+from molgen.data.loader import BatchPlan, Data
+from molgen.data.store import write_store
+from molgen.errors import UsageError
+from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
+from molgen.family import Capability, Density, Family, Loss
+from molgen.model.checkpoint import Checkpoint, save_checkpoint
+from molgen.training.config import TrainingConfig
+from molgen.training.trainer import Trainer, TrainingError
+
+CONFIG = TrainingConfig(
+    steps=12, batch_size=8, warmup=3, validation=0.2, check_every=4, save_every=5, log_every=1, average=0.9
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """All words of the toy, each with its length as a number to condition on."""
+    rows = [(word, {"length": float(len(word))}) for word in every_item(Tokens)]
+    return write_store(tmp_path_factory.mktemp("stores") / "tokens", Tokens, Tokens().space, rows, ["length"])
+
+
+def data_of(store, config=CONFIG):
+    return Data.split(store, Conditions.fit(store.columns), config)
+
+
+def a_network(seed=0, dropout=0.0):
+    torch.manual_seed(seed)
+    space, condition = Tokens().space, Conditions(("length",), (2.0,), (1.0,)).space
+    config = RecurrentConfig(width=8, layers=2, embedding=4, dropout=dropout)
+    return Autoregressive(space, make_build(Recurrent, config, condition), AutoregressiveConfig(), condition)
+
+
+class Toy(Family):
+    """Two numbers that run after the data, each in a phase of its own; what happens is written down."""
+
+    capability = Capability(density=Density.CRITIC)
+
+    def __init__(self, phases=("critic", "generator"), start=0.0):
+        super().__init__(Tokens().space, None, None)
+        self.parts = nn.ModuleDict({name: nn.Linear(1, 1, bias=False) for name in phases})
+        for part in self.parts.values():
+            nn.init.constant_(part.weight, start)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self.calls = []
+        self.spoil = lambda step, loss: loss
+        self.replay = torch.zeros(3)
+
+    @property
+    def phases(self):
+        return self.parts
+
+    def loss(self, batch, condition, rng, phase="critic"):
+        self.calls.append((phase, self.training))
+        self.seen += 1
+        self.replay = self.replay + 1
+        one = torch.ones(len(batch), 1)
+        outputs = {name: part(one).squeeze(-1) for name, part in self.parts.items()}
+        # Each phase reads all parts, but may move only its own.
+        total = sum(((output - 2) ** 2 for output in outputs.values()), torch.zeros(len(batch)))
+        return Loss(self.spoil(int(self.seen), total))
+
+    def sample(self, count, condition=None, rng=None, known=None, sizes=None, **options):
+        raise NotImplementedError
+
+    def log_density(self, batch, condition=None, rng=None, **options):
+        raise NotImplementedError
+
+    def training_state(self):
+        return {"replay": self.replay}
+
+    def load_training_state(self, state):
+        self.replay = state["replay"]
+
+
+def weights(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def run(trainer, **options):
+    trainer.run(options.pop("save", lambda trainer: None), **options)
+    return trainer
+
+
+def same(tensors, others):
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, others[name]), name
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(step):
+    def show(progress):
+        if progress.step == step:
+            raise Stopped
+
+    return show
+
+
+def saved_to(path):
+    """Save as a run does: weights averaged, the rest beside them, numbers through JSON."""
+
+    def save(trainer):
+        averaged = trainer.averaged_family.state_dict()
+        save_checkpoint(path, {"state": trainer.state_json()}, averaged, "card", {"training": trainer.state_tensors()})
+
+    return save
+
+
+def timeless(trainer):
+    """The numbers of the state that are the same however long the run took."""
+    return {name: value for name, value in trainer.state_json().items() if name != "seconds"}
+
+
+def resumed(trainer, path):
+    checkpoint = Checkpoint(path)
+    trainer.load(checkpoint.config["state"], checkpoint.tensors("training"), checkpoint.tensors())
+    return trainer
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7, 11])
+@pytest.mark.parametrize(
+    "make", [a_network, lambda seed=0: a_network(seed, dropout=0.4), lambda seed=0: Toy(start=seed)]
+)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(store, tmp_path, make, stop):
+    data = data_of(store)
+    whole = run(Trainer(make(), data, CONFIG))
+    with pytest.raises(Stopped):
+        run(Trainer(make(), data, CONFIG), save=saved_to(tmp_path / "resume"), show=stop_after(stop))
+    torch.rand(3)
+    again = resumed(Trainer(make(seed=1), data, CONFIG), tmp_path / "resume")
+    assert again.state.step == stop
+    run(again)
+    same(again.state_tensors(), whole.state_tensors())
+    same(weights(again.averaged_family), weights(whole.averaged_family))
+    assert timeless(again) == timeless(whole)
+
+
+def test_the_time_of_all_sessions_of_a_run_is_added_up(store, tmp_path):
+    data, sessions = data_of(store), []
+    with pytest.raises(Stopped):
+        run(Trainer(Toy(), data, CONFIG), save=saved_to(tmp_path / "resume"), show=stop_after(5))
+    again = resumed(Trainer(Toy(), data, CONFIG), tmp_path / "resume")
+    first = again.state.seconds
+    assert first > 0
+    run(again, show=lambda progress: sessions.append(again.state.seconds))
+    assert sessions == sorted(sessions)
+    assert sessions[0] > first
+
+
+def test_dropout_is_on_in_training_and_another_seed_is_another_run(store):
+    data = data_of(store)
+    runs = [
+        run(Trainer(a_network(dropout=dropout), data, replace(CONFIG, seed=seed, validation=0.2)))
+        for dropout, seed in ((0.0, 0), (0.4, 0), (0.4, 1))
+    ]
+    finals = [weights(trainer.raw_family)["backbone.choice.weight"] for trainer in runs]
+    assert not torch.equal(finals[0], finals[1])
+    assert not torch.equal(finals[1], finals[2])
+
+
+def test_training_leaves_the_random_numbers_of_others_alone(store):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    family = a_network(dropout=0.4)
+    trainer = Trainer(family, data_of(store), CONFIG)
+    torch.manual_seed(0)
+    run(trainer)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_saves_come_on_time_and_at_the_end(store):
+    steps = []
+    run(Trainer(Toy(), data_of(store), CONFIG), save=lambda trainer: steps.append(trainer.state.step))
+    assert steps == [5, 10, 12]
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def test_training_lowers_the_loss(store):
+    trainer = Trainer(a_network(), data_of(store), replace(CONFIG, steps=60, learning_rate=1e-2, check_every=30))
+    losses = []
+    run(trainer, show=lambda progress: losses.append(progress.loss))
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_two_phases_are_trained_in_turn_each_moving_its_own(store):
+    family = Toy()
+    first = weights(family)
+    trainer = Trainer(
+        family, data_of(store), replace(CONFIG, steps=1, warmup=0, learning_rate=0.1, weight_decay=0, validation=0)
+    )
+    run(trainer)
+    assert family.calls == [("critic", True), ("generator", True)]
+    for name in ("critic", "generator"):
+        moved = weights(family)[f"parts.{name}.weight"] - first[f"parts.{name}.weight"]
+        assert moved.item() == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_step(store, value):
+    family = Toy(phases=("critic",))
+    family.spoil = lambda call, loss: loss * value if call == 4 else loss
+    seen = []
+    trainer = Trainer(family, data_of(store), replace(CONFIG, validation=0))
+    with pytest.raises(TrainingError, match=f"loss is {value} at step 3"):
+        run(trainer, show=lambda progress: seen.append(weights(family)["parts.critic.weight"]))
+    assert trainer.state.step == 3
+    assert torch.equal(weights(family)["parts.critic.weight"], seen[-1])
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step(store):
+    family = Toy(phases=("critic",))
+    # The square root of zero has an infinite slope and the value zero.
+    family.spoil = lambda call, loss: (loss - loss.detach()).sqrt() if call == 2 else loss
+    trainer = Trainer(family, data_of(store), replace(CONFIG, validation=0))
+    with pytest.raises(TrainingError, match="gradient"):
+        run(trainer)
+    assert torch.isfinite(weights(family)["parts.critic.weight"]).all()
+
+
+def test_the_average_follows_its_formula_and_buffers_of_whole_numbers_are_copied(store):
+    family, seen = Toy(), []
+    trainer = Trainer(family, data_of(store), CONFIG)
+    run(trainer, show=lambda progress: seen.append(weights(family)))
+    expected = seen[0]["parts.critic.weight"]
+    for count, current in enumerate(seen[1:], start=1):
+        decay = min(CONFIG.average, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * current["parts.critic.weight"]
+    averaged = weights(trainer.averaged_family)
+    torch.testing.assert_close(averaged["parts.critic.weight"], expected)
+    assert averaged["seen"] >= seen[-1]["seen"]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero(store):
+    config = replace(CONFIG, steps=10, warmup=4, learning_rate=1.0)
+    trainer = Trainer(Toy(), data_of(store), config)
+    rates = []
+    run(trainer, show=lambda progress: rates.append(trainer.optimisers["critic"].param_groups[0]["lr"]))
+    assert rates == pytest.approx([min(1, (k + 1) / 4) * (1 - k / 10) for k in range(10)])
+
+
+def test_only_matrices_decay(store):
+    trainer = Trainer(a_network(), data_of(store), CONFIG)
+    for group in trainer.optimisers["model"].param_groups:
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+
+
+def test_gradients_are_clipped(store):
+    family = Toy(phases=("critic",))
+    family.spoil = lambda call, loss: 1e6 * loss
+    run(Trainer(family, data_of(store), replace(CONFIG, steps=1, clip=0.5, validation=0)))
+    assert family.parts["critic"].weight.grad.norm().item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_held_out_loss_is_of_the_averaged_weights_in_evaluation(store):
+    family = Toy(phases=("critic",))
+    trainer = Trainer(family, data_of(store), CONFIG)
+    run(trainer)
+    assert [step for step, _ in trainer.state.history] == [4, 8, 12]
+    expected = (weights(trainer.averaged_family)["parts.critic.weight"] - 2) ** 2
+    assert trainer.state.history[-1][1] == pytest.approx(expected.item(), rel=1e-5)
+    assert set(trainer.averaged_family.calls) <= {("critic", False), ("critic", True)}
+    assert ("critic", False) in trainer.averaged_family.calls
+
+
+def test_patience_ends_the_run_and_resuming_adds_nothing(store, tmp_path):
+    config = replace(CONFIG, learning_rate=0.0, check_every=1, patience=2, steps=50)
+    trainer = run(Trainer(Toy(), data_of(store), config), save=saved_to(tmp_path / "resume"))
+    assert trainer.state.step == 3
+    again = run(resumed(Trainer(Toy(), data_of(store), config), tmp_path / "resume"))
+    assert timeless(again) == timeless(trainer)
+
+
+def test_progress_and_metrics_are_told(store):
+    shown, logged = [], []
+    run(
+        Trainer(a_network(), data_of(store), CONFIG),
+        show=shown.append,
+        log=lambda step, values: logged.append((step, values)),
+    )
+    assert [progress.step for progress in shown] == list(range(1, 13))
+    assert all(progress.items_per_second > 0 and math.isfinite(progress.loss) for progress in shown)
+    assert [step for step, values in logged if "validation_loss" in values] == [4, 8, 12]
+    assert [step for step, values in logged if "loss" in values] == list(range(1, 13))
+
+
+# --- batches and data -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("items", "size"), [(1, 8), (8, 8), (100, 8), (1000, 3), (7, 100)])
+def test_every_epoch_holds_every_item_once(items, size):
+    sizes = np.random.default_rng(0).integers(1, 30, items)
+    plan = BatchPlan(sizes, size, seed=0)
+    epochs = [
+        Counter(
+            int(row) for step in range(epoch * plan.per_epoch, (epoch + 1) * plan.per_epoch) for row in plan.rows(step)
+        )
+        for epoch in range(3)
+    ]
+    assert all(epoch == Counter(range(items)) for epoch in epochs)
+
+
+def test_batches_mix_all_sizes_unless_they_are_pooled_in_a_new_order_each_epoch():
+    sizes = np.random.default_rng(0).integers(1, 30, 400)
+    mixed, pooled = (BatchPlan(sizes, 8, seed=0, pool=pool) for pool in (1, 50))
+    spread = {plan: np.mean([np.ptp(sizes[plan.rows(step)]) for step in range(50)]) for plan in (mixed, pooled)}
+    assert spread[pooled] < 2
+    assert spread[mixed] > 15
+    for plan in (mixed, pooled):
+        assert not np.array_equal(plan.rows(0), plan.rows(plan.per_epoch))
+
+
+def test_a_step_has_the_same_batch_wherever_a_run_begins():
+    sizes = np.random.default_rng(0).integers(1, 30, 100)
+    whole = [BatchPlan(sizes, 8, seed=3).rows(step) for step in range(40)]
+    plan = BatchPlan(sizes, 8, seed=3)
+    for step in (39, 0, 17, 16):
+        np.testing.assert_array_equal(plan.rows(step), whole[step])
+
+
+def test_held_out_items_are_not_trained_on(store):
+    data = data_of(store)
+    assert len(data.held_out) == int(len(store) * 0.2)
+    assert sorted([*data.train, *data.held_out]) == list(range(len(store)))
+
+
+def test_conditions_come_with_their_rows(store):
+    _, condition = data_of(store).batch(np.array([0, 38]))
+    fitted = Conditions.fit(store.columns)
+    assert condition.batch.fields["length"].tolist() == pytest.approx(
+        [(length - fitted.means[0]) / fitted.scales[0] for length in (1, 3)]
+    )
+
+
+def test_nothing_to_train_on_is_said(tmp_path):
+    empty = write_store(tmp_path / "empty", Tokens, Tokens().space, [])
+    with pytest.raises(UsageError, match="no item to train on"):
+        Data.split(empty, Conditions(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"batch_size": 0}, {"validation": 1.0}, {"precision": "fp8"}, {"seed": -1}, {"save_every": 0}],
+)
+def test_settings_without_meaning_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TrainingConfig(**wrong)
+
+
+def test_the_largest_seed_trains(store):
+    run(Trainer(Toy(), data_of(store), replace(CONFIG, steps=1, seed=2**63 - 1)))

@@ -1,0 +1,57 @@
+"""Contact sheets are one well-formed document without references, whatever stands in them."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from molgen.domain import Invalid
+from molgen_plugins.molecules.domain import EXAMPLES
+from molgen_plugins.molecules.io.drawing import MAX_CELLS, sheet
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(document):
+    return ["".join(text.itertext()) for text in ElementTree.fromstring(document).iter(f"{SVG}text")]
+
+
+def cells(document):
+    return ElementTree.fromstring(document).findall(f"{SVG}g")
+
+
+def test_each_molecule_has_its_cell_and_legend():
+    document = sheet(EXAMPLES, [f"molecule {number}" for number in range(len(EXAMPLES))])
+    assert len(cells(document)) == len(EXAMPLES)
+    assert [text for text in texts(document) if text.startswith("molecule")][-1] == f"molecule {len(EXAMPLES) - 1}"
+    assert len({cell.get("transform") for cell in cells(document)}) == len(EXAMPLES)
+
+
+def test_nothing_outside_the_document_is_referred_to():
+    document = sheet(EXAMPLES).replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"http|href|url\(|<image|<script", document)
+
+
+def test_what_is_no_molecule_says_why():
+    document = sheet(["C1CC", Invalid("row <3> is bad & long")])
+    assert {"no molecule", "unclosed ring 1", "row <3> is bad & long"} <= set(texts(document))
+
+
+def test_legends_may_hold_anything():
+    document = sheet(["CC", "CO"], ["<b>&\0\ud800\"'", "x" * 5000])
+    assert len(cells(document)) == 2
+
+
+def test_a_sheet_says_what_it_leaves_out():
+    document = sheet(["CCO"] * (MAX_CELLS + 5))
+    assert len(cells(document)) == MAX_CELLS
+    assert f"the first {MAX_CELLS} of {MAX_CELLS + 5}" in texts(document)
+
+
+def test_an_empty_sheet_is_a_document():
+    assert ElementTree.fromstring(sheet([])).tag == f"{SVG}svg"
+
+
+def test_every_molecule_has_a_legend_or_none_has():
+    with pytest.raises(ValueError, match="1 legends for 2 molecules"):
+        sheet(["C", "O"], ["one"])

@@ -1,0 +1,178 @@
+"""The grammar of SMILES: no molecule is ruled out, and strings that can become none are, as early as they can be."""
+
+import pickle
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rdkit import Chem, rdBase
+from support.molecules import SMILES as SAMPLE
+
+from molgen_plugins.molecules.domain import EXAMPLES
+from molgen_plugins.molecules.smiles.double_bonds import can_cover
+from molgen_plugins.molecules.smiles.encoder import Smiles, tokenise
+from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
+
+ENCODER = Smiles()
+GRAMMAR = ENCODER.space["tokens"].grammar
+IDS = {token: number for number, token in enumerate(GRAMMAR.tokens) if token is not None}
+END = len(GRAMMAR.tokens)
+
+
+def read(text, grammar=GRAMMAR):
+    reading = grammar.start()
+    for token in tokenise(text):
+        reading = reading.after(IDS[token])
+    return reading
+
+
+def ruled_out(smiles):
+    """The beginning of a string up to the first token that cannot come, or None where all of them can."""
+    reading, tokens = GRAMMAR.start(), tokenise(smiles)
+    for number, token in enumerate(tokens):
+        if not reading.possible()[IDS[token]]:
+            return "".join(tokens[: number + 1])
+        reading = reading.after(IDS[token])
+    return None if reading.possible()[END] else f"{smiles} END"
+
+
+def parsed(smiles):
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles)
+
+
+@pytest.mark.parametrize("smiles", [*EXAMPLES, *SAMPLE])
+def test_no_molecule_is_ruled_out_however_it_is_written(smiles):
+    mol = parsed(smiles)
+    written = Chem.MolToRandomSmilesVect(mol, 20, randomSeed=1)
+    for text in [Chem.MolToSmiles(mol), *written, *Chem.MolToRandomSmilesVect(mol, 5, randomSeed=2, kekuleSmiles=True)]:
+        assert all(token in IDS for token in tokenise(text))
+        assert ruled_out(text) is None
+
+
+def test_no_short_string_that_rdkit_writes_is_ruled_out():
+    for length in range(1, 6):
+        for tokens in product(["C", "c", "n", "[nH]", "1", "(", ")", "=", "O"], repeat=length):
+            text = "".join(tokens)
+            if ruled_out(text) is not None and (mol := parsed(text)) is not None:
+                # What RDKit reads beyond what it writes, such as C1Cc1.
+                assert (canonical := Chem.MolToSmiles(mol)) != text
+                assert all(token in IDS for token in tokenise(canonical))
+                assert ruled_out(canonical) is None
+
+
+@given(st.sampled_from(SAMPLE), st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_changed_molecule_is_ruled_out(smiles, data):
+    tokens = tokenise(smiles)
+    place = data.draw(st.integers(0, len(tokens) - 1))
+    tokens[place] = data.draw(st.sampled_from(["C", "c", "n", "[nH]", "o", "s", "N", "O", "F", "[n+]", "=", "1", "2"]))
+    mol = parsed("".join(tokens))
+    # Of aromatic atoms outside of aromatic rings RDKit writes some strings that it cannot read.
+    if mol is not None and mol.GetNumAtoms() and parsed(canonical := Chem.MolToSmiles(mol)):
+        assert ruled_out(canonical) is None
+
+
+@pytest.mark.parametrize(
+    ("smiles", "beginning"),
+    [
+        ("C)", "C)"),
+        ("C(C", "C(C END"),
+        ("C()C", "C()"),
+        ("C11", "C11"),
+        ("C1C1", "C1C1"),
+        ("C=", "C= END"),
+        ("C==C", "C=="),
+        ("CFC", "CFC"),
+        ("CC(C)(C)(C)C", "CC(C)(C)(C)C"),
+        ("C=O=C", "C=O="),
+        ("C1CF", "C1CF"),
+        ("C1CC.C1", "C1CC."),
+        ("c1cccc1", "c1cccc1 END"),
+        ("c1cccc1C", "c1cccc1C"),
+        ("c1ccccn1C", "c1ccccn1C"),
+        ("c1cc[nH]cc1", "c1cc[nH]cc1"),
+        ("c1ccoc1", None),
+        ("c1ccc2[nH]ccc2c1", None),
+        ("O=c1cc[nH]cc1", None),
+    ],
+)
+def test_what_can_come_to_nothing_is_ruled_out_at_once(smiles, beginning):
+    assert ruled_out(smiles) == beginning
+
+
+def test_only_an_open_branch_takes_the_probability_of_the_end():
+    ends = {}
+    for text in ("CC", "CC(C", "C1CC", "C1CC(C"):
+        reading = read(text)
+        closing = np.flatnonzero(reading.closing()).tolist()
+        ends[text] = bool(reading.possible()[END]), [GRAMMAR.tokens[number] for number in closing]
+    assert ends == {"CC": (True, []), "CC(C": (False, [")"]), "C1CC": (True, []), "C1CC(C": (True, [")"])}
+
+
+def test_after_something_impossible_nothing_is_ruled_out():
+    assert read("C)(1").possible().all()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("CCC", "OCC", True),  # what lies behind is forgotten
+        ("CCN", "CCC", False),  # fewer bonds to spare
+        ("c1ccc", "c1nnnnc", True),  # two atoms that wait for each other stand for none
+        ("c1ccc", "c1cccc", False),
+        ("c1ccc2ccccc2", "c1c(C)cc2ccccc2", True),  # a branch that is closed is forgotten
+        ("c1ccc2ccccc2", "c1ccc2ncccc2", True),
+        ("C1C(", "C1CC(", False),  # no ring bond goes back to a neighbour
+        ("C1CC(", "C1CCC(", True),
+    ],
+)
+def test_beginnings_that_the_same_can_follow_are_one(one, other, alike):
+    assert (read(one) is read(other)) is alike
+
+
+@given(st.sampled_from(SAMPLE), st.sampled_from(SAMPLE), st.data())
+@settings(max_examples=200, deadline=None)
+def test_what_is_forgotten_makes_no_difference(one, other, data):
+    tokens = tokenise(one)
+    place = data.draw(st.integers(1, len(tokens)))
+    before = "".join(tokens[:place])
+    # The same beginning behind a whole molecule and a dot, with all of its atoms anew.
+    assert (read(f"{other}.{before}").possible() == read(f"C.{before}").possible()).all()
+
+
+def test_no_more_than_a_fixed_number_of_beginnings_is_remembered(monkeypatch):
+    monkeypatch.setattr("molgen_plugins.molecules.smiles.grammar.REMEMBERED", 20)
+    grammar = SmilesGrammar(GRAMMAR.tokens)
+    for smiles in SAMPLE[:50]:
+        assert (read(smiles, grammar).possible() == read(smiles).possible()).all()
+        assert len(grammar._readings) <= 20
+
+
+def test_what_is_remembered_is_not_copied():
+    read(SAMPLE[0])
+    copied = pickle.loads(pickle.dumps(GRAMMAR))
+    assert copied == GRAMMAR
+    assert "_readings" not in vars(copied)
+
+
+@given(st.integers(1, 6), st.data())
+@settings(deadline=None)
+def test_pairs_cover_what_needs_one_where_any_choice_of_pairs_does(count, data):
+    edges = data.draw(st.sets(st.sampled_from([(a, b) for a in range(count) for b in range(a)] or [(0, 0)])))
+    edges = {(a, b) for a, b in edges if a != b}
+    needing = data.draw(st.sets(st.integers(0, count - 1)))
+    neighbours = {a: {b for edge in edges if a in edge for b in edge if b != a} for a in range(count)}
+
+    def covered(left, used):
+        if not left:
+            return True
+        first, *rest = left
+        if first in used:
+            return covered(rest, used)
+        return any(covered(rest, used | {first, other}) for other in neighbours[first] - used)
+
+    masks = [sum(1 << b for b in neighbours[a]) for a in range(count)]
+    assert can_cover(sum(1 << a for a in needing), masks) is covered(sorted(needing), frozenset())
