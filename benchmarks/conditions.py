@@ -103,7 +103,7 @@ def valid(
 
 def measure_of(domain: Domain, data: Dataset, name: str, args: Namespace) -> tuple[Measure, dict[str, Any]]:
     """How values of a condition are found, and what is to be said of that."""
-    computed = domain.rules().properties.get(name)
+    computed = domain.descriptors().properties.get(name)
     if computed is not None:
         return lambda items: np.array([computed(item) for item in items]), {"measured": "computed"}
     network = PropertyNetwork(*column(domain, data, "train", name, args.training), args.epochs, args.seed)
@@ -116,7 +116,7 @@ def column(
     domain: Domain, data: Dataset, split: str, name: str, limit: int | None = None
 ) -> tuple[list[str], list[float]]:
     """Items of a split with their values of a condition, of their column or as computed; some at random if limited."""
-    computed = domain.rules().properties.get(name)
+    computed = domain.descriptors().properties.get(name)
     rows = [(one.item, one.columns.get(name, "")) for one in data.records(split) if not isinstance(one.item, Invalid)]
     some = random.Random(0).sample(rows, min(limit or len(rows), len(rows)))
     valued = [(item, computed(item) if computed else float(text)) for item, text in some]

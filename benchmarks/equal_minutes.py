@@ -14,7 +14,7 @@ from molgen.data.prepare import TrainingData
 from molgen.model.generative_model import Drawn, GenerativeModel
 from molgen.training.config import TrainingConfig
 from molgen.training.fit import fit
-from molgen.workers.inspector import Judge
+from molgen.workers.inspector import Inspector
 
 #: Training steps of ours, and molecules of the peer, by which a training rate is measured before the real training.
 TRIAL_STEPS, TRIAL_MOLECULES = 20, 768
@@ -62,14 +62,14 @@ def time_ours(
 
     Without the density of canonical forms, which the peers have not.
     """
-    with Judge(model.domain) as judge:
-        judge.submit(["C"] * 64).result()
+    with Inspector(model.domain) as inspector:
+        inspector.submit(["C"] * 64).result()
         start = time.perf_counter()
         drawn = list(model.sample(count, seed=seed, **options))
         drawing = time.perf_counter() - start
-        verdicts = judge.submit([draw.item for draw in drawn]).result()
+        inspections = inspector.submit([draw.item for draw in drawn]).result()
         seconds = time.perf_counter() - start
-    valid = sum(verdict.item is not None for verdict in verdicts) / count
+    valid = sum(inspection.item is not None for inspection in inspections) / count
     return {"molecules per second": count / seconds, "valid": valid}, drawn, drawing
 
 

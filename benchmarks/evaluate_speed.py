@@ -204,7 +204,7 @@ def feature_costs(rows: Sequence[str]) -> dict[str, float]:
     """Milliseconds for a molecule of its canonical form and of each feature, with the reading of its string."""
     domain = registry.get("domain", "molecules")()
     molecules = [item for item in map(domain.canonical, rows) if isinstance(item, str)]
-    functions = {"canonical form": domain.canonical, **domain.rules().features}
+    functions = {"canonical form": domain.canonical, **domain.descriptors().features}
     return {name: _milliseconds(function, molecules) for name, function in functions.items()}
 
 

@@ -31,9 +31,9 @@ from molgen import registry
 from molgen.atomic_files import replaced_file, write_text
 from molgen.config import make_settings
 from molgen.evaluation.evaluate import Evaluation, chosen
-from molgen.evaluation.features import Examiner
+from molgen.evaluation.features import FeatureExtractor
 from molgen.evaluation.reference_cache import ItemSet, Request, Summaries
-from molgen.metric import Estimate, Metric, Portion, pack_strings, unpack_strings
+from molgen.metric import Chunk, Estimate, Metric, pack_strings, unpack_strings
 from molgen_cli.report.published import groups
 from molgen_datasets.cache import cache_folder
 from molgen_datasets.sources.moses import Moses
@@ -127,14 +127,14 @@ class Row:
         """Examine one chunk; its features are stored first, then what is finished."""
         averaged = {one.label: one.made(self.summaries) for one in self._named(AVERAGED)}
         needs = {need for one in self.comparisons for need in one.cls.needed(one.config)}
-        portions = []
-        with Examiner(self.domain, needs) as examiner:
-            for portion in examiner.portions(rows):
+        chunks = []
+        with FeatureExtractor(self.domain, needs) as examiner:
+            for chunk in examiner.chunks(rows):
                 for metric in averaged.values():
-                    metric.add(portion)
-                portions.append(portion)
+                    metric.add(chunk)
+                chunks.append(chunk)
         kept = {need for one in self._named(*STORED) for need in one.cls.needed(one.config)}
-        save(self._file(number, FEATURES), start, portions, kept)
+        save(self._file(number, FEATURES), start, chunks, kept)
         found = {label: metric.estimate(np.random.default_rng(0)) for label, metric in averaged.items()}
         done = {label: {"value": one.value, "count": one.count} for label, one in found.items()}
         write_text(self._file(number, DONE), json.dumps(done) + "\n")
@@ -148,9 +148,9 @@ class Row:
         """The metrics that are made from the features of all chunks."""
         metrics = {one.label: one.made(self.summaries) for one in self._named(*STORED)}
         for number in range(len(self._starts())):
-            portion = load(self._file(number, FEATURES))
+            chunk = load(self._file(number, FEATURES))
             for metric in metrics.values():
-                metric.add(portion)
+                metric.add(chunk)
         return {label: against(label, metric.estimate(self._rng())) for label, metric in metrics.items()}
 
     def averaged(self) -> dict[str, Any]:
@@ -174,15 +174,15 @@ class Row:
         return np.random.default_rng(self.args.seed)
 
 
-def save(path: Path, start: int, portions: list[Portion], features: set[str]) -> None:
+def save(path: Path, start: int, chunks: list[Chunk], features: set[str]) -> None:
     """Store the features of consecutive portions; arrays as they are, lists as JSON."""
     arrays = {
         "start": np.array(start),
-        "valid": np.concatenate([portion.valid for portion in portions]),
-        "items": pack_strings([item for portion in portions for item in portion.items]),
+        "valid": np.concatenate([chunk.valid for chunk in chunks]),
+        "items": pack_strings([item for chunk in chunks for item in chunk.items]),
     }
     for name in features:
-        values = [portion.features[name] for portion in portions]
+        values = [chunk.features[name] for chunk in chunks]
         if isinstance(values[0], np.ndarray):
             arrays[f"array {name}"] = np.concatenate(values)
         else:
@@ -192,7 +192,7 @@ def save(path: Path, start: int, portions: list[Portion], features: set[str]) ->
         np.savez(file, **arrays)
 
 
-def load(path: Path) -> Portion:
+def load(path: Path) -> Chunk:
     """The portion that `save` stored."""
     with np.load(path) as arrays:
         items = unpack_strings(arrays["items"])
@@ -203,7 +203,7 @@ def load(path: Path) -> Portion:
                 features[name] = arrays[key]
             elif kind == "list":
                 features[name] = json.loads(arrays[key].tobytes())
-        return Portion(int(arrays["start"]), arrays["valid"], items, items, features)
+        return Chunk(int(arrays["start"]), arrays["valid"], items, items, features)
 
 
 def pooled(chunks: list[Mapping[str, float]]) -> Estimate:

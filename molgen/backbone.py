@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.domain import API_VERSION, Config
-from molgen.ordering import Choices
+from molgen.ordering import TokenBatch
 from molgen.space import Axis, Layout, Slice, Space, layout
 
 
@@ -125,7 +125,7 @@ class CausalBackbone(Backbone):
 
     @abstractmethod
     def forward(
-        self, batch: Choices, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
+        self, batch: TokenBatch, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None
     ) -> dict[str, Tensor]:
         """The outputs of all slices at once, from the choices made at them."""
 

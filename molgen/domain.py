@@ -46,7 +46,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Rules:
+class Descriptors:
     """Named yes-or-no rules, numbers and features that a domain can say of an item.
 
     `properties` map an item to a number, or NaN where it cannot be computed, never to zero instead.
@@ -69,14 +69,15 @@ class Domain(ABC):
     #: names of the metrics that judge samples of this domain when none are asked for.
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
     #: `module:factory` of what judges untrusted items in worker processes, or None to judge them in this one by
-    #: `canonical` and `rules`. The factory is called as `factory(properties=[names], filters=bool, features=[names])`
-    #: once in each worker and returns a function of an item. What that returns can be pickled and has the attributes
-    #: `error` (a reason, or None), `properties` (numbers by name), `passes` (all filters; None where not asked),
-    #: `features` (plain data by name) and, under the name of `column`, the canonical item (None where there is none).
+    #: `canonical` and `descriptors`. The factory is called once in each worker as
+    #: `factory(properties=[names], filters=bool, features=[names])` and returns a function of an item. What that
+    #: returns can be pickled and has the attributes `error` (a reason, or None), `properties` (numbers by name),
+    #: `passes` (all filters; None where not asked), `features` (plain data by name) and, under the name of `column`,
+    #: the canonical item (None where there is none).
     inspector: ClassVar[str | None] = None
     #: feature networks: name -> `module:factory`. The factory is called as `factory(device)` and returns a function
-    #: from a list of canonical items to float32 features (count, width). Like those of `rules` and of the inspector
-    #: they are found by name among the `needs` of metrics; they run in the main process.
+    #: from a list of canonical items to float32 features (count, width). Like those of `descriptors` and of the
+    #: inspector they are found by name among the `needs` of metrics; they run in the main process.
     networks: ClassVar[Mapping[str, str]] = {}
     #: the folder of the summaries of reference sets that ship with the domain.
     summaries: ClassVar[Path | None] = None
@@ -98,9 +99,9 @@ class Domain(ABC):
         """A string that is the same for equal canonical items and differs for others."""
         return repr(item)
 
-    def rules(self) -> Rules:
+    def descriptors(self) -> Descriptors:
         """The properties and filters of the domain by name."""
-        return Rules()
+        return Descriptors()
 
     def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
         """Sets of metrics by name, such as a published benchmark: label -> name of the metric, its settings.

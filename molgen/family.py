@@ -175,7 +175,7 @@ class Family(nn.Module, ABC):
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Set weights that depend on the data, once before training."""
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """Take over what is counted, not learned, such as the sizes of samples: before every training, tuning too."""
 
     def begin_step(self, step: int, steps: int) -> None:

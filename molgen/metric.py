@@ -45,7 +45,7 @@ class Against(Enum):
 
 
 @dataclass(frozen=True)
-class Portion:
+class Chunk:
     """Consecutive rows of a set, and what is known of the valid ones.
 
     Attributes:
@@ -75,14 +75,14 @@ class Portion:
         """The group of each valid row, int64 (V,)."""
         return groups_of(self.rows)
 
-    def take(self, places: Sequence[int]) -> Portion:
+    def take(self, places: Sequence[int]) -> Chunk:
         """The portion of some of the valid rows alone, by their places among them in ascending order.
 
         The others count as invalid.
         """
         valid = np.zeros_like(self.valid)
         valid[np.flatnonzero(self.valid)[list(places)]] = True
-        return Portion(
+        return Chunk(
             self.first,
             valid,
             [self.items[place] for place in places],
@@ -154,7 +154,7 @@ class Metric(ABC):
         self.config = config if config is not None else self.Config()
 
     @abstractmethod
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows, which follow those of the portion before."""
 
     @abstractmethod
@@ -190,7 +190,7 @@ class Summary(ABC):
         return ()
 
     @abstractmethod
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
 
     @abstractmethod

@@ -25,7 +25,7 @@ from molgen.space import Axis, Categorical, Field, Real, Slice, Space, axes, is_
 
 
 @dataclass(frozen=True)
-class Walk:
+class Ordering:
     """The slices of a space up to some lengths, with index tensors for each field."""
 
     slices: tuple[Slice, ...]
@@ -41,16 +41,16 @@ class Walk:
 
 
 @dataclass(frozen=True)
-class Choices:
+class TokenBatch:
     """The choice at every slice, (B, T), and which slices each row takes part in, (B, T)."""
 
-    walk: Walk
+    ordering: Ordering
     ids: Tensor
     mask: Tensor
 
 
 @singledispatch
-def alphabet(field: Field) -> int:
+def vocabulary_size(field: Field) -> int:
     """How many choices there are at one slice of a field, END aside; register a kind of field of your own.
 
     Raises:
@@ -59,12 +59,12 @@ def alphabet(field: Field) -> int:
     raise UnsupportedSpace(f"a walk chooses among classes or levels; a {type(field).__name__} field has neither")
 
 
-@alphabet.register
+@vocabulary_size.register
 def _(field: Categorical) -> int:
     return field.classes
 
 
-@alphabet.register
+@vocabulary_size.register
 def _(field: Real) -> int:
     if field.levels is None:
         raise UnsupportedSpace("a walk chooses among classes or levels; a Real field without levels has neither")
@@ -72,33 +72,33 @@ def _(field: Real) -> int:
 
 
 @singledispatch
-def numbered(field: Field, tensor: Tensor) -> Tensor:
-    """The tensor of a field as choices, numbers below its `alphabet`; register a kind of field of your own."""
+def to_tokens(field: Field, tensor: Tensor) -> Tensor:
+    """The tensor of a field as choices, numbers below its `vocabulary_size`; register a kind of field of your own."""
     raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as choices")
 
 
-@numbered.register
+@to_tokens.register
 def _(field: Categorical, tensor: Tensor) -> Tensor:
     return tensor
 
 
-@numbered.register
+@to_tokens.register
 def _(field: Real, tensor: Tensor) -> Tensor:
     return values_to_levels(field, tensor)
 
 
 @singledispatch
-def valued(field: Field, numbers: Tensor) -> Tensor:
-    """The inverse of `numbered`; register a kind of field of your own."""
+def from_tokens(field: Field, numbers: Tensor) -> Tensor:
+    """The inverse of `to_tokens`; register a kind of field of your own."""
     raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from choices")
 
 
-@valued.register
+@from_tokens.register
 def _(field: Categorical, numbers: Tensor) -> Tensor:
     return numbers
 
 
-@valued.register
+@from_tokens.register
 def _(field: Real, numbers: Tensor) -> Tensor:
     return levels_to_values(field, numbers)
 
@@ -113,10 +113,10 @@ def ending_fields(space: Space) -> set[str]:
     }
 
 
-def walk_of(space: Space, batch: Batch) -> Walk:
+def ordering_of(space: Space, batch: Batch) -> Ordering:
     """The walk that covers a batch and the END of its longest row."""
     found = axes(space)
-    return make_walk(
+    return make_ordering(
         space,
         {
             name: min(n + 1, found[name].maximum) if found[name].variable else n
@@ -125,38 +125,38 @@ def walk_of(space: Space, batch: Batch) -> Walk:
     )
 
 
-def full_walk(space: Space) -> Walk:
+def full_ordering(space: Space) -> Ordering:
     """The walk through the largest sample of a space."""
-    return make_walk(space, {name: axis.maximum for name, axis in axes(space).items()})
+    return make_ordering(space, {name: axis.maximum for name, axis in axes(space).items()})
 
 
-def make_walk(space: Space, lengths: Mapping[str, int]) -> Walk:
+def make_ordering(space: Space, lengths: Mapping[str, int]) -> Ordering:
     """The walk over the given lengths.
 
     Raises:
         ValueError: see `space.order`; or a variable axis leads before another group of fields.
     """
-    return _make_walk(tuple(space.items()), tuple(lengths.items()))
+    return _make_ordering(tuple(space.items()), tuple(lengths.items()))
 
 
 @lru_cache(maxsize=512)
-def _make_walk(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Walk:
+def _make_ordering(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Ordering:
     space = dict(space_items)
     _require_one_ending(space)
     slices = tuple(each for step in order(space, dict(length_items)) for each in _channels(step, space[step.field]))
-    numbered = {name: [(t, s) for t, s in enumerate(slices) if s.field == name] for name in space}
-    return Walk(
+    to_tokens = {name: [(t, s) for t, s in enumerate(slices) if s.field == name] for name in space}
+    return Ordering(
         slices=slices,
-        steps={name: torch.tensor([t for t, _ in own], dtype=torch.long) for name, own in numbered.items()},
+        steps={name: torch.tensor([t for t, _ in own], dtype=torch.long) for name, own in to_tokens.items()},
         indices={
             name: tuple(
                 torch.tensor([s.index[k] for _, s in own], dtype=torch.long) for k in range(_dimensions(space[name]))
             )
-            for name, own in numbered.items()
+            for name, own in to_tokens.items()
         },
         may_end={
             name: torch.tensor([_may_end(s, space[name]) for _, s in own], dtype=torch.bool)
-            for name, own in numbered.items()
+            for name, own in to_tokens.items()
         },
     )
 
@@ -184,43 +184,43 @@ def _may_end(step: Slice, field: Field) -> bool:
     return step.ends is not None and step.index[0] >= field.axes[0].minimum
 
 
-def choices(space: Space, batch: Batch) -> Choices:
+def batch_to_tokens(space: Space, batch: Batch) -> TokenBatch:
     """A batch as choices along its walk.
 
     Raises:
         UnsupportedSpace: a field has neither classes nor levels.
     """
-    walk = walk_of(space, batch)
+    ordering = ordering_of(space, batch)
     rows = len(batch)
     device = next(iter(batch.fields.values())).device
-    ids = torch.zeros(rows, len(walk), dtype=torch.long, device=device)
-    mask = torch.zeros(rows, len(walk), dtype=torch.bool, device=device)
+    ids = torch.zeros(rows, len(ordering), dtype=torch.long, device=device)
+    mask = torch.zeros(rows, len(ordering), dtype=torch.bool, device=device)
     for name, field in space.items():
-        ids[:, walk.steps[name]], mask[:, walk.steps[name]] = _field_choices(field, batch, walk, name)
-    return Choices(walk, ids, mask)
+        ids[:, ordering.steps[name]], mask[:, ordering.steps[name]] = _field_tokens(field, batch, ordering, name)
+    return TokenBatch(ordering, ids, mask)
 
 
-def _field_choices(field: Field, batch: Batch, walk: Walk, name: str) -> tuple[Tensor, Tensor]:
+def _field_tokens(field: Field, batch: Batch, ordering: Ordering, name: str) -> tuple[Tensor, Tensor]:
     """The ids (B, S) and mask (B, S) of one field."""
-    indices = walk.indices[name]
-    ids = _along_walk(numbered(field, batch.fields[name]), indices)
+    indices = ordering.indices[name]
+    ids = _in_order(to_tokens(field, batch.fields[name]), indices)
     alive = torch.ones_like(ids, dtype=torch.bool)
     if not field.axes or not field.axes[0].variable:
         return ids, alive
     sizes = batch.sizes[field.axes[0].name][:, None]
     leading = indices[0].to(ids.device)
-    ends = (leading == sizes) & _ends(walk, name).to(ids.device)
+    ends = (leading == sizes) & _ends(ordering, name).to(ids.device)
     if is_pairwise(field):
         alive = indices[1].to(ids.device) < sizes
-    return torch.where(ends, alphabet(field), ids), (alive & (leading < sizes)) | ends
+    return torch.where(ends, vocabulary_size(field), ids), (alive & (leading < sizes)) | ends
 
 
-def _ends(walk: Walk, name: str) -> Tensor:
+def _ends(ordering: Ordering, name: str) -> Tensor:
     """In which slices of a field an END has its place, allowed or not: bool, (S,)."""
-    return torch.tensor([walk.slices[t].ends is not None for t in walk.steps[name].tolist()], dtype=torch.bool)
+    return torch.tensor([ordering.slices[t].ends is not None for t in ordering.steps[name].tolist()], dtype=torch.bool)
 
 
-def _along_walk(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
+def _in_order(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
     """What (B, *axes, *channels) holds at each slice, (B, S); zero behind its end."""
     return _pad_to(tensor, indices)[_in_every_row(indices)].reshape(len(tensor), -1)
 
@@ -239,32 +239,34 @@ def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
     return torch.nn.functional.pad(tensor, pad) if any(pad) else tensor
 
 
-def from_choices(space: Space, walk: Walk, ids: Tensor) -> Batch:
-    """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `choices`."""
-    sizes = {axis.name: _sizes(space, walk, axis, ids) for axis in axes(space).values() if axis.variable}
+def batch_from_tokens(space: Space, ordering: Ordering, ids: Tensor) -> Batch:
+    """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `batch_to_tokens`."""
+    sizes = {axis.name: _sizes(space, ordering, axis, ids) for axis in axes(space).values() if axis.variable}
     longest = {
         axis.name: int(sizes[axis.name].max()) if axis.variable else axis.maximum for axis in axes(space).values()
     }
-    return Batch({name: _field_from(field, walk, name, ids, sizes, longest) for name, field in space.items()}, sizes)
+    return Batch(
+        {name: _field_from(field, ordering, name, ids, sizes, longest) for name, field in space.items()}, sizes
+    )
 
 
-def _sizes(space: Space, walk: Walk, axis: Axis, ids: Tensor) -> Tensor:
+def _sizes(space: Space, ordering: Ordering, axis: Axis, ids: Tensor) -> Tensor:
     """The index at which each row ended the axis, its maximum where it never did."""
     size = torch.full((len(ids),), axis.maximum, dtype=torch.long, device=ids.device)
-    for t in reversed(range(len(walk))):
-        step = walk.slices[t]
+    for t in reversed(range(len(ordering))):
+        step = ordering.slices[t]
         if step.ends == axis.name:
-            ended = ids[:, t] == alphabet(space[step.field])
+            ended = ids[:, t] == vocabulary_size(space[step.field])
             size = torch.where(ended, step.index[0], size)
     return size
 
 
 def _field_from(
-    field: Field, walk: Walk, name: str, ids: Tensor, sizes: Mapping[str, Tensor], longest: Mapping[str, int]
+    field: Field, ordering: Ordering, name: str, ids: Tensor, sizes: Mapping[str, Tensor], longest: Mapping[str, int]
 ) -> Tensor:
     lengths = [longest[axis.name] for axis in field.axes]
     shape = [*lengths, *field.channels_shape]
-    indices, steps = walk.indices[name], walk.steps[name]
+    indices, steps = ordering.indices[name], ordering.steps[name]
     inside = torch.ones(len(steps), dtype=torch.bool)
     for index, length in zip(indices, shape, strict=True):
         inside &= index < length
@@ -274,7 +276,7 @@ def _field_from(
     if isinstance(field, Categorical) and field.symmetric:
         full[_in_every_row(places[::-1])] = ids[:, steps[inside]]
     exists = _over_channels(field, place_mask(field, sizes, lengths, len(ids))).to(full.device)
-    values = valued(field, full)
+    values = from_tokens(field, full)
     return torch.where(exists, values, torch.zeros((), dtype=values.dtype, device=values.device))
 
 
@@ -284,12 +286,12 @@ def _over_channels(field: Field, places: Tensor) -> Tensor:
     return places.reshape(*places.shape, *(1 for _ in channels)).expand(*places.shape, *channels)
 
 
-#: Codes of `known_choices` beside a forced choice.
+#: Codes of `known_tokens` beside a forced choice.
 FREE, GOES_ON = -1, -2
 
 
-def known_choices(
-    space: Space, walk: Walk, known: Partial | None, sizes: Mapping[str, Tensor] | None, rows: int
+def known_tokens(
+    space: Space, ordering: Ordering, known: Partial | None, sizes: Mapping[str, Tensor] | None, rows: int
 ) -> Tensor:
     """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
 
@@ -300,12 +302,12 @@ def known_choices(
         ValueError: the known part is no prefix of the walk or exceeds the sizes, so it cannot be kept exactly;
             or a size is none of the space.
     """
-    forced = torch.full((rows, len(walk)), FREE, dtype=torch.long)
+    forced = torch.full((rows, len(ordering)), FREE, dtype=torch.long)
     for axis, size in (sizes or {}).items():
         _require_size(space, axis, size)
-        _force_size(space, walk, axis, size.cpu(), forced)
+        _force_size(space, ordering, axis, size.cpu(), forced)
     if known is not None:
-        _force_known(space, walk, known, forced)
+        _force_known(space, ordering, known, forced)
     return forced
 
 
@@ -317,30 +319,30 @@ def _require_size(space: Space, name: str, size: Tensor) -> None:
         raise ValueError(f"the sizes of the axis {name!r} must lie between {axis.minimum} and {axis.maximum}")
 
 
-def _force_size(space: Space, walk: Walk, axis: str, size: Tensor, forced: Tensor) -> None:
-    for t, step in enumerate(walk.slices):
+def _force_size(space: Space, ordering: Ordering, axis: str, size: Tensor, forced: Tensor) -> None:
+    for t, step in enumerate(ordering.slices):
         if step.ends == axis:
-            forced[:, t] = torch.where(size == step.index[0], alphabet(space[step.field]), GOES_ON)
+            forced[:, t] = torch.where(size == step.index[0], vocabulary_size(space[step.field]), GOES_ON)
 
 
-def _force_known(space: Space, walk: Walk, known: Partial, forced: Tensor) -> None:
+def _force_known(space: Space, ordering: Ordering, known: Partial, forced: Tensor) -> None:
     given = torch.zeros(forced.shape, dtype=torch.bool)
     for name, mask in known.given.items():
-        field, indices, steps = space[name], walk.indices[name], walk.steps[name]
+        field, indices, steps = space[name], ordering.indices[name], ordering.steps[name]
         mask = mask.cpu() & field_mask(space, known.batch, name).cpu()
-        own = _along_walk(_over_channels(field, mask), indices)
+        own = _in_order(_over_channels(field, mask), indices)
         if bool((own & (forced[:, steps] >= 0)).any()):
             raise ValueError("the known part is larger than the size that is asked for")
-        values = _along_walk(numbered(field, known.batch.fields[name].cpu()), indices)
+        values = _in_order(to_tokens(field, known.batch.fields[name].cpu()), indices)
         given[:, steps] = own
         forced[:, steps] = torch.where(own, values, forced[:, steps])
     if bool((given[:, 1:] & ~given[:, :-1]).any()):
         raise ValueError("an autoregressive model keeps a known beginning of the walk, not parts behind a gap")
     for name in known.closed:
-        _force_closed(space, walk, known, name, forced)
+        _force_closed(space, ordering, known, name, forced)
 
 
-def _force_closed(space: Space, walk: Walk, known: Partial, name: str, forced: Tensor) -> None:
+def _force_closed(space: Space, ordering: Ordering, known: Partial, name: str, forced: Tensor) -> None:
     """Class 0 for the pairs that are closed, wherever the walk gets to them."""
-    steps, shut = walk.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
-    forced[:, steps] = torch.where(_along_walk(shut, walk.indices[name]), 0, forced[:, steps])
+    steps, shut = ordering.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
+    forced[:, steps] = torch.where(_in_order(shut, ordering.indices[name]), 0, forced[:, steps])

@@ -79,7 +79,7 @@ class Real(Field):
         return self.channels
 
 
-class Reading(ABC):
+class GrammarState(ABC):
     """What was read of one row of classes, from its beginning; it does not change, and rows may share it."""
 
     __slots__ = ()
@@ -93,7 +93,7 @@ class Reading(ABC):
         """Which of these bring an end nearer that is not possible yet, bool (K + 1,)."""
 
     @abstractmethod
-    def after(self, choice: int) -> Reading:
+    def after(self, choice: int) -> GrammarState:
         """The reading with one more class, be it possible or not."""
 
 
@@ -101,7 +101,7 @@ class Grammar(ABC):
     """Says which rows of classes can stand for something; equal grammars compare and hash alike."""
 
     @abstractmethod
-    def start(self) -> Reading:
+    def start(self) -> GrammarState:
         """The reading of an empty row."""
 
 

@@ -134,7 +134,7 @@ def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:
 
     if asked == ("none",):
         return []
-    known = list(domain.rules().properties)
+    known = list(domain.descriptors().properties)
     if asked == ("all",):
         return known
     return chosen_properties(domain, [name for name in USUAL_PROPERTIES if name in known] if asked is None else asked)

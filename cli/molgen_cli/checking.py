@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from traceback import format_exception
 
 from molgen.errors import UsageError
-from molgen.testing import Check, Result, Verdict, checks_of, run_checks
+from molgen.testing import Check, Outcome, Result, checks_of, run_checks
 from molgen_cli.console import progress, say
 
 
@@ -28,7 +28,7 @@ def check(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps([_row(result) for result in results], indent=2))
     say(_summary(results))
-    return 1 if any(result.verdict is Verdict.FAILED for result in results) else 0
+    return 1 if any(result.outcome is Outcome.FAILED for result in results) else 0
 
 
 def _chosen(checks: list[Check], pattern: str | None) -> list[Check]:
@@ -42,9 +42,9 @@ def _chosen(checks: list[Check], pattern: str | None) -> list[Check]:
 
 
 def _line(result: Result) -> str:
-    text = f"{result.verdict.value:8} {result.check.id}"
+    text = f"{result.outcome.value:8} {result.check.id}"
     text += f" ({result.reason})" if result.reason else ""
-    if result.verdict is Verdict.FAILED and os.environ.get("MOLGEN_DEBUG", "") not in ("", "0"):
+    if result.outcome is Outcome.FAILED and os.environ.get("MOLGEN_DEBUG", "") not in ("", "0"):
         text += f"\n{''.join(format_exception(result.error))}"
     return text
 
@@ -53,12 +53,12 @@ def _row(result: Result) -> dict[str, object]:
     return {
         "about": result.check.about,
         "check": result.check.name,
-        "verdict": result.verdict.value,
+        "verdict": result.outcome.value,
         "reason": result.reason,
         "seconds": round(result.seconds, 3),
     }
 
 
 def _summary(results: Iterable[Result]) -> str:
-    counts = Counter(result.verdict for result in results)
-    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
+    counts = Counter(result.outcome for result in results)
+    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)

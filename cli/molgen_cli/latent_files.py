@@ -22,7 +22,7 @@ from molgen.errors import UsageError
 Row = Mapping[str, Any]
 
 #: Rows of a Parquet file that are written together.
-PORTION = 4096
+CHUNK = 4096
 PLAIN = (str, bool, int, float, type(None))
 
 
@@ -75,19 +75,19 @@ class LatentFile:
         import pyarrow as pa
         from pyarrow import parquet as pq
 
-        portion, count = list(islice(rows, PORTION)), 0
-        plain = [self._plain(row) for row in portion]
+        chunk, count = list(islice(rows, CHUNK)), 0
+        plain = [self._plain(row) for row in chunk]
         types = {name: pa.array([row.get(name) for row in plain]).type for name in (plain[0] if plain else ())}
         fields = [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
         schema = pa.schema([*fields, (self.column, pa.list_(pa.float32(), self.width))])
         with pq.ParquetWriter(stream, schema) as writer:
-            while portion:
-                plain = [self._plain(row) for row in portion]
+            while chunk:
+                plain = [self._plain(row) for row in chunk]
                 arrays = [pa.array([row.get(name) for row in plain], kind) for name, kind in fields]
-                arrays.append(pa.array([row.get(self.column) for row in portion], schema.field(self.column).type))
+                arrays.append(pa.array([row.get(self.column) for row in chunk], schema.field(self.column).type))
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
-                count += len(portion)
-                portion = list(islice(rows, PORTION))
+                count += len(chunk)
+                chunk = list(islice(rows, CHUNK))
         return count
 
     def _csv(self, rows: Iterator[Row], stream: IO[bytes]) -> int:

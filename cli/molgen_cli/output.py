@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 #: Rows that go to the writing thread together, and how many such portions may wait for it.
-PORTION, WAITING = 256, 16
+CHUNK, WAITING = 256, 16
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,21 +89,21 @@ class Output:
         return stopped
 
     def _pass_on(self, rows: Iterable[Row]) -> BaseException | None:
-        portion: list[Row] = []
+        chunk: list[Row] = []
         try:
             for row in rows:
                 self._any = True
-                portion.append(row)
-                if len(portion) == PORTION:
+                chunk.append(row)
+                if len(chunk) == CHUNK:
                     self._room.acquire()
-                    full, portion = portion, []
+                    full, chunk = chunk, []
                     self._portions.put(full)
                 if self._failure is not None:
                     break
         except BaseException as stopped:
-            self._portions.put(portion)
+            self._portions.put(chunk)
             return stopped
-        self._portions.put(portion)
+        self._portions.put(chunk)
         return None
 
     def _end(self, failure: BaseException | None) -> None:
@@ -120,11 +120,11 @@ class Output:
                 self._room.release()  # nobody takes portions any more; whoever waits to give one must not wait
 
     def _received(self) -> Iterator[Row]:
-        while (portion := self._portions.get()) is not None:
-            if isinstance(portion, BaseException):
-                raise portion
+        while (chunk := self._portions.get()) is not None:
+            if isinstance(chunk, BaseException):
+                raise chunk
             self._room.release()
-            yield from portion
+            yield from chunk
 
 
 def refuse_existing(paths: Iterable[str | None], overwrite: bool) -> None:

@@ -13,14 +13,14 @@ from math import ceil, log
 import numpy as np
 
 
-class KeySet:
+class BloomFilter:
     """Keys as bits of a table; `key in keys` is certain when False, and nearly so when True."""
 
     def __init__(self, bits: np.ndarray, hashes: int, count: int) -> None:
         self.bits, self.hashes, self.count = bits, hashes, count
 
     @classmethod
-    def of(cls, keys: Iterable[str], expected: int, bits_per_key: float = 14.0) -> KeySet:
+    def of(cls, keys: Iterable[str], expected: int, bits_per_key: float = 14.0) -> BloomFilter:
         """The set of some keys.
 
         Args:
@@ -48,7 +48,7 @@ class KeySet:
     def __len__(self) -> int:
         return self.count
 
-    def same_as(self, other: KeySet) -> bool:
+    def same_as(self, other: BloomFilter) -> bool:
         """Whether both were made of the same keys, in tables of one size."""
         return self.hashes == other.hashes and np.array_equal(self.bits, other.bits)
 

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from molgen.atomic_files import replaced_file
-from molgen.data.bloom import KeySet
+from molgen.data.bloom import BloomFilter
 from molgen.data.source import Classes, Source
 from molgen.data.store import Row
 from molgen.domain import Domain, Invalid, Record
 from molgen.versions import versions
-from molgen.workers.inspector import Judge, Verdict
+from molgen.workers.inspector import Inspection, Inspector
 
 #: Records that are judged together, and how many such portions are judged ahead.
-PORTION, AHEAD = 4096, 2
+CHUNK, AHEAD = 4096, 2
 #: Why a row is left out that the source holds already.
 REPEATED = "equal to an earlier row"
 
@@ -50,7 +50,7 @@ class TrainingData:
     name: str
     rows: Callable[[], Iterable[Row]]
     digest: str | None = None
-    keys: KeySet | None = None
+    keys: BloomFilter | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -94,27 +94,27 @@ def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iter
 
 def _judged(
     source: Source, domain: Domain, computed: Sequence[str], advance: Callable[[int], object]
-) -> Iterator[tuple[Record, Verdict]]:
+) -> Iterator[tuple[Record, Inspection]]:
     records = iter(source.records())
     pending: deque[tuple[list[Record], Any]] = deque()
-    with closing(Judge(domain, computed)) as judge:
+    with closing(Inspector(domain, computed)) as inspector:
         while True:
-            if portion := list(islice(records, PORTION)):
-                pending.append((portion, judge.submit([record.item for record in portion])))
+            if chunk := list(islice(records, CHUNK)):
+                pending.append((chunk, inspector.submit([record.item for record in chunk])))
             if not pending:
                 return
-            if not portion or len(pending) > AHEAD:
-                judged, verdicts = pending.popleft()
-                yield from zip(judged, verdicts.result(), strict=True)
+            if not chunk or len(pending) > AHEAD:
+                judged, inspections = pending.popleft()
+                yield from zip(judged, inspections.result(), strict=True)
                 advance(len(judged))
 
 
-def _numbers(record: Record, verdict: Verdict, conditions: Sequence[str], classes: Classes) -> dict[str, float]:
+def _numbers(record: Record, inspection: Inspection, conditions: Sequence[str], classes: Classes) -> dict[str, float]:
     found = {}
     for name in conditions:
         text = record.columns.get(name)
         if text is None:
-            found[name] = verdict.properties.get(name, math.nan)
+            found[name] = inspection.properties.get(name, math.nan)
         else:
             found[name] = _class_number(text, classes[name]) if name in classes else _number(text)
     return found
@@ -139,18 +139,18 @@ def _number(text: Any) -> float:
 
 def _canonical(
     source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], advance: Callable[[int], object]
-) -> tuple[list[Row], KeySet]:
+) -> tuple[list[Row], BloomFilter]:
     rows: list[Row] = []
     seen: set[str] = set()
-    for record, verdict in _judged(source, domain, computed, advance):
-        if verdict.error is not None:
-            rows.append((Invalid(verdict.error), {}))
+    for record, inspection in _judged(source, domain, computed, advance):
+        if inspection.error is not None:
+            rows.append((Invalid(inspection.error), {}))
             continue
-        key = domain.key(verdict.item)
-        numbers = _numbers(record, verdict, conditions, source.classes)
-        rows.append((Invalid(REPEATED), {}) if key in seen else (verdict.item, numbers))
+        key = domain.key(inspection.item)
+        numbers = _numbers(record, inspection, conditions, source.classes)
+        rows.append((Invalid(REPEATED), {}) if key in seen else (inspection.item, numbers))
         seen.add(key)
-    return rows, KeySet.of(seen, expected=len(seen))
+    return rows, BloomFilter.of(seen, expected=len(seen))
 
 
 def _content_digest(rows: Iterable[Row], domain: Domain) -> str:
@@ -191,25 +191,25 @@ def _as_stored(
 
 def _find(
     source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], advance: Callable[[int], object]
-) -> tuple[KeySet, dict[str, array[float]]]:
+) -> tuple[BloomFilter, dict[str, array[float]]]:
     """The keys of the canonical forms, and the numbers of every record."""
-    keys = KeySet.of((), expected=source.count or 1)
+    keys = BloomFilter.of((), expected=source.count or 1)
     columns = {name: array("d") for name in conditions}
-    for record, verdict in _judged(source, domain, computed, advance):
-        if verdict.error is None:
-            keys.add(domain.key(verdict.item))
-        for name, value in _numbers(record, verdict, conditions, source.classes).items():
+    for record, inspection in _judged(source, domain, computed, advance):
+        if inspection.error is None:
+            keys.add(domain.key(inspection.item))
+        for name, value in _numbers(record, inspection, conditions, source.classes).items():
             columns[name].append(value)
     return keys, columns
 
 
-def _save_found(path: Path, keys: KeySet, columns: Mapping[str, array[float]]) -> None:
+def _save_found(path: Path, keys: BloomFilter, columns: Mapping[str, array[float]]) -> None:
     with replaced_file(path) as temporary, temporary.open("wb") as file:
         numbers = {f"column.{name}": np.frombuffer(values) for name, values in columns.items() if values}
         np.savez(file, bits=keys.bits, hashes=keys.hashes, count=keys.count, **numbers)  # type: ignore[arg-type]
 
 
-def _load_found(path: Path, conditions: Sequence[str]) -> tuple[KeySet, dict[str, np.ndarray]]:
+def _load_found(path: Path, conditions: Sequence[str]) -> tuple[BloomFilter, dict[str, np.ndarray]]:
     with np.load(path, allow_pickle=False) as found:
-        keys = KeySet(found["bits"], int(found["hashes"]), int(found["count"]))
+        keys = BloomFilter(found["bits"], int(found["hashes"]), int(found["count"]))
         return keys, {name: found[f"column.{name}"] for name in conditions}

@@ -151,7 +151,7 @@ def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str
         UsageError: a condition is neither a column nor a property.
     """
     others = [name for name in conditions if name not in source.columns]
-    known = domain.rules().properties if others else {}
+    known = domain.descriptors().properties if others else {}
     for name in others:
         if name not in known and required:
             columns = ", ".join(source.columns) or "none"

@@ -45,7 +45,7 @@ def restore(space: Space, statistics: Statistics, batch: Batch) -> Batch:
     return _map(space, statistics, batch, lambda x, mean, scale: x * scale + mean)
 
 
-def log_volume(space: Space, statistics: Statistics, batch: Batch) -> Tensor:
+def log_abs_det(space: Space, statistics: Statistics, batch: Batch) -> Tensor:
     """What to subtract from a log-density of standardised values, (B,): the sum of log scale over free elements."""
     total = torch.zeros(len(batch), dtype=torch.float64, device=next(iter(batch.fields.values())).device)
     changed = {name: scale for name in space if (scale := _unit(space, statistics, name)[1]) != 1}

@@ -321,7 +321,7 @@ def _raw_to_npy(raw: Path, kind: np.dtype) -> None:
 
 
 Row = tuple[Item | Invalid, Mapping[str, float]]
-Chunk = tuple[list[Item | Invalid], dict[str, np.ndarray]]
+Rows = tuple[list[Item | Invalid], dict[str, np.ndarray]]
 
 
 def write_store(
@@ -371,7 +371,7 @@ def _encode_in_worker(items: list[Item | Invalid]) -> EncodedChunk:
     return encode_chunk(_worker_encoder, items)
 
 
-def _chunks(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Chunk]:
+def _chunks(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Rows]:
     source = iter(rows)
     while chunk := list(islice(source, CHUNK)):
         numbers = {name: np.array([row[1].get(name, np.nan) for row in chunk], dtype=np.float64) for name in columns}
@@ -391,7 +391,7 @@ def _encoded(
 
 
 def _encoded_in_processes(
-    make_encoder: Callable[[], Encoder], first: Chunk, chunks: Iterator[Chunk], processes: int
+    make_encoder: Callable[[], Encoder], first: Rows, chunks: Iterator[Rows], processes: int
 ) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
     with ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(make_encoder,)

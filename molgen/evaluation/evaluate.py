@@ -19,14 +19,14 @@ from molgen import registry
 from molgen.config import make_settings
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import PluginError, UsageError, hint
-from molgen.evaluation.features import Examiner, require_features
+from molgen.evaluation.features import FeatureExtractor, require_features
 from molgen.evaluation.reference_cache import Attempt, ItemSet, Request, Summaries, Watch, unwatched
-from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, undefined
 
 #: Label -> name of the metric, its settings.
 Wanted = Mapping[str, tuple[str, Mapping[str, Any]]]
 #: Is shown each portion, such as to count its rows or to keep some.
-Observer = Callable[[Portion], None]
+Observer = Callable[[Chunk], None]
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,11 @@ class _Running:
         request, items = self.choice.request(training), self.training if training else self.reference
         return summaries.get(request, items) if request and items else None
 
-    def add(self, portion: Portion, examiner: Examiner) -> None:
+    def add(self, chunk: Chunk, examiner: FeatureExtractor) -> None:
         """Take in some rows."""
         if self.metric is not None:
             examiner.require(self.choice.needs)
-            self.metric.add(portion)
+            self.metric.add(chunk)
 
     def estimate(self, seed: int) -> Estimate:
         """The value with its interval, whose draws depend on the seed and the label alone."""
@@ -233,13 +233,13 @@ class Evaluation:
             one.attempt(one.start, self.domain, self.summaries)
         needs = {need for one in running if one.metric is not None for need in one.choice.needs}
         rows = 0
-        with Examiner(self.domain, {*needs, *features}, self.device, self.processes) as examiner:
-            for portion in examiner.portions(items):
+        with FeatureExtractor(self.domain, {*needs, *features}, self.device, self.processes) as examiner:
+            for chunk in examiner.chunks(items):
                 for one in running:
-                    one.attempt(one.add, portion, examiner)
-                for observe in observers:
-                    observe(portion)
-                rows += len(portion.valid)
+                    one.attempt(one.add, chunk, examiner)
+                for set_statistics in observers:
+                    set_statistics(chunk)
+                rows += len(chunk.valid)
         figures = [one.figure(self.seed, rows) for one in running]
         self.seconds = {**examiner.seconds, "metrics": sum(figure.seconds for figure in figures)}
         return figures

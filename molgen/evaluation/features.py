@@ -18,8 +18,8 @@ import numpy as np
 
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import PluginError, UsageError
-from molgen.metric import Portion
-from molgen.workers.inspector import Judge, Verdict
+from molgen.metric import Chunk
+from molgen.workers.inspector import Inspection, Inspector
 
 #: Rows of a portion, and portions that are judged ahead.
 ROWS, AHEAD = 4096, 2
@@ -27,7 +27,7 @@ ROWS, AHEAD = 4096, 2
 Network = Callable[[Sequence[Item]], np.ndarray]
 
 
-class Examiner:
+class FeatureExtractor:
     """Judges items and finds their features; close it, or use it in a `with` block.
 
     Args:
@@ -47,7 +47,7 @@ class Examiner:
         require_features(domain, names)
         self._domain, self._device = domain, device
         self._networked = [name for name in names if name in domain.networks]
-        self._judge = Judge(domain, features=[n for n in names if n not in domain.networks], processes=processes)
+        self._judge = Inspector(domain, features=[n for n in names if n not in domain.networks], processes=processes)
         self._networks: dict[str, Network] = {}
         self._nothing: Mapping[str, Any] | None = None
         #: why a network cannot be had, by its name; portions lack its features.
@@ -55,10 +55,10 @@ class Examiner:
         #: seconds of the main process by what took them: waiting for workers, and each network.
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def portions(self, items: Iterable[Item | Invalid]) -> Iterator[Portion]:
+    def chunks(self, items: Iterable[Item | Invalid]) -> Iterator[Chunk]:
         """The items in their order."""
         rows = iter(items)
-        waiting: deque[tuple[list[Item | Invalid], Future[list[Verdict]]]] = deque()
+        waiting: deque[tuple[list[Item | Invalid], Future[list[Inspection]]]] = deque()
         first = 0
         while True:
             while len(waiting) < AHEAD and (block := list(islice(rows, ROWS))):
@@ -79,23 +79,23 @@ class Examiner:
             if name in self._failures:
                 raise PluginError(f"{name}: {self._failures[name]}")
 
-    def _wait(self, pending: Future[list[Verdict]]) -> list[Verdict]:
+    def _wait(self, pending: Future[list[Inspection]]) -> list[Inspection]:
         start = time.perf_counter()
-        verdicts = pending.result()
+        inspections = pending.result()
         self.seconds["waiting for workers"] += time.perf_counter() - start
-        return verdicts
+        return inspections
 
-    def _portion(self, first: int, block: Sequence[Item | Invalid], verdicts: Sequence[Verdict]) -> Portion:
-        valid = np.array([verdict.item is not None for verdict in verdicts], bool)
-        good = [verdict for verdict in verdicts if verdict.item is not None]
-        items = [verdict.item for verdict in good]
+    def _portion(self, first: int, block: Sequence[Item | Invalid], inspections: Sequence[Inspection]) -> Chunk:
+        valid = np.array([inspection.item is not None for inspection in inspections], bool)
+        good = [inspection for inspection in inspections if inspection.item is not None]
+        items = [inspection.item for inspection in good]
         raw = [item for item, is_valid in zip(block, valid, strict=True) if is_valid]
-        return Portion(first, valid, items, [self._domain.key(item) for item in items], self._features(good), raw)
+        return Chunk(first, valid, items, [self._domain.key(item) for item in items], self._features(good), raw)
 
-    def _features(self, good: Sequence[Verdict]) -> Mapping[str, Any]:
+    def _features(self, good: Sequence[Inspection]) -> Mapping[str, Any]:
         if good:
-            found = {name: _joined([verdict.features[name] for verdict in good]) for name in good[0].features}
-            return found | self._network_features([verdict.item for verdict in good])
+            found = {name: _joined([inspection.features[name] for inspection in good]) for name in good[0].features}
+            return found | self._network_features([inspection.item for inspection in good])
         if self._nothing is None:  # metrics count on the shape that the features of an item have
             examples = [v for v in self._wait(self._judge.submit(self._domain.examples())) if v.item is not None]
             self._nothing = {name: values[:0] for name, values in self._features(examples).items()} if examples else {}
@@ -124,7 +124,7 @@ class Examiner:
         """End the workers."""
         self._judge.close()
 
-    def __enter__(self) -> Examiner:
+    def __enter__(self) -> FeatureExtractor:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -138,7 +138,7 @@ def require_features(domain: Domain, names: Iterable[str]) -> None:
         UsageError: it has not.
     """
     others = [name for name in names if name not in domain.networks]
-    known = domain.rules().features if others else {}  # a domain may have to import much to say its rules
+    known = domain.descriptors().features if others else {}  # a domain may have to import much to say its rules
     for name in others:
         if name not in known:
             listed = ", ".join(sorted({*known, *domain.networks})) or "none"

@@ -23,8 +23,8 @@ from safetensors.numpy import save_file
 from molgen.atomic_files import replaced_file, usual_mode
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import MolgenError
-from molgen.evaluation.features import Examiner
-from molgen.metric import Portion, Summary
+from molgen.evaluation.features import FeatureExtractor
+from molgen.metric import Chunk, Summary
 
 #: Changes whenever summaries of older versions of this project can no longer be used.
 FORMAT = 1
@@ -100,10 +100,10 @@ class _Making:
     attempt: Attempt = field(default_factory=Attempt)
     summary: Summary | None = None
 
-    def add(self, portion: Portion, examiner: Examiner) -> None:
+    def add(self, chunk: Chunk, examiner: FeatureExtractor) -> None:
         examiner.require(self.request.cls.needed(self.request.config))
         assert self.summary is not None
-        self.summary.add(portion)
+        self.summary.add(chunk)
 
     def save(self, path: Path, counts: Mapping[str, str]) -> None:
         assert self.summary is not None
@@ -165,12 +165,12 @@ class Summaries:
         for one in making:
             one.summary = one.attempt(one.request.cls, one.request.config)
         needs = {need for one in making for need in one.request.cls.needed(one.request.config)}
-        with Examiner(self._domain, needs, self._device, self._processes) as examiner:
-            for portion in examiner.portions(items.items()):
+        with FeatureExtractor(self._domain, needs, self._device, self._processes) as examiner:
+            for chunk in examiner.chunks(items.items()):
                 for one in making:
-                    one.attempt(one.add, portion, examiner)
-                rows, valid = rows + len(portion.valid), valid + len(portion.items)
-                advance(len(portion.valid))
+                    one.attempt(one.add, chunk, examiner)
+                rows, valid = rows + len(chunk.valid), valid + len(chunk.items)
+                advance(len(chunk.valid))
                 if all(one.attempt.error for one in making):
                     break
         return rows, valid

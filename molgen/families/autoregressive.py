@@ -27,14 +27,14 @@ from molgen.families.parts.grammar import Advice, Readings, advice_along, gramma
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.ordering import (
     GOES_ON,
-    Choices,
-    Walk,
-    alphabet,
-    choices,
+    Ordering,
+    TokenBatch,
+    batch_from_tokens,
+    batch_to_tokens,
     ending_fields,
-    from_choices,
-    full_walk,
-    known_choices,
+    full_ordering,
+    known_tokens,
+    vocabulary_size,
 )
 from molgen.seeding import Rng, inverse_cdf
 from molgen.space import Slice, Space
@@ -51,7 +51,7 @@ class AutoregressiveConfig:
 
 
 @dataclass(frozen=True)
-class Sharpening:
+class SamplingOptions:
     """How sampling departs from the model's distribution; the defaults do not depart.
 
     `temperature` divides the logits; `top_k` keeps the k likeliest choices and their equals (0: all); `top_p` the
@@ -101,7 +101,7 @@ class Autoregressive(Family):
     ) -> None:
         super().__init__(space, build, config, condition)
         ending = ending_fields(space)
-        self.classes = {name: alphabet(field) for name, field in space.items()}
+        self.classes = {name: vocabulary_size(field) for name, field in space.items()}
         heads = {name: Head(self.classes[name] + (name in ending), axes=field.axes) for name, field in space.items()}
         backbone = build(space, heads, causal=True)
         assert isinstance(backbone, CausalBackbone)
@@ -110,7 +110,7 @@ class Autoregressive(Family):
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """-log p(x | condition) in nats; with a grammar, before its advice, which is never less."""
-        return Loss(-self._log_probabilities(choices(self.space, batch), condition).sum(1))
+        return Loss(-self._log_probabilities(batch_to_tokens(self.space, batch), condition).sum(1))
 
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
@@ -118,15 +118,15 @@ class Autoregressive(Family):
         """log p(x | condition) in nats, exact."""
         if options:
             raise ValueError(f"the autoregressive density has no option {', '.join(sorted(options))}")
-        made = choices(self.space, batch)
+        made = batch_to_tokens(self.space, batch)
         with torch.no_grad():
             value = self._log_probabilities(made, condition, advice=self._advice(made)).double().sum(1)
         return LogDensity(value, Density.EXACT, _dims(self.space, batch))
 
-    def _advice(self, made: Choices) -> Mapping[str, Advice]:
+    def _advice(self, made: TokenBatch) -> Mapping[str, Advice]:
         """What the grammars of fields say at their slices, (B, S, K + 1)."""
         grammars = {name: grammar for name, field in self.space.items() if (grammar := grammar_of(field))}
-        steps = made.walk.steps
+        steps = made.ordering.steps
         return {
             name: advice_along(grammar, made.ids[:, steps[name]], made.mask[:, steps[name]])
             for name, grammar in grammars.items()
@@ -134,9 +134,9 @@ class Autoregressive(Family):
 
     def _log_probabilities(
         self,
-        made: Choices,
+        made: TokenBatch,
         condition: Partial | None,
-        read: Choices | None = None,
+        read: TokenBatch | None = None,
         advice: Mapping[str, Advice] | None = None,
     ) -> Tensor:
         """log p of each choice, (B, T); zero where a row takes no part.
@@ -152,8 +152,8 @@ class Autoregressive(Family):
         kind = torch.promote_types(next(iter(outputs.values())).dtype, torch.float32)
         total = torch.zeros(made.ids.shape, dtype=kind, device=made.ids.device)
         for name, logits in outputs.items():
-            steps = made.walk.steps[name]
-            logits = self._without_forbidden_end(name, logits.to(kind), made.walk.may_end[name].to(logits.device))
+            steps = made.ordering.steps[name]
+            logits = self._without_forbidden_end(name, logits.to(kind), made.ordering.may_end[name].to(logits.device))
             if advice and name in advice:
                 logits = advice[name].followed(logits)
             targets = torch.where(made.mask[:, steps], made.ids[:, steps], 0)
@@ -177,28 +177,34 @@ class Autoregressive(Family):
         sizes: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> Generated:
-        """Draw samples; `known` must be a prefix of the walk; options are those of `Sharpening`."""
-        sharpening = options_of(Sharpening, "autoregressive sampling", options)
+        """Draw samples; `known` must be a prefix of the walk; options are those of `SamplingOptions`."""
+        sharpening = options_of(SamplingOptions, "autoregressive sampling", options)
         rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
-        walk = full_walk(self.space)
-        forced = known_choices(self.space, walk, known, sizes, count).to(self.device)
+        ordering = full_ordering(self.space)
+        forced = known_tokens(self.space, ordering, known, sizes, count).to(self.device)
         with torch.no_grad():
-            ids, log_p = self._grow(walk, condition, rng, forced, sharpening, count)
-        batch = from_choices(self.space, walk, ids)
+            ids, log_p = self._grow(ordering, condition, rng, forced, sharpening, count)
+        batch = batch_from_tokens(self.space, ordering, ids)
         return Generated(batch, LogDensity(log_p, Density.EXACT, _dims(self.space, batch)))
 
     def _grow(
-        self, walk: Walk, condition: Partial | None, rng: Rng, forced: Tensor, sharpening: Sharpening, count: int
+        self,
+        ordering: Ordering,
+        condition: Partial | None,
+        rng: Rng,
+        forced: Tensor,
+        sharpening: SamplingOptions,
+        count: int,
     ) -> tuple[Tensor, Tensor]:
         """The choices (B, T), -1 behind the end of a row, and log p under the unsharpened model (B,)."""
-        ids = torch.full((count, len(walk)), -1, dtype=torch.long, device=self.device)
+        ids = torch.full((count, len(ordering)), -1, dtype=torch.long, device=self.device)
         log_p = torch.zeros(count, dtype=torch.float64, device=self.device)
-        uniform = rng.uniform("choice", (len(walk),)).to(self.device)
+        uniform = rng.uniform("choice", (len(ordering),)).to(self.device)
         rows = torch.arange(count, device=self.device)
         growing = torch.ones(count, dtype=torch.bool, device=self.device)
         state, readings = self.backbone.start(condition, count), Readings(self.space, count)
         previous: tuple[Slice, Tensor] | None = None
-        for t, step in enumerate(walk.slices):
+        for t, step in enumerate(ordering.slices):
             outputs, state = self.backbone.step(step, state, previous)
             logits = self._step_logits(step, outputs)
             logits = readings.followed(step.field, rows, growing, logits)
@@ -221,8 +227,8 @@ class Autoregressive(Family):
         may_end = step.ends is not None and step.index[0] >= self.space[step.field].axes[0].minimum
         return self._without_forbidden_end(step.field, logits, torch.tensor(may_end, device=logits.device))
 
-    def _choose(self, logits: Tensor, uniform: Tensor, forced: Tensor, sharpening: Sharpening) -> Tensor:
-        """The forced choice where there is one, else a draw; see `walk.known_choices` for the codes."""
+    def _choose(self, logits: Tensor, uniform: Tensor, forced: Tensor, sharpening: SamplingOptions) -> Tensor:
+        """The forced choice where there is one, else a draw; see `ordering.known_tokens` for the codes."""
         goes_on = forced == GOES_ON
         if goes_on.any():
             # Before sharpening, which might leave nothing but END.
@@ -232,16 +238,16 @@ class Autoregressive(Family):
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start from the frequencies of classes and levels, where the network has a last layer per field in `heads`."""
-        made = choices(self.space, batch)
+        made = batch_to_tokens(self.space, batch)
         for name, head in getattr(self.backbone, "heads", {}).items():
             counts = statistics.marginals.get(name) or self._counts(name, made)
             smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
             with torch.no_grad():
                 head.bias[: len(smooth)] = (smooth / smooth.sum()).log().to(head.bias)
 
-    def _counts(self, name: str, made: Choices) -> list[int]:
+    def _counts(self, name: str, made: TokenBatch) -> list[int]:
         """How often each class or level of a field was chosen."""
-        steps = made.walk.steps[name]
+        steps = made.ordering.steps[name]
         ids = made.ids[:, steps][made.mask[:, steps]]
         return torch.bincount(ids, minlength=self.classes[name])[: self.classes[name]].tolist()
 

@@ -14,7 +14,7 @@ import numpy as np
 from molgen.domain import Domain, Invalid, Item, Record, Sample
 from molgen.inference.score import Scoring, beside, number_columns, written
 from molgen.model.generative_model import GenerativeModel
-from molgen.workers.inspector import Judge, Verdict
+from molgen.workers.inspector import Inspection, Inspector
 
 #: Names of columns.
 LATENT, SAME = "latent", "same"
@@ -26,38 +26,42 @@ class LatentRows(Scoring, ABC):
     As for densities (see `Scoring`), it is the canonical form of an item that counts.
     """
 
-    def _rows(self, records: Sequence[Record], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
-        samples = [self._encoded(verdict) for verdict in verdicts]
-        found = self._found(samples, verdicts)
-        for record, verdict, sample, ours in zip(records, verdicts, samples, found, strict=True):
-            invalid = "invalid" if verdict.item is None else "unsupported"
+    def _rows(self, records: Sequence[Record], inspections: Sequence[Inspection]) -> Iterator[dict[str, Any]]:
+        samples = [self._encoded(inspection) for inspection in inspections]
+        found = self._found(samples, inspections)
+        for record, inspection, sample, ours in zip(records, inspections, samples, found, strict=True):
+            invalid = "invalid" if inspection.item is None else "unsupported"
             columns = {
-                **self._about(record, verdict),
+                **self._about(record, inspection),
                 "status": invalid if isinstance(sample, Invalid) else "valid",
                 "error": sample.reason if isinstance(sample, Invalid) else "",
-                **number_columns(verdict.properties, self._properties),
+                **number_columns(inspection.properties, self._properties),
                 **ours,
             }
             yield beside(record, columns)
 
-    def _encoded(self, verdict: Verdict) -> Sample | Invalid:
-        if verdict.item is None:
-            return Invalid(verdict.error or "invalid")
-        return self._model.encoder.encode(verdict.item)
+    def _encoded(self, inspection: Inspection) -> Sample | Invalid:
+        if inspection.item is None:
+            return Invalid(inspection.error or "invalid")
+        return self._model.encoder.encode(inspection.item)
 
-    def _about(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+    def _about(self, record: Record, inspection: Inspection) -> dict[str, Any]:
         """The columns of the item as it is written and in canonical form."""
-        return {self._column: written(record), f"canonical_{self._column}": verdict.item}
+        return {self._column: written(record), f"canonical_{self._column}": inspection.item}
 
     @abstractmethod
-    def _found(self, samples: Sequence[Sample | Invalid], verdicts: Sequence[Verdict]) -> Sequence[Mapping[str, Any]]:
+    def _found(
+        self, samples: Sequence[Sample | Invalid], inspections: Sequence[Inspection]
+    ) -> Sequence[Mapping[str, Any]]:
         """Further columns of each row; those may overrule others."""
 
 
 class Encoding(LatentRows):
     """Rows with the column `latent`: float32 (D,), the mean of q(z | x), None where there is none."""
 
-    def _found(self, samples: Sequence[Sample | Invalid], verdicts: Sequence[Verdict]) -> Sequence[Mapping[str, Any]]:
+    def _found(
+        self, samples: Sequence[Sample | Invalid], inspections: Sequence[Inspection]
+    ) -> Sequence[Mapping[str, Any]]:
         latents = self._model.encode_of(samples, condition=self._condition, batch_size=self._portion)
         return [
             {LATENT: None if isinstance(sample, Invalid) else latent}
@@ -72,34 +76,38 @@ class Reconstruction(LatentRows):
     keeps the status of the input, with the reason as the error.
     """
 
-    def _about(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+    def _about(self, record: Record, inspection: Inspection) -> dict[str, Any]:
         was = written(record)
         before = {f"input_{self._column}": was if isinstance(was, str) else record.text}
         return {self._column: None, **before, "as_generated": None, SAME: None}
 
-    def _found(self, samples: Sequence[Sample | Invalid], verdicts: Sequence[Verdict]) -> Sequence[Mapping[str, Any]]:
+    def _found(
+        self, samples: Sequence[Sample | Invalid], inspections: Sequence[Inspection]
+    ) -> Sequence[Mapping[str, Any]]:
         back = self._model.reconstruct_of(samples, condition=self._condition, batch_size=self._portion)
         # An input without a sample comes back as the reason why; there is nothing to judge then.
         judged = self._judge.submit(back).result()
         domain = self._model.domain
         return [
-            number_columns({}, self._properties) if isinstance(sample, Invalid) else self._of(domain, was, raw, verdict)
-            for sample, was, raw, verdict in zip(samples, verdicts, back, judged, strict=True)
+            number_columns({}, self._properties)
+            if isinstance(sample, Invalid)
+            else self._of(domain, was, raw, inspection)
+            for sample, was, raw, inspection in zip(samples, inspections, back, judged, strict=True)
         ]
 
-    def _of(self, domain: Domain, was: Verdict, raw: Item | Invalid, verdict: Verdict) -> dict[str, Any]:
+    def _of(self, domain: Domain, was: Inspection, raw: Item | Invalid, inspection: Inspection) -> dict[str, Any]:
         found = {
-            self._column: verdict.item,
+            self._column: inspection.item,
             "as_generated": None if isinstance(raw, Invalid) else raw,
-            SAME: verdict.item is not None and domain.key(verdict.item) == domain.key(was.item),
-            **number_columns(verdict.properties, self._properties),
+            SAME: inspection.item is not None and domain.key(inspection.item) == domain.key(was.item),
+            **number_columns(inspection.properties, self._properties),
         }
-        return found if verdict.error is None else {**found, "error": f"what comes back is none: {verdict.error}"}
+        return found if inspection.error is None else {**found, "error": f"what comes back is none: {inspection.error}"}
 
 
 def way(
     model: GenerativeModel,
-    judge: Judge,
+    inspector: Inspector,
     ends: tuple[Item, Item],
     steps: int,
     properties: Sequence[str] = (),
@@ -121,12 +129,12 @@ def way(
     items = model.interpolate(*ends, steps, condition=condition)
     column = model.domain.column
     shares = np.linspace(0, 1, steps).tolist()
-    for share, raw, verdict in zip(shares, items, judge.submit(items).result(), strict=True):
+    for share, raw, inspection in zip(shares, items, inspector.submit(items).result(), strict=True):
         yield {
-            column: verdict.item,
+            column: inspection.item,
             "as_generated": None if isinstance(raw, Invalid) else raw,
             "share": round(share, 6),
-            "status": "invalid" if verdict.item is None else "valid",
-            "error": verdict.error or "",
-            **number_columns(verdict.properties, properties),
+            "status": "invalid" if inspection.item is None else "valid",
+            "error": inspection.error or "",
+            **number_columns(inspection.properties, properties),
         }

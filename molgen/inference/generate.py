@@ -18,7 +18,7 @@ import numpy as np
 from molgen.domain import Invalid, Item, Sample
 from molgen.errors import PartialFailure, UsageError
 from molgen.inference.score import Score, number_columns, score
-from molgen.workers.inspector import Judge, Verdict
+from molgen.workers.inspector import Inspection, Inspector
 
 if TYPE_CHECKING:
     from molgen.model.generative_model import Drawn, GenerativeModel
@@ -158,11 +158,11 @@ class Generation:
         UsageError: new items are asked for, and the model carries no keys of its training data.
     """
 
-    def __init__(self, model: GenerativeModel, request: Request, judge: Judge) -> None:
+    def __init__(self, model: GenerativeModel, request: Request, inspector: Inspector) -> None:
         if "new" in request.accept and not model.keys:
             raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
         _require_repairs(model, request.repair)
-        self._model, self._request, self._judge = model, request, judge
+        self._model, self._request, self._judge = model, request, inspector
         self._key = model.domain.key
         self._seen: set[str] = set()
         self._next = 0
@@ -183,13 +183,13 @@ class Generation:
             UsageError: the model cannot do what the request asks for.
             PartialFailure: so few draws are acceptable that there is no hope; the rows before stay good.
         """
-        waiting: deque[tuple[list[Drawn], Future[list[Verdict]]]] = deque()
+        waiting: deque[tuple[list[Drawn], Future[list[Inspection]]]] = deque()
         while not self._done():
             while len(waiting) < AHEAD and (size := self._batch_size(sum(len(drawn) for drawn, _ in waiting))):
                 drawn = self._draw(size)
                 waiting.append((drawn, self._judge.submit([each.item for each in drawn])))
-            drawn, verdicts = waiting.popleft()
-            yield from self._settled(drawn, verdicts.result())
+            drawn, inspections = waiting.popleft()
+            yield from self._settled(drawn, inspections.result())
             if self._hopeless:
                 raise PartialFailure(self._despair())
 
@@ -239,30 +239,30 @@ class Generation:
 
     # --- judging ----------------------------------------------------------------------------------
 
-    def _settled(self, drawn: Sequence[Drawn], verdicts: Sequence[Verdict]) -> list[Row]:
+    def _settled(self, drawn: Sequence[Drawn], inspections: Sequence[Inspection]) -> list[Row]:
         """The rows to keep of a batch."""
-        kept: list[tuple[Drawn, Verdict]] = []
-        for draw, verdict in zip(drawn, verdicts, strict=True):
-            accepted = self._count(verdict, draw.index in self._repaired)
+        kept: list[tuple[Drawn, Inspection]] = []
+        for draw, inspection in zip(drawn, inspections, strict=True):
+            accepted = self._count(inspection, draw.index in self._repaired)
             if accepted or not self._request.accept:
-                kept.append((draw, verdict))
+                kept.append((draw, inspection))
             if self._done() or self._without_hope():
                 break
         return [
             Row(
                 draw.index,
-                verdict.item,
+                inspection.item,
                 None if isinstance(draw.item, Invalid) or draw.index in self._repaired else draw.item,
                 found,
-                verdict.properties,
+                inspection.properties,
                 self._repaired.get(draw.index, ""),
             )
-            for (draw, verdict), found in zip(kept, self._scores(kept), strict=True)
+            for (draw, inspection), found in zip(kept, self._scores(kept), strict=True)
         ]
 
-    def _count(self, verdict: Verdict, repaired: bool) -> bool:
+    def _count(self, inspection: Inspection, repaired: bool) -> bool:
         """Take a draw into the tally and say whether it meets every criterion."""
-        met = self._criteria_met(verdict)
+        met = self._criteria_met(inspection)
         self.tally.drawn += 1
         if repaired:
             self.tally.repaired = (self.tally.repaired or 0) + ("valid" in met)
@@ -271,18 +271,18 @@ class Generation:
         self.tally.unique += "unique" in met
         if self.tally.new is not None:
             self.tally.new += {"unique", "new"} <= met
-        if verdict.passes is not None:
+        if inspection.passes is not None:
             self.tally.passing = (self.tally.passing or 0) + ("filters" in met)
         accepted = "valid" in met and met.issuperset(self._request.accept)
         if self.tally.accepted is not None:
             self.tally.accepted += accepted
         return accepted
 
-    def _criteria_met(self, verdict: Verdict) -> set[str]:
-        if verdict.item is None:
+    def _criteria_met(self, inspection: Inspection) -> set[str]:
+        if inspection.item is None:
             return set()
-        key = self._key(verdict.item)
-        met = {"valid"} | ({"filters"} if verdict.passes else set())
+        key = self._key(inspection.item)
+        met = {"valid"} | ({"filters"} if inspection.passes else set())
         if key not in self._seen:
             self._seen.add(key)
             met.add("unique")
@@ -308,15 +308,15 @@ class Generation:
 
     # --- density ----------------------------------------------------------------------------------
 
-    def _scores(self, kept: Sequence[tuple[Drawn, Verdict]]) -> list[Score]:
+    def _scores(self, kept: Sequence[tuple[Drawn, Inspection]]) -> list[Score]:
         """log p of each canonical item; the one of sampling where it is the same sample."""
         found: dict[int, Score] = {}
         rest: dict[int, Sample | Invalid] = {}
-        for place, (draw, verdict) in enumerate(kept):
-            if verdict.item is None:
-                found[place] = Score(error=verdict.error or "invalid")
+        for place, (draw, inspection) in enumerate(kept):
+            if inspection.item is None:
+                found[place] = Score(error=inspection.error or "invalid")
                 continue
-            sample = self._model.encoder.encode(verdict.item)
+            sample = self._model.encoder.encode(inspection.item)
             if draw.kind is not None and _equal(sample, draw.sample):
                 found[place] = Score(draw.log_density, draw.kind.name.lower())
             else:

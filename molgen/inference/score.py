@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molgen.domain import Invalid, Item, Record, Sample
 from molgen.errors import UsageError
-from molgen.workers.inspector import Judge, Verdict
+from molgen.workers.inspector import Inspection, Inspector
 
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
@@ -96,14 +96,14 @@ class Scoring:
     def __init__(
         self,
         model: GenerativeModel,
-        judge: Judge,
+        inspector: Inspector,
         properties: Sequence[str] = (),
-        portion: int = 512,
+        chunk: int = 512,
         condition: Mapping[str, float | str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._model, self._judge, self._properties = model, judge, properties
-        self._portion, self._condition, self._options = portion, condition, options
+        self._model, self._judge, self._properties = model, inspector, properties
+        self._portion, self._condition, self._options = chunk, condition, options
         self._column = model.domain.column
 
     def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
@@ -111,30 +111,30 @@ class Scoring:
 
         Unsupported are items of the domain that this model cannot represent.
         """
-        waiting: deque[tuple[list[Record], Future[list[Verdict]]]] = deque()
+        waiting: deque[tuple[list[Record], Future[list[Inspection]]]] = deque()
         while True:
-            while len(waiting) < AHEAD and (portion := list(islice(records, self._portion))):
-                waiting.append((portion, self._judge.submit([record.item for record in portion])))
+            while len(waiting) < AHEAD and (chunk := list(islice(records, self._portion))):
+                waiting.append((chunk, self._judge.submit([record.item for record in chunk])))
             if not waiting:
                 return
-            portion, verdicts = waiting.popleft()
-            yield from self._rows(portion, verdicts.result())
+            chunk, inspections = waiting.popleft()
+            yield from self._rows(chunk, inspections.result())
 
-    def _rows(self, records: Sequence[Record], verdicts: Sequence[Verdict]) -> Iterator[dict[str, Any]]:
-        items = [verdict.item for verdict in verdicts if verdict.item is not None]
+    def _rows(self, records: Sequence[Record], inspections: Sequence[Inspection]) -> Iterator[dict[str, Any]]:
+        items = [inspection.item for inspection in inspections if inspection.item is not None]
         encoded = [self._model.encoder.encode(item) for item in items]
         scores = iter(score(self._model, encoded, self._condition, self._portion, self._options))
-        for record, verdict in zip(records, verdicts, strict=True):
-            invalid = verdict.item is None
-            yield self._row(record, verdict, Score(error=verdict.error or "invalid") if invalid else next(scores))
+        for record, inspection in zip(records, inspections, strict=True):
+            invalid = inspection.item is None
+            yield self._row(record, inspection, Score(error=inspection.error or "invalid") if invalid else next(scores))
 
-    def _row(self, record: Record, verdict: Verdict, found: Score) -> dict[str, Any]:
-        status = "invalid" if verdict.item is None else "unsupported" if found.error else "valid"
+    def _row(self, record: Record, inspection: Inspection, found: Score) -> dict[str, Any]:
+        status = "invalid" if inspection.item is None else "unsupported" if found.error else "valid"
         ours = {
-            f"canonical_{self._column}": verdict.item,
+            f"canonical_{self._column}": inspection.item,
             **found.columns(),
             "status": status,
             "error": found.error,
-            **number_columns(verdict.properties, self._properties),
+            **number_columns(inspection.properties, self._properties),
         }
         return beside(record, {self._column: written(record), **ours})

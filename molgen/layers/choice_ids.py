@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from molgen.batch import levels_to_values
-from molgen.ordering import Choices, Walk, alphabet
+from molgen.ordering import Ordering, TokenBatch, vocabulary_size
 from molgen.space import Categorical, Field, Real, Slice, Space, is_pairwise
 
 #: How far the vectors of two neighbouring levels may differ beside the line that all lie on.
@@ -33,7 +33,9 @@ class Numbering:
     def __init__(self, space: Space) -> None:
         self.space = dict(space)
         leading = {field.axes[0].name: field.axes[0].maximum for field in space.values() if field.axes}
-        self._choice, self.choices = _offsets({name: alphabet(field) + 1 for name, field in space.items()}, start=1)
+        self._choice, self.batch_to_tokens = _offsets(
+            {name: vocabulary_size(field) + 1 for name, field in space.items()}, start=1
+        )
         self._question, self.questions = _offsets({name: prod(_extents(field)) for name, field in space.items()})
         self._place, self.places = _offsets(leading, start=1)
 
@@ -43,11 +45,13 @@ class Numbering:
             return torch.zeros(rows, dtype=torch.long, device=device)
         return self._choice[previous[0].field] + previous[1]
 
-    def choices_of(self, made: Choices) -> Tensor:
+    def choices_of(self, made: TokenBatch) -> Tensor:
         """The number of the choice at each slice, (B, T)."""
-        return made.ids + torch.tensor([self._choice[step.field] for step in made.walk.slices], device=made.ids.device)
+        return made.ids + torch.tensor(
+            [self._choice[step.field] for step in made.ordering.slices], device=made.ids.device
+        )
 
-    def choices_before(self, made: Choices) -> Tensor:
+    def choices_before(self, made: TokenBatch) -> Tensor:
         """The number of the choice before each slice, (B, T)."""
         return torch.nn.functional.pad(self.choices_of(made)[:, :-1], (1, 0))
 
@@ -58,18 +62,18 @@ class Numbering:
             flat = flat * extent + index
         return self._question[step.field] + flat
 
-    def questions_of(self, walk: Walk) -> Tensor:
+    def questions_of(self, ordering: Ordering) -> Tensor:
         """The number of what is asked at each slice, (T,)."""
-        return torch.tensor([self.question(step) for step in walk.slices])
+        return torch.tensor([self.question(step) for step in ordering.slices])
 
     def place(self, step: Slice) -> int:
         """The number of the leading index of a slice."""
         leading = self.space[step.field].axes[:1]
         return self._place[leading[0].name] + step.index[0] if leading else 0
 
-    def places_of(self, walk: Walk) -> Tensor:
+    def places_of(self, ordering: Ordering) -> Tensor:
         """The number of the leading index of each slice, (T,)."""
-        return torch.tensor([self.place(step) for step in walk.slices])
+        return torch.tensor([self.place(step) for step in ordering.slices])
 
     def put_levels_on_lines(self, choice: nn.Embedding) -> None:
         """See the function of this name; `choice` has a vector for each choice."""
@@ -87,7 +91,7 @@ def put_levels_on_a_line(vectors: nn.Embedding, first: int, field: Field) -> Non
         field: what the levels are of.
     """
     if isinstance(field, Real):
-        own = vectors.weight[first : first + alphabet(field)]
+        own = vectors.weight[first : first + vocabulary_size(field)]
         values = levels_to_values(field, torch.arange(len(own), device=own.device)).to(own)
         along = own.std() * torch.randn_like(own[0])
         own.mul_(OFF_THE_LINE).addcmul_(values[:, None], along)

@@ -14,7 +14,7 @@ import numpy as np
 
 from molgen.errors import MolgenError
 from molgen.evaluation.intervals import jackknife_error, normal_interval, with_interval
-from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, undefined
 from molgen.metrics.sample import feature_vectors
 
 #: A sum of probabilities may be off by this much.
@@ -68,22 +68,22 @@ class ClassShares(Summary):
         """The mean probability of each class, float64 (K,), of one item or more."""
         return np.asarray(self.sums.sum(0) / self.count)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows.
 
         Raises:
             MolgenError: the feature does not hold probabilities.
         """
-        p = feature_vectors(portion, self.config.feature)
+        p = feature_vectors(chunk, self.config.feature)
         if not len(p):
             return
         if (p < 0).any() or np.abs(p.sum(1) - 1).max() > _ROUNDING:
             raise MolgenError(f"the feature {self.config.feature} holds no probabilities of classes")
         if not self.sums.shape[1]:
             self.sums = np.zeros((GROUPS, p.shape[1]))
-        np.add.at(self.sums, portion.groups, p)
-        self.certainty += np.bincount(portion.groups, _negative_entropy(p), GROUPS)
-        self.counts += np.bincount(portion.groups, minlength=GROUPS)
+        np.add.at(self.sums, chunk.groups, p)
+        self.certainty += np.bincount(chunk.groups, _negative_entropy(p), GROUPS)
+        self.counts += np.bincount(chunk.groups, minlength=GROUPS)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All three sums."""
@@ -108,13 +108,13 @@ class _OfClasses(Metric):
         """The probabilities."""
         return (config.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows.
 
         Raises:
             MolgenError: the feature does not hold probabilities.
         """
-        self._found.add(portion)
+        self._found.add(chunk)
 
 
 class ClassScore(_OfClasses):

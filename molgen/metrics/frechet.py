@@ -13,7 +13,7 @@ import numpy as np
 
 from molgen.errors import MolgenError
 from molgen.evaluation.intervals import jackknife_error, normal_interval
-from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, undefined
 from molgen.metrics.sample import FeatureConfig, feature_vectors
 
 #: Most groups of items for the interval, fewest, and the bytes of their covariances that decide between.
@@ -51,9 +51,9 @@ class Moments(Summary):
         """The unbiased covariance, float64 (D, D), of two items or more."""
         return self.scatter / (self.count - 1)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self.include(feature_vectors(portion, self.config.feature))
+        self.include(feature_vectors(chunk, self.config.feature))
 
     def include(self, rows: np.ndarray) -> None:
         """Take in vectors (V, D)."""
@@ -136,16 +136,16 @@ class FrechetDistance(Metric):
         """The feature."""
         return (config.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows.
 
         Raises:
             MolgenError: the feature is not as wide as that of the reference, or not finite.
         """
-        rows = feature_vectors(portion, self.config.feature)
+        rows = feature_vectors(chunk, self.config.feature)
         if len(rows) and self._reference.count and rows.shape[1] != len(self._reference.mean):
             raise MolgenError(f"{rows.shape[1]} features against {len(self._reference.mean)} of the reference")
-        places = portion.groups % len(self._folds)
+        places = chunk.groups % len(self._folds)
         for number, fold in enumerate(self._folds):
             fold.include(rows[places == number])
 

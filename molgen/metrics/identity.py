@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.evaluation.intervals import GroupedMean
-from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, groups_of
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, groups_of
 
 
 def hashed(keys: Iterable[str]) -> np.ndarray:
@@ -102,8 +102,8 @@ class TrainingConfig(Equality):
             raise ValueError("as_stored compares items as they are written, so it cannot go with by")
 
 
-def _keys(portion: Portion, config: Equality) -> np.ndarray:
-    return hashed(portion.features[config.by] if config.by else portion.keys)
+def _keys(chunk: Chunk, config: Equality) -> np.ndarray:
+    return hashed(chunk.features[config.by] if config.by else chunk.keys)
 
 
 # --- the training items ---------------------------------------------------------------------------
@@ -126,10 +126,10 @@ class Keys(Summary):
         """The feature that tells items apart, if one does."""
         return (config.by,) if config.by else ()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
         stored = self.config.as_stored
-        self._portions.append(hashed(map(str, portion.raw)) if stored else _keys(portion, self.config))
+        self._portions.append(hashed(map(str, chunk.raw)) if stored else _keys(chunk, self.config))
 
     @property
     def hashes(self) -> np.ndarray:
@@ -181,9 +181,9 @@ class TrainingShare(Share):
         super().__init__(config, reference, training)
         self._known: np.ndarray = training.hashes
 
-    def known(self, portion: Portion, hashes: np.ndarray) -> np.ndarray:
+    def known(self, chunk: Chunk, hashes: np.ndarray) -> np.ndarray:
         """Whether each valid row, whose hashes (V,) are given, is a training item; bool (V,)."""
-        return contained(hashed(map(str, portion.items)) if self.config.as_stored else hashes, self._known)
+        return contained(hashed(map(str, chunk.items)) if self.config.as_stored else hashes, self._known)
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
         """The share so far; a note says where it is not of canonical forms alone."""
@@ -202,9 +202,9 @@ class Validity(Share):
         """None."""
         return ()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self.share.add(_all_groups(portion), portion.valid)
+        self.share.add(_all_groups(chunk), chunk.valid)
 
 
 class Uniqueness(Share):
@@ -219,13 +219,13 @@ class Uniqueness(Share):
         super().__init__(config, reference, training)
         self._seen = Seen()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows, as many as still count."""
         first = self.config.first
         room = max(0, first - self.share.count) if first else None
         if room != 0:
-            hashes = _keys(portion, self.config)[:room]
-            self.share.add(portion.groups[:room], self._seen.first(hashes))
+            hashes = _keys(chunk, self.config)[:room]
+            self.share.add(chunk.groups[:room], self._seen.first(hashes))
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
         """The share among those rows that there are; a note says where they are fewer than asked for."""
@@ -241,11 +241,11 @@ class Novelty(TrainingShare):
         super().__init__(config, reference, training)
         self._seen = Seen()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        hashes = _keys(portion, self.config)
+        hashes = _keys(chunk, self.config)
         first = self._seen.first(hashes)
-        self.share.add(portion.groups[first], ~self.known(portion, hashes)[first])
+        self.share.add(chunk.groups[first], ~self.known(chunk, hashes)[first])
 
 
 class ValidUnique(Share):
@@ -257,9 +257,9 @@ class ValidUnique(Share):
         super().__init__(config, reference, training)
         self._seen = Seen()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        _add_to_all(self.share, portion, self._seen.first(_keys(portion, self.config)))
+        _add_to_all(self.share, chunk, self._seen.first(_keys(chunk, self.config)))
 
 
 class ValidUniqueNovel(TrainingShare):
@@ -271,10 +271,10 @@ class ValidUniqueNovel(TrainingShare):
         super().__init__(config, reference, training)
         self._seen = Seen()
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        hashes = _keys(portion, self.config)
-        _add_to_all(self.share, portion, self._seen.first(hashes) & ~self.known(portion, hashes))
+        hashes = _keys(chunk, self.config)
+        _add_to_all(self.share, chunk, self._seen.first(hashes) & ~self.known(chunk, hashes))
 
 
 class Copies(TrainingShare):
@@ -282,17 +282,17 @@ class Copies(TrainingShare):
 
     better: ClassVar[Better] = Better.LOWER
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self.share.add(portion.groups, self.known(portion, _keys(portion, self.config)))
+        self.share.add(chunk.groups, self.known(chunk, _keys(chunk, self.config)))
 
 
-def _all_groups(portion: Portion) -> np.ndarray:
-    return groups_of(portion.first + np.arange(len(portion.valid)))
+def _all_groups(chunk: Chunk) -> np.ndarray:
+    return groups_of(chunk.first + np.arange(len(chunk.valid)))
 
 
-def _add_to_all(share: GroupedMean, portion: Portion, good: np.ndarray) -> None:
+def _add_to_all(share: GroupedMean, chunk: Chunk, good: np.ndarray) -> None:
     """Count all rows of a portion, of which those are good that are valid and good (V,)."""
-    numbers = np.zeros(len(portion.valid), bool)
-    numbers[portion.valid] = good
-    share.add(_all_groups(portion), numbers)
+    numbers = np.zeros(len(chunk.valid), bool)
+    numbers[chunk.valid] = good
+    share.add(_all_groups(chunk), numbers)

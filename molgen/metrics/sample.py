@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.errors import MolgenError
-from molgen.metric import Metric, Portion, Summary, groups_of
+from molgen.metric import Chunk, Metric, Summary, groups_of
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class FeatureConfig:
     enough: int = 0
 
 
-def feature_vectors(portion: Portion, feature: str, dtype: type = np.float64) -> np.ndarray:
+def feature_vectors(chunk: Chunk, feature: str, dtype: type = np.float64) -> np.ndarray:
     """The feature of the valid rows as vectors (V, D); (0, 0) where no row is valid.
 
     Raises:
         MolgenError: one is not finite.
     """
-    if not len(portion.items):
+    if not len(chunk.items):
         return np.zeros((0, 0), dtype)
-    found: np.ndarray = np.asarray(portion.features[feature], dtype).reshape(len(portion.items), -1)
+    found: np.ndarray = np.asarray(chunk.features[feature], dtype).reshape(len(chunk.items), -1)
     if not np.isfinite(found).all():
         raise MolgenError(f"the feature {feature} of an item is not finite")
     return found
@@ -84,13 +84,13 @@ class Subsample(Summary):
         """The feature."""
         return (config.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows.
 
         Raises:
             MolgenError: a feature is not finite.
         """
-        rows, found = portion.rows, feature_vectors(portion, self.config.feature, np.float32)
+        rows, found = chunk.rows, feature_vectors(chunk, self.config.feature, np.float32)
         self.count += len(rows)
         if len(self._rows) == self.config.most:
             likely = _ranks(rows) < _ranks(self._rows[-1:])
@@ -159,10 +159,10 @@ class SampledMetric(Metric):
         """The feature."""
         return (config.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows.
 
         Raises:
             MolgenError: a feature is not finite.
         """
-        self.sample.add(portion)
+        self.sample.add(chunk)

@@ -19,9 +19,9 @@ from molgen import __version__, registry
 from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, make_build
 from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
-from molgen.data.bloom import KeySet
+from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
-from molgen.data.standardise import log_volume, restore, standardise
+from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics
 from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UsageError
@@ -83,7 +83,7 @@ class GenerativeModel(WithLatents):
         self.conditions = Conditions()
         self.statistics = Statistics()
         #: the keys of the training items, per data set.
-        self.keys: dict[str, KeySet] = {}
+        self.keys: dict[str, BloomFilter] = {}
         #: what the card says: data, licence, training; JSON values.
         self.info: dict[str, Any] = {}
         #: the SHA-256 of the weights file that the model came from.
@@ -161,7 +161,7 @@ class GenerativeModel(WithLatents):
         model.use(model.family)
         return model
 
-    def is_new(self, item: Item) -> bool:
+    def is_novel(self, item: Item) -> bool:
         """Whether a canonical item is outside the training data: certain when True.
 
         Raises:
@@ -293,7 +293,7 @@ class GenerativeModel(WithLatents):
 
     def _in_user_units(self, density: LogDensity, batch: Batch) -> list[float]:
         """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones."""
-        return (density.value - log_volume(self.encoder.space, self.statistics, batch)).tolist()
+        return (density.value - log_abs_det(self.encoder.space, self.statistics, batch)).tolist()
 
     # --- files ------------------------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class GenerativeModel(WithLatents):
         bits = checkpoint.tensors("training_keys")
         try:
             numbers = checkpoint.config["keys"].items()
-            self.keys = {name: KeySet(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
+            self.keys = {name: BloomFilter(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
 

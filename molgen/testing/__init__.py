@@ -4,7 +4,7 @@
 pytest. `import molgen` does not import this package.
 """
 
-from molgen.testing.checks import Check, CheckFailed, Result, Skipped, Verdict, run_checks
+from molgen.testing.checks import Check, CheckFailed, Outcome, Result, Skipped, run_checks
 from molgen.testing.pytest import parametrize_with_checks
 from molgen.testing.spaces import SPACES, Case
 from molgen.testing.suites import (
@@ -22,7 +22,7 @@ __all__ = [
     "CheckFailed",
     "Result",
     "Skipped",
-    "Verdict",
+    "Outcome",
     "backbone_checks",
     "checks_of",
     "encoder_checks",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial, field_mask, lengths
-from molgen.ordering import walk_of
+from molgen.ordering import ordering_of
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_pairwise, variable_axes
 from molgen.testing.checks import Skipped, require
@@ -102,11 +102,11 @@ def asked_for(rows: int, given: Tensor | bool = True) -> Partial:
     return Partial(Batch(numbers, {}), dict.fromkeys(CONDITION, mask))
 
 
-def beginning(space: Space, batch: Batch) -> dict[str, Tensor]:
+def prefix(space: Space, batch: Batch) -> dict[str, Tensor]:
     """A mask of the first half of the autoregressive walk through a batch, bool (B, *axes) by field."""
-    walk = walk_of(space, batch)
+    ordering = ordering_of(space, batch)
     given = {name: torch.zeros_like(field_mask(space, batch, name)) for name in space}
-    for step in walk.slices[: (len(walk) + 1) // 2]:
+    for step in ordering.slices[: (len(ordering) + 1) // 2]:
         mask, field = given[step.field], space[step.field]
         place: list[Any] = list(step.index[: len(field.axes)])
         if all(index < length for index, length in zip(place, mask.shape[1:], strict=True)):

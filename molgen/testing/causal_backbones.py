@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molgen.backbone import CausalBackbone
 from molgen.batch import Partial
-from molgen.ordering import Choices, alphabet, choices
+from molgen.ordering import TokenBatch, batch_to_tokens, vocabulary_size
 from molgen.testing.backbones import EFFECT, require_gradients
 from molgen.testing.batches import asked_for, require_close
 from molgen.testing.checks import Skipped, require
@@ -26,13 +26,13 @@ def outputs_have_their_shape(trial: BackboneTrial) -> None:
     outputs = network(made, None, _asked(trial))
     require(set(outputs) == set(trial.heads), f"the outputs are {', '.join(outputs)}, not {', '.join(trial.heads)}")
     for name, tensor in outputs.items():
-        shape = (len(trial.batch), len(made.walk.steps[name]), WIDTH)
+        shape = (len(trial.batch), len(made.ordering.steps[name]), WIDTH)
         require(tensor.shape == shape, f"{name} has the shape {tuple(tensor.shape)}, not {shape}")
         require(bool(torch.isfinite(tensor).all()), f"{name} is not finite")
 
 
-def _choices(trial: BackboneTrial) -> Choices:
-    return choices(trial.space, trial.batch)
+def _choices(trial: BackboneTrial) -> TokenBatch:
+    return batch_to_tokens(trial.space, trial.batch)
 
 
 def _asked(trial: BackboneTrial) -> Partial:
@@ -40,13 +40,13 @@ def _asked(trial: BackboneTrial) -> Partial:
 
 
 def _slice_by_slice(
-    network: CausalBackbone, made: Choices, condition: Partial | None, keep: Tensor | None = None
+    network: CausalBackbone, made: TokenBatch, condition: Partial | None, keep: Tensor | None = None
 ) -> dict[str, Tensor]:
     """The outputs from `start` and `step`; with `keep`, of these rows only from the second slice on."""
-    found: dict[str, list[Tensor]] = {name: [] for name in made.walk.steps}
+    found: dict[str, list[Tensor]] = {name: [] for name in made.ordering.steps}
     state, previous, ids = network.start(condition, len(made.ids)), None, made.ids
     with torch.no_grad():
-        for t, step in enumerate(made.walk.slices):
+        for t, step in enumerate(made.ordering.slices):
             if t == 1 and keep is not None:
                 assert previous is not None
                 state, ids, previous = state.take(keep), ids[keep], (previous[0], previous[1][keep])
@@ -57,7 +57,7 @@ def _slice_by_slice(
     return {name: torch.stack(outputs, dim=1) for name, outputs in found.items()}
 
 
-def _at_once(network: CausalBackbone, made: Choices, condition: Partial | None) -> dict[str, Tensor]:
+def _at_once(network: CausalBackbone, made: TokenBatch, condition: Partial | None) -> dict[str, Tensor]:
     with torch.no_grad():
         return network(made, None, condition)
 
@@ -75,15 +75,15 @@ def slices_one_by_one_equal_all_at_once(trial: BackboneTrial) -> None:
             require_close(whole[name][known], steps[name][known], message, tolerance)
 
 
-def _known(made: Choices, name: str) -> Tensor:
+def _known(made: TokenBatch, name: str) -> Tensor:
     """In which slices of a field each row takes part, (B, S); what a network says at others is nobody's concern."""
-    return made.mask[:, made.walk.steps[name]]
+    return made.mask[:, made.ordering.steps[name]]
 
 
 def a_state_can_lose_rows(trial: BackboneTrial) -> None:
     """`State.take` goes on with some rows, in any order, as in the whole."""
     network, made = trial.causal_network(), _choices(trial)
-    if len(made.walk) < 2:
+    if len(made.ordering) < 2:
         raise Skipped("the walk has one slice only")
     keep = torch.tensor([2, 0])
     whole = _slice_by_slice(network, made, _asked(trial))
@@ -98,25 +98,25 @@ def outputs_see_earlier_slices_only(trial: BackboneTrial) -> None:
     network, made = trial.causal_network(), _choices(trial)
     before = _at_once(network, made, None)
     behind = 0.0
-    for place in {0, len(made.walk) // 2, len(made.walk) - 1}:
+    for place in {0, len(made.ordering) // 2, len(made.ordering) - 1}:
         after = _at_once(network, _changed(trial, made, place), None)
         for name in trial.space:
-            steps = made.walk.steps[name]
+            steps = made.ordering.steps[name]
             difference = (before[name] - after[name]).abs()
             early = difference[:, steps <= place]
             largest = float(early.max()) if early.numel() else 0.0
             require(largest < EFFECT, f"the choice at slice {place} changes {name} there or before, by {largest:.3g}")
             behind = max(behind, float(difference.max()) if difference.numel() else 0.0)
-    if len(made.walk) > 1:
+    if len(made.ordering) > 1:
         require(behind > EFFECT, "no choice changes anything")
 
 
-def _changed(trial: BackboneTrial, made: Choices, place: int) -> Choices:
+def _changed(trial: BackboneTrial, made: TokenBatch, place: int) -> TokenBatch:
     """The same choices but for another class at one slice."""
     ids = made.ids.clone()
-    classes = alphabet(trial.space[made.walk.slices[place].field])
+    classes = vocabulary_size(trial.space[made.ordering.slices[place].field])
     ids[:, place] = (ids[:, place] + 1) % classes
-    return Choices(made.walk, ids, made.mask)
+    return TokenBatch(made.ordering, ids, made.mask)
 
 
 def rows_do_not_see_each_other(trial: BackboneTrial) -> None:
@@ -124,7 +124,7 @@ def rows_do_not_see_each_other(trial: BackboneTrial) -> None:
     network, made, asked = trial.causal_network(), _choices(trial), _asked(trial)
     together = _at_once(network, made, asked)
     for rows in (torch.tensor([1]), torch.arange(len(trial.batch) - 1, -1, -1)):
-        part = Choices(made.walk, made.ids[rows], made.mask[rows])
+        part = TokenBatch(made.ordering, made.ids[rows], made.mask[rows])
         alone = _at_once(network, part, asked.take(rows))
         for name in trial.space:
             known = _known(made, name)[rows]

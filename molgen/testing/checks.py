@@ -41,7 +41,7 @@ class Check:
         self.run()
 
 
-class Verdict(enum.Enum):
+class Outcome(enum.Enum):
     """How a check ended."""
 
     OK = "ok"
@@ -54,7 +54,7 @@ class Result:
     """A check that was run: the verdict, its reason where there is one, and the seconds that it took."""
 
     check: Check
-    verdict: Verdict
+    outcome: Outcome
     reason: str
     seconds: float
     error: Exception | None = None
@@ -64,18 +64,18 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
     """Run checks one after the other, whatever becomes of each."""
     for check in checks:
         started = time.perf_counter()
-        verdict, error = _run(check)
-        yield Result(check, verdict, _reason(error), time.perf_counter() - started, error)
+        outcome, error = _run(check)
+        yield Result(check, outcome, _reason(error), time.perf_counter() - started, error)
 
 
-def _run(check: Check) -> tuple[Verdict, Exception | None]:
+def _run(check: Check) -> tuple[Outcome, Exception | None]:
     try:
         check()
     except Skipped as reason:
-        return Verdict.SKIPPED, reason
+        return Outcome.SKIPPED, reason
     except Exception as error:  # whatever a stranger's part raises, the other checks go on
-        return Verdict.FAILED, error
-    return Verdict.OK, None
+        return Outcome.FAILED, error
+    return Outcome.OK, None
 
 
 def _reason(error: Exception | None) -> str:

@@ -21,8 +21,8 @@ from molgen.space import variable_axes
 from molgen.testing.batches import (
     CONDITION,
     asked_for,
-    beginning,
     less_and_more_padding,
+    prefix,
     require_close,
     require_kept,
     require_same_batch,
@@ -268,7 +268,7 @@ def known_parts_are_kept(trial: FamilyTrial) -> None:
     skip_unless(partial(_require_samples, trial, family), "without a known part samples lie outside of the space")
     for sizes in ({}, dict(batch.sizes)) if batch.sizes else ({},):
         if declared is Known.PREFIX:
-            _require_keeping(trial, family, Partial(batch, beginning(space, batch)), sizes, promised=True)
+            _require_keeping(trial, family, Partial(batch, prefix(space, batch)), sizes, promised=True)
         promised = declared in (Known.REPLACEMENT, Known.EXACT)
         _require_keeping(trial, family, Partial(batch, scattered(space, batch)), sizes, promised)
 

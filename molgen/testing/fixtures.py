@@ -77,7 +77,7 @@ class FamilyTrial:
             except ValueError as error:
                 raise Skipped(str(error)) from error
             family.initialise(self.batch, self.case.statistics)
-        family.observe(self.case.statistics)
+        family.set_statistics(self.case.statistics)
         shake(family, seed)
         return family.eval()
 

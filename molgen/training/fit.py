@@ -89,7 +89,7 @@ def fit(
         model.conditions = Conditions.fit(columns, data.classes)
         first = standardise(encoded.space, model.statistics, encoded.batch(np.arange(min(len(encoded), 512))))
         model.build(config.seed).initialise(first, model.statistics)
-    model.family.observe(model.statistics)
+    model.family.set_statistics(model.statistics)
     split = Data.split(encoded, model.conditions, config, model.statistics)
     trainer = Trainer(model.family, split, config, device)
     if resume:

@@ -19,7 +19,7 @@ PORTIONS, SMALLEST_PORTION = 256, 16
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Inspection:
     """What the domain says of one item.
 
     Attributes:
@@ -37,7 +37,7 @@ class Verdict:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Judge:
+class Inspector:
     """Judges items in the order given, in worker processes that a hostile item cannot take down with it.
 
     A domain without an inspector is judged in this process. Close the judge, or use it in a `with` block.
@@ -69,25 +69,27 @@ class Judge:
             return
         config = {"properties": list(properties), "filters": filters, "features": list(features)}
         processes = processes or usable_processes()
-        portion = max(SMALLEST_PORTION, PORTIONS // processes)
-        self._workers = Workers(domain.inspector, config, processes=processes, chunk=portion)
+        chunk = max(SMALLEST_PORTION, PORTIONS // processes)
+        self._workers = Workers(domain.inspector, config, processes=processes, chunk=chunk)
         self._inspect = self._workers.map
         self.submit(domain.examples()[:1])  # so that the workers start while the first items are being made
 
-    def submit(self, items: Sequence[Item | Invalid]) -> Future[list[Verdict]]:
+    def submit(self, items: Sequence[Item | Invalid]) -> Future[list[Inspection]]:
         """Begin to judge some items; the caller goes on meanwhile. What is `Invalid` already stays so."""
         return self._thread.submit(self._judge, items)
 
-    def _judge(self, items: Sequence[Item | Invalid]) -> list[Verdict]:
+    def _judge(self, items: Sequence[Item | Invalid]) -> list[Inspection]:
         found = iter(list(self._inspect([item for item in items if not isinstance(item, Invalid)])))
         return [self._verdict(item if isinstance(item, Invalid) else next(found)) for item in items]
 
-    def _verdict(self, result: Any) -> Verdict:
-        if isinstance(result, Verdict):
+    def _verdict(self, result: Any) -> Inspection:
+        if isinstance(result, Inspection):
             return result
         if isinstance(result, Invalid):
-            return Verdict(None, result.reason)
-        return Verdict(getattr(result, self._column), result.error, result.properties, result.passes, result.features)
+            return Inspection(None, result.reason)
+        return Inspection(
+            getattr(result, self._column), result.error, result.properties, result.passes, result.features
+        )
 
     def close(self) -> None:
         """End the workers at once; what was submitted and not waited for is dropped."""
@@ -108,7 +110,7 @@ def chosen_properties(domain: Domain, names: Sequence[str]) -> list[str]:
     Raises:
         UsageError: it has not.
     """
-    known = domain.rules().properties
+    known = domain.descriptors().properties
     for name in names:
         if name not in known:
             raise UsageError(f"no property is named {name!r}; known: {', '.join(known) or 'none'}")
@@ -117,15 +119,17 @@ def chosen_properties(domain: Domain, names: Sequence[str]) -> list[str]:
 
 def _here(
     domain: Domain, properties: Sequence[str], filters: bool, features: Sequence[str]
-) -> Callable[[Iterable[Item]], Iterator[Verdict]]:
-    rules = domain.rules()
+) -> Callable[[Iterable[Item]], Iterator[Inspection]]:
+    descriptors = domain.descriptors()
 
-    def inspect(item: Item) -> Verdict:
+    def inspect(item: Item) -> Inspection:
         canonical = domain.canonical(item)
         if isinstance(canonical, Invalid):
-            return Verdict(None, canonical.reason)
-        numbers = {name: rules.properties[name](canonical) for name in properties}
-        passes = all(passes(canonical) for passes in rules.filters.values()) if filters else None
-        return Verdict(canonical, None, numbers, passes, {name: rules.features[name](canonical) for name in features})
+            return Inspection(None, canonical.reason)
+        numbers = {name: descriptors.properties[name](canonical) for name in properties}
+        passes = all(passes(canonical) for passes in descriptors.filters.values()) if filters else None
+        return Inspection(
+            canonical, None, numbers, passes, {name: descriptors.features[name](canonical) for name in features}
+        )
 
     return lambda items: map(inspect, items)

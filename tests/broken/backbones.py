@@ -158,7 +158,7 @@ class SeesItsOwnChoice(Recurrent):
 
     def forward(self, batch, time, condition):
         outputs = super().forward(batch, time, condition)
-        return {name: out + 0.1 * batch.ids[:, batch.walk.steps[name], None] for name, out in outputs.items()}
+        return {name: out + 0.1 * batch.ids[:, batch.ordering.steps[name], None] for name, out in outputs.items()}
 
 
 class SeesNothing(Recurrent):

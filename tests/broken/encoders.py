@@ -6,7 +6,7 @@ import numpy as np
 from support.toys import Tokens, Toy
 
 from molgen.domain import Invalid
-from molgen.space import Grammar, Reading, Real
+from molgen.space import Grammar, GrammarState, Real
 
 
 class OldApi(Tokens):
@@ -52,7 +52,7 @@ class OnlyFirst(Grammar):
         return Only()
 
 
-class Only(Reading):
+class Only(GrammarState):
     def possible(self):
         return np.array([True, False, False, True])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from support.reporting import Plain
 
-from molgen.domain import Rules
-from molgen.metric import Portion
+from molgen.domain import Descriptors
+from molgen.metric import Chunk
 from molgen_cli.report.collect import (
     Fingerprints,
     Gathering,
@@ -22,8 +22,8 @@ from molgen_cli.report.collect import (
 class Words(Plain):
     """Words whose length is a property, their first letter a scaffold, and their letters a fingerprint."""
 
-    def rules(self):
-        return Rules(
+    def descriptors(self):
+        return Descriptors(
             properties={"length": len, "weight": len},
             features={"length": len, "scaffold": lambda item: item[0], "fingerprint": _letters},
         )
@@ -33,15 +33,15 @@ def _letters(word):
     return np.packbits([letter in word for letter in "abcdefghijklmnop"])
 
 
-def portions(words, size):
+def chunks(words, size):
     """Words in portions of a size; an empty one is invalid."""
-    features = Words().rules().features
+    features = Words().descriptors().features
     for first in range(0, len(words), size):
         rows = words[first : first + size]
         items = [word for word in rows if word]
         found = {name: [feature(word) for word in items] for name, feature in features.items()} if items else {}
         found = {name: values if name == "scaffold" else np.array(values) for name, values in found.items()}
-        yield Portion(first, np.array([bool(word) for word in rows]), items, items, found)
+        yield Chunk(first, np.array([bool(word) for word in rows]), items, items, found)
 
 
 def random_words(count, seed=0):
@@ -51,8 +51,8 @@ def random_words(count, seed=0):
 
 def gathered(words, size, seed=0):
     found = Gathering(Words(), seed)
-    for portion in portions(words, size):
-        found(portion)
+    for chunk in chunks(words, size):
+        found(chunk)
     return found
 
 
@@ -79,8 +79,8 @@ def test_every_row_is_drawn_as_often():
     times = np.zeros(40)
     for seed in range(400):
         sample = RandomItems(10, seed)
-        for portion in portions([f"w{k}" for k in range(40)], 16):
-            sample(portion)
+        for chunk in chunks([f"w{k}" for k in range(40)], 16):
+            sample(chunk)
         times[[int(word[1:]) for word in sample.items]] += 1
     assert times.sum() == 4000
     assert abs(times - 100).max() < 45  # five standard deviations
@@ -90,7 +90,7 @@ def test_gathering_asks_only_for_what_the_domain_has():
     assert set(Gathering(Words()).needs) == {"fingerprint", "length", "scaffold"}
     bare = Gathering(Plain())
     assert bare.needs == ()
-    bare(Portion(0, np.array([True, False]), ["a"], ["a"]))
+    bare(Chunk(0, np.array([True, False]), ["a"], ["a"]))
     assert bare.sample.items == ["a"]
 
 
@@ -98,31 +98,31 @@ def test_values_are_all_or_many():
     words = random_words(300)
     valid = [word for word in words if word]
     few, all_of_them = Values(("length",), count=50), Values(("length",))
-    for portion in portions(words, 32):
-        few(portion)
-        all_of_them(portion)
+    for chunk in chunks(words, 32):
+        few(chunk)
+        all_of_them(chunk)
     assert len(few.values["length"]) == 50
     assert sorted(all_of_them.values["length"]) == sorted(map(len, valid))
 
 
 def test_rare_scaffolds_are_forgotten_when_there_are_too_many():
     counted = Scaffolds(most=3)
-    for portion in portions(["a", "a", "b", "c", "d", "a"], 3):
-        counted(portion)
+    for chunk in chunks(["a", "a", "b", "c", "d", "a"], 3):
+        counted(chunk)
     assert counted.counts == [("a", 3)]
 
 
 def test_items_without_a_scaffold_are_not_counted():
     counted = Scaffolds()
-    counted(Portion(0, np.array([True, True]), ["x", "y"], ["x", "y"], {"scaffold": ["", "r"]}))
+    counted(Chunk(0, np.array([True, True]), ["x", "y"], ["x", "y"], {"scaffold": ["", "r"]}))
     assert counted.counts == [("r", 1)]
 
 
 def test_a_portrait_comes_back_from_its_arrays():
     made, config = Portrait(portrayed(Words())), portrayed(Words())
     assert Portrait.needed(config) == ("length", "scaffold")
-    for portion in portions(["abc", "", "a", "bc"], 2):
-        made.add(portion)
+    for chunk in chunks(["abc", "", "a", "bc"], 2):
+        made.add(chunk)
     back = Portrait(config)
     back.load(made.arrays())
     assert sorted(back.values["length"]) == [1, 2, 3]
@@ -148,13 +148,13 @@ def test_the_nearest_training_item(size, monkeypatch):
     monkeypatch.setattr("molgen_cli.report.collect._ROWS", 2)
     training = ["", "ab", "abcd", "", "nop", "ba"]
     known = Fingerprints()
-    for portion in portions(training, size):
-        known.add(portion)
+    for chunk in chunks(training, size):
+        known.add(chunk)
     back = Fingerprints()
     back.load(known.arrays())
     sample = RandomItems(5, needs=("fingerprint",))
-    for portion in portions(["ab", "nopa"], 2):
-        sample(portion)
+    for chunk in chunks(["ab", "nopa"], 2):
+        sample(chunk)
     found = nearest(sample, back, training)
     assert sorted(found) == [("ab", "ab", 1.0), ("nopa", "nop", 0.75)]
     assert len(nearest(sample, back, training, most=1)) == 1

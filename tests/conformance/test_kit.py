@@ -13,8 +13,8 @@ from molgen.testing import (
     SPACES,
     Check,
     CheckFailed,
+    Outcome,
     Skipped,
-    Verdict,
     backbone_checks,
     checks_of,
     encoder_checks,
@@ -27,7 +27,7 @@ from molgen.testing.random_samples import draw_samples, enumerate_space
 
 
 def failures(checks):
-    return {result.check.name: result.reason for result in run_checks(checks) if result.verdict is Verdict.FAILED}
+    return {result.check.name: result.reason for result in run_checks(checks) if result.outcome is Outcome.FAILED}
 
 
 def each(table):
@@ -98,13 +98,13 @@ def test_a_message_says_what_is_wrong_and_by_how_much():
 
 def test_what_is_not_promised_is_skipped_with_the_reason():
     results = {r.check.name: r for r in run_checks(family_checks(Autoregressive, Tokens))}
-    assert results["latents_have_their_space"].verdict is Verdict.SKIPPED
+    assert results["latents_have_their_space"].outcome is Outcome.SKIPPED
     assert "Capability.latent" in results["latents_have_their_space"].reason
     coupled = next(c for c in family_checks(families.DeclaredCoupledLoss, Tokens) if c.name == "loss_is_per_item")
     with pytest.raises(Skipped, match=r"Capability\.coupled"):
         coupled()
     results = list(run_checks(family_checks(Autoregressive, Points)))
-    assert {result.verdict for result in results} == {Verdict.SKIPPED}
+    assert {result.outcome for result in results} == {Outcome.SKIPPED}
     assert all(result.reason for result in results)
 
 
@@ -127,9 +127,9 @@ class OfUnheard(Toy):
 
 def test_a_kind_of_field_that_nobody_draws_is_skipped_by_name():
     results = {r.check.name: r for r in run_checks(encoder_checks(OfUnheard))}
-    assert results["decode_never_raises"].verdict is Verdict.SKIPPED
+    assert results["decode_never_raises"].outcome is Outcome.SKIPPED
     assert "Unheard" in results["decode_never_raises"].reason
-    assert results["batches_come_back"].verdict is Verdict.FAILED
+    assert results["batches_come_back"].outcome is Outcome.FAILED
     assert "cannot pack a field of kind Unheard" in results["batches_come_back"].reason
 
 
@@ -138,7 +138,7 @@ def test_a_check_that_raises_does_not_stop_the_others():
         raise RuntimeError("two\nlines")
 
     results = list(run_checks([Check("first", broken), Check("second", lambda: None)]))
-    assert [result.verdict for result in results] == [Verdict.FAILED, Verdict.OK]
+    assert [result.outcome for result in results] == [Outcome.FAILED, Outcome.OK]
     assert results[0].reason == "RuntimeError: two lines"
 
 

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
-from support.walks import (
+from support.orderings import (
     CONDITION,
     GRAMMARS,
     SPACES,
@@ -19,12 +18,13 @@ from support.walks import (
     keys,
     words,
 )
+from support.toys import Choices, Graph, Grid, Points, Record, Tokens, samples_of
 
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, separate
 from molgen.data.statistics import measure
 from molgen.errors import UnsupportedSpace
 from molgen.families import autoregressive
-from molgen.families.autoregressive import Sharpening
+from molgen.families.autoregressive import SamplingOptions
 from molgen.family import Density
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
@@ -198,7 +198,7 @@ HAND_MADE = torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64)
     ],
 )
 def test_sharpening_keeps_the_likely_choices(options, expected):
-    p = Sharpening(**options).probabilities(HAND_MADE.log())[0]
+    p = SamplingOptions(**options).probabilities(HAND_MADE.log())[0]
     expected = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(p / p.sum(), expected / expected.sum())
 
@@ -206,7 +206,7 @@ def test_sharpening_keeps_the_likely_choices(options, expected):
 def test_a_forbidden_choice_stays_forbidden_at_any_temperature():
     logits = torch.tensor([[0.0, 1.0, -torch.inf]])
     for temperature in (1e-9, 1.0, 1e9):
-        assert Sharpening(temperature=temperature).probabilities(logits)[0, 2] == 0
+        assert SamplingOptions(temperature=temperature).probabilities(logits)[0, 2] == 0
 
 
 @pytest.mark.parametrize(
@@ -244,16 +244,16 @@ def test_the_density_of_a_sharpened_sample_is_that_of_the_model():
 # --- what is known and how large ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("toy", "beginning"), [(Tokens, "ba"), (Graph, ("xy", ((1, 0),))), (Tokens, "abc")])
-def test_a_known_beginning_is_kept_and_the_rest_follows_the_model(toy, beginning):
+@pytest.mark.parametrize(("toy", "prefix"), [(Tokens, "ba"), (Graph, ("xy", ((1, 0),))), (Tokens, "abc")])
+def test_a_known_beginning_is_kept_and_the_rest_follows_the_model(toy, prefix):
     space, family, count = toy().space, a_model(toy().space), 2000
-    part = collate(space, samples_of(toy, [beginning])).take(torch.zeros(count, dtype=torch.long))
+    part = collate(space, samples_of(toy, [prefix])).take(torch.zeros(count, dtype=torch.long))
     known = Partial(part, {name: field_mask(space, part, name) for name in space})
     drawn = family.sample(count, rng=Rng(0, range(count)), known=known)
     found = keys(space, drawn.batch)
     expected = {key: p for key, p in exact_probabilities(family, space).items() if key in set(found)}
     for sample in separate(space, drawn.batch):
-        for name, array in samples_of(toy, [beginning])[0].items():
+        for name, array in samples_of(toy, [prefix])[0].items():
             assert (sample[name][tuple(slice(n) for n in array.shape)] == array).all()
     total = sum(expected.values())
     assert len(expected) == 1 or chi_square_p(found, {k: p / total for k, p in expected.items()}, count) > 1e-3

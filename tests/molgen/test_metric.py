@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molgen.evaluation.intervals import GroupedMean, resampled, wilson, with_interval
-from molgen.metric import GROUPS, Portion, groups_of, pack_strings, undefined, unpack_strings
+from molgen.metric import GROUPS, Chunk, groups_of, pack_strings, undefined, unpack_strings
 
 
 def rng():
@@ -17,15 +17,15 @@ def rng():
 
 
 def test_rows_and_groups_are_those_of_the_valid_rows():
-    portion = Portion(10, np.array([True, False, True]), ["a", "b"], ["a", "b"])
-    assert portion.rows.tolist() == [10, 12]
-    assert portion.groups.tolist() == groups_of(np.array([10, 12])).tolist()
+    chunk = Chunk(10, np.array([True, False, True]), ["a", "b"], ["a", "b"])
+    assert chunk.rows.tolist() == [10, 12]
+    assert chunk.groups.tolist() == groups_of(np.array([10, 12])).tolist()
 
 
 def test_take_keeps_rows_and_features_together():
     valid = np.array([True, False, True, True])
     features = {"number": np.array([1.0, 2.0, 3.0]), "words": [["a"], [], ["b", "c"]]}
-    taken = Portion(4, valid, ["x", "y", "z"], ["kx", "ky", "kz"], features, ["X", "Y", "Z"]).take([0, 2])
+    taken = Chunk(4, valid, ["x", "y", "z"], ["kx", "ky", "kz"], features, ["X", "Y", "Z"]).take([0, 2])
     assert taken.rows.tolist() == [4, 7]
     assert (taken.items, taken.keys, taken.raw) == (["x", "z"], ["kx", "kz"], ["X", "Z"])
     assert taken.features["number"].tolist() == [1, 3]
@@ -34,7 +34,7 @@ def test_take_keeps_rows_and_features_together():
 
 
 def test_take_nothing():
-    taken = Portion(0, np.array([True]), ["x"], ["x"], {"number": np.array([1.0])}).take([])
+    taken = Chunk(0, np.array([True]), ["x"], ["x"], {"number": np.array([1.0])}).take([])
     assert not taken.valid.any()
     assert taken.features["number"].shape == (0,)
 

@@ -2,12 +2,21 @@
 
 import pytest
 import torch
+from support.orderings import LEVELS, every_sample
 from support.toys import CATEGORICAL_TOYS, every_item, samples_of
-from support.walks import LEVELS, every_sample
 
 from molgen.batch import Batch, Partial, collate, field_mask, separate, unpack
 from molgen.errors import UnsupportedSpace
-from molgen.ordering import FREE, GOES_ON, alphabet, choices, ending_fields, from_choices, full_walk, known_choices
+from molgen.ordering import (
+    FREE,
+    GOES_ON,
+    batch_from_tokens,
+    batch_to_tokens,
+    ending_fields,
+    full_ordering,
+    known_tokens,
+    vocabulary_size,
+)
 from molgen.space import Axis, Categorical, Field, Real
 
 EMPTY_ALLOWED = {"x": Categorical((Axis("n", 2, minimum=0),), classes=2)}
@@ -28,8 +37,8 @@ def same(batch, other):
 def test_choices_lead_back_to_the_batch(toy):
     space = toy().space
     batch = collate(space, samples_of(toy, every_item(toy)))
-    made = choices(space, batch)
-    same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), batch)
+    made = batch_to_tokens(space, batch)
+    same(batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)), batch)
 
 
 @pytest.mark.parametrize("space", [EMPTY_ALLOWED, DIRECTED, PAIRS_FIRST], ids=["empty", "directed", "pairs first"])
@@ -44,19 +53,19 @@ def test_choices_lead_back_for_unusual_spaces(space):
             sample[name] = ((values + values.T) % 2).fill_diagonal_(0).numpy() if field.symmetric else values.numpy()
         samples.append(sample)
     batch = collate(space, samples)
-    made = choices(space, batch)
-    same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), batch)
+    made = batch_to_tokens(space, batch)
+    same(batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)), batch)
 
 
 @pytest.mark.parametrize("space", LEVELS.values(), ids=LEVELS.keys())
 def test_choices_lead_back_to_levels(space):
     batches = list(every_sample(space))
     for batch in batches:
-        made = choices(space, batch)
-        same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), batch)
+        made = batch_to_tokens(space, batch)
+        same(batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)), batch)
     together = collate(space, [sample for batch in batches for sample in separate(space, batch)])
-    made = choices(space, together)
-    same(from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)), together)
+    made = batch_to_tokens(space, together)
+    same(batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)), together)
 
 
 def test_the_choices_of_a_picture_are_its_levels_row_by_row_and_channel_by_channel():
@@ -64,38 +73,38 @@ def test_the_choices_of_a_picture_are_its_levels_row_by_row_and_channel_by_chann
     space = {"x": Real((rows, columns), channels=(3,), levels=256)}
     levels = torch.randint(256, (4, 12))
     batch = unpack(space, {"x": (2 * levels + 1) / 256 - 1}, {}, {"row": 2, "column": 2})
-    made = choices(space, batch)
+    made = batch_to_tokens(space, batch)
     assert torch.equal(made.ids, levels)
-    assert [step.index for step in made.walk.slices[:4]] == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0)]
+    assert [step.index for step in made.ordering.slices[:4]] == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0)]
 
 
 def test_an_axis_ends_at_the_first_channel_only():
     space = {"x": Real((Axis("n", 3, minimum=0),), channels=(2,), levels=2)}
-    assert [step.ends for step in full_walk(space).slices] == ["n", None] * 3
+    assert [step.ends for step in full_ordering(space).slices] == ["n", None] * 3
     batch = Batch({"x": torch.full((2, 1, 2), 0.5)}, {"n": torch.tensor([1, 0])})
-    made = choices(space, batch)
+    made = batch_to_tokens(space, batch)
     assert made.ids[:, :3].tolist() == [[1, 1, 2], [2, 1, 0]]
     assert made.mask.tolist() == [[True, True, True, False], [True, False, False, False]]
 
 
 def test_fields_of_other_kinds_and_numbers_without_levels_have_no_choices():
-    assert [alphabet(field) for field in (Categorical(classes=3), Real(levels=7))] == [3, 7]
+    assert [vocabulary_size(field) for field in (Categorical(classes=3), Real(levels=7))] == [3, 7]
     for field in (Real(), Field()):
         with pytest.raises(UnsupportedSpace, match="chooses among classes or levels"):
-            alphabet(field)
+            vocabulary_size(field)
 
 
 def test_a_known_beginning_of_a_picture_is_forced_in_all_channels():
     space = LEVELS["picture"]
     batch = Batch({"pixels": torch.full((1, 2, 2, 2), 0.5)}, {})
     known = Partial(batch, {"pixels": torch.tensor([[[True, False], [False, False]]])})
-    assert known_choices(space, full_walk(space), known, None, 1).tolist() == [[1, 1, *[FREE] * 6]]
+    assert known_tokens(space, full_ordering(space), known, None, 1).tolist() == [[1, 1, *[FREE] * 6]]
 
 
 def test_a_sample_ends_by_a_choice_below_the_maximum_and_without_one_at_it():
     space = EMPTY_ALLOWED
     batch = collate(space, [{"x": torch.zeros(size, dtype=torch.long).numpy()} for size in (0, 1, 2)])
-    made = choices(space, batch)
+    made = batch_to_tokens(space, batch)
     end = space["x"].classes
     assert made.ids.tolist() == [[end, 0], [0, end], [0, 0]]
     assert made.mask.tolist() == [[True, False], [True, True], [True, True]]
@@ -103,7 +112,7 @@ def test_a_sample_ends_by_a_choice_below_the_maximum_and_without_one_at_it():
 
 def test_end_may_not_come_below_the_minimum():
     space = {"x": Categorical((Axis("n", 4, minimum=2),))}
-    assert full_walk(space).may_end["x"].tolist() == [False, False, True, True]
+    assert full_ordering(space).may_end["x"].tolist() == [False, False, True, True]
 
 
 def test_end_is_a_choice_of_every_field_that_can_come_first_at_an_index():
@@ -112,7 +121,7 @@ def test_end_is_a_choice_of_every_field_that_can_come_first_at_an_index():
 
 def test_two_groups_of_variable_size_are_refused():
     with pytest.raises(ValueError, match="one variable leading axis"):
-        full_walk({"a": Categorical((Axis("n", 2),)), "b": Categorical((Axis("m", 2),))})
+        full_ordering({"a": Categorical((Axis("n", 2),)), "b": Categorical((Axis("m", 2),))})
 
 
 def letters(*words):
@@ -123,7 +132,7 @@ def letters(*words):
 def test_what_is_known_is_forced_and_the_rest_is_free():
     space, batch = letters([1, 0], [1])
     known = Partial(batch, {"x": torch.ones(2, 2, dtype=torch.bool)})
-    assert known_choices(space, full_walk(space), known, None, 2).tolist() == [
+    assert known_tokens(space, full_ordering(space), known, None, 2).tolist() == [
         [1, 0, FREE, FREE],
         [1, FREE, FREE, FREE],
     ]
@@ -131,7 +140,7 @@ def test_what_is_known_is_forced_and_the_rest_is_free():
 
 def test_sizes_force_the_end_and_forbid_it_before():
     space, _ = letters([1])
-    forced = known_choices(space, full_walk(space), None, {"n": torch.tensor([2, 4])}, 2)
+    forced = known_tokens(space, full_ordering(space), None, {"n": torch.tensor([2, 4])}, 2)
     assert forced.tolist() == [[GOES_ON, GOES_ON, 2, GOES_ON], [GOES_ON] * 4]
 
 
@@ -139,14 +148,14 @@ def test_a_known_part_behind_a_gap_is_refused():
     space, batch = letters([1, 0, 1])
     known = Partial(batch, {"x": torch.tensor([[True, False, True]])})
     with pytest.raises(ValueError, match="behind a gap"):
-        known_choices(space, full_walk(space), known, None, 1)
+        known_tokens(space, full_ordering(space), known, None, 1)
 
 
 def test_a_known_part_larger_than_the_size_is_refused():
     space, batch = letters([1, 0, 1])
     known = Partial(batch, {"x": field_mask(space, batch, "x")})
     with pytest.raises(ValueError, match="larger than the size"):
-        known_choices(space, full_walk(space), known, {"n": torch.tensor([2])}, 1)
+        known_tokens(space, full_ordering(space), known, {"n": torch.tensor([2])}, 1)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +164,11 @@ def test_a_known_part_larger_than_the_size_is_refused():
 def test_sizes_outside_the_space_are_refused(axis, size, message):
     space, _ = letters([1])
     with pytest.raises(ValueError, match=message):
-        known_choices(space, full_walk(space), None, {axis: torch.tensor([size])}, 1)
+        known_tokens(space, full_ordering(space), None, {axis: torch.tensor([size])}, 1)
 
 
 def test_samples_separate_again_after_the_walk():
     space, batch = letters([1, 0, 1], [0])
-    made = choices(space, batch)
-    again = separate(space, from_choices(space, made.walk, torch.where(made.mask, made.ids, -1)))
+    made = batch_to_tokens(space, batch)
+    again = separate(space, batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)))
     assert [sample["x"].tolist() for sample in again] == [[1, 0, 1], [0]]

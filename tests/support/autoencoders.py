@@ -34,7 +34,7 @@ def _memorise(model: GenerativeModel, steps: int = 150) -> None:
     batch = collate(model.encoder.space, [model.encoder.encode(item) for item in LEARNED])
     statistics = measure(family.space, [batch])
     family.initialise(batch, statistics)
-    family.observe(statistics)
+    family.set_statistics(statistics)
     optimiser = torch.optim.Adam(family.parameters(), lr=1e-2)
     for step in range(steps):
         optimiser.zero_grad()

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from molgen.domain import Domain, Invalid, Record, Rules
+from molgen.domain import Descriptors, Domain, Invalid, Record
 from molgen.evaluation.intervals import GroupedMean
-from molgen.metric import Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, undefined
 
 
 class Words(Domain):
@@ -32,8 +32,8 @@ class Words(Domain):
     def key(self, item):
         return item
 
-    def rules(self):
-        return Rules(
+    def descriptors(self):
+        return Descriptors(
             properties={"length": lambda item: float(len(item))},
             features={"length": len, "initial": lambda item: item[0], "letters": letters},
         )
@@ -79,8 +79,8 @@ class MeanLength(Metric):
         super().__init__(config, reference, training)
         self.mean = GroupedMean()
 
-    def add(self, portion):
-        self.mean.add(portion.groups, portion.features["length"])
+    def add(self, chunk):
+        self.mean.add(chunk.groups, chunk.features["length"])
 
     def estimate(self, rng):
         return self.mean.estimate(rng)
@@ -100,8 +100,8 @@ class Lengths(Summary):
     def needed(cls, config):
         return ("length",)
 
-    def add(self, portion):
-        self.total += [np.sum(portion.features["length"]), len(portion.items)]
+    def add(self, chunk):
+        self.total += [np.sum(chunk.features["length"]), len(chunk.items)]
 
     def arrays(self):
         return {"total": self.total}
@@ -140,9 +140,9 @@ class Embedded(MeanLength):
 
     needs: ClassVar = ("embedding",)
 
-    def add(self, portion):
-        assert portion.features["embedding"].shape == (len(portion.items), 2)
-        self.mean.add(portion.groups, portion.features["embedding"][:, 0])
+    def add(self, chunk):
+        assert chunk.features["embedding"].shape == (len(chunk.items), 2)
+        self.mean.add(chunk.groups, chunk.features["embedding"][:, 0])
 
 
 class Absent(MeanLength):
@@ -169,7 +169,7 @@ class FailsToStart(MeanLength):
 
 
 class FailsToAdd(MeanLength):
-    def add(self, portion):
+    def add(self, chunk):
         raise ValueError("cannot\nadd")
 
 
@@ -184,7 +184,7 @@ class GivesNumber(MeanLength):
 
 
 class BadLengths(Lengths):
-    def add(self, portion):
+    def add(self, chunk):
         raise ValueError("cannot summarise")
 
 
@@ -226,7 +226,7 @@ def register(install):
     install("measures", plugins={"domain": {"words": "support.measures:Words"}, "metric": metrics})
 
 
-def portions(rows, sizes=None, features=None):
+def chunks(rows, sizes=None, features=None):
     """Rows as portions of some sizes; None stands for an invalid row, and keys are the items."""
     features, first = features or {}, 0
     for size in sizes or [len(rows)]:
@@ -234,12 +234,12 @@ def portions(rows, sizes=None, features=None):
         items = [row for row in block if row is not None]
         found = {name: [feature(item) for item in items] for name, feature in features.items()}
         valid = np.array([row is not None for row in block], bool)
-        yield Portion(first, valid, items, items, found, items)
+        yield Chunk(first, valid, items, items, found, items)
         first += size
 
 
 def measured(metric, rows, sizes=None, features=None, seed=0):
     """The estimate of a metric of some rows."""
-    for portion in portions(rows, sizes, features=features):
-        metric.add(portion)
+    for chunk in chunks(rows, sizes, features=features):
+        metric.add(chunk)
     return metric.estimate(np.random.default_rng(seed))

@@ -10,7 +10,7 @@ import torch
 
 from molgen.batch import collate
 from molgen.config import Part
-from molgen.data.bloom import KeySet
+from molgen.data.bloom import BloomFilter
 from molgen.model.generative_model import GenerativeModel
 from molgen.seeding import Rng
 
@@ -27,7 +27,7 @@ def memorising_model() -> Path:
     backbone = Part("recurrent", {"width": 32, "layers": 1, "embedding": 16})
     model = GenerativeModel(Part("molecules.smiles", {"max_length": 24}), "autoregressive", backbone)
     _memorise(model)
-    model.keys["learned"] = KeySet.of(SEEN, expected=len(SEEN))
+    model.keys["learned"] = BloomFilter.of(SEEN, expected=len(SEEN))
     model.info = {"title": "A test model", "data": {"name": "eight strings", "licence": "CC0"}}
     folder = Path(mkdtemp(prefix="molgen-tests-")) / "model"
     model.save(folder)

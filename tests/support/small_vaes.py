@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.orderings import SPACES
 from support.toys import samples_of
-from support.walks import SPACES
 
 from molgen.backbone import make_build
 from molgen.backbones.transformer.config import TransformerConfig

@@ -31,7 +31,7 @@ class Reporting:
         self._references, self._training = references, training
         self._portrait = Request(Portrait, portrayed(domain))
         # Nearest neighbours need a domain that says how alike its items are.
-        self._fingerprints = Request(Fingerprints, None) if FINGERPRINT in domain.rules().features else None
+        self._fingerprints = Request(Fingerprints, None) if FINGERPRINT in domain.descriptors().features else None
 
     def summaries(self) -> Iterator[tuple[Request, ItemSet]]:
         """What it needs of the sets that files are compared with."""

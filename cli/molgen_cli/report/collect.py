@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from molgen.domain import Domain, Item
-from molgen.metric import Portion, Summary, pack_strings, unpack_strings
+from molgen.metric import Chunk, Summary, pack_strings, unpack_strings
 
 #: Random items that are shown, values that a distribution is drawn from, and distinct scaffolds that are counted.
 ITEMS, VALUES, SCAFFOLDS = 60, 100_000, 1_000_000
@@ -38,14 +38,14 @@ class Observer(Protocol):
     def needs(self) -> tuple[str, ...]:
         """Names of the features that it reads."""
 
-    def __call__(self, portion: Portion) -> None:
+    def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
 
 
 def shown_properties(domain: Domain) -> tuple[str, ...]:
     """The properties whose distributions a report shows: those that are features too."""
-    rules = domain.rules()
-    return tuple(name for name in rules.properties if name in rules.features)
+    descriptors = domain.descriptors()
+    return tuple(name for name in descriptors.properties if name in descriptors.features)
 
 
 class RandomRows:
@@ -95,13 +95,13 @@ class RandomItems:
         self.items: list[Item] = []
         self.features: dict[str, list[Any]] = {name: [] for name in needs}
 
-    def __call__(self, portion: Portion) -> None:
+    def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
-        if not portion.items:
+        if not chunk.items:
             return
-        places = self._rows.keep(portion.rows)
-        self.items = _taken(self.items, portion.items, places)
-        self.features = {name: _taken(self.features[name], portion.features[name], places) for name in self.needs}
+        places = self._rows.keep(chunk.rows)
+        self.items = _taken(self.items, chunk.items, places)
+        self.features = {name: _taken(self.features[name], chunk.features[name], places) for name in self.needs}
 
 
 def _taken(kept: Sequence[Any], new: Sequence[Any], places: np.ndarray) -> list[Any]:
@@ -122,12 +122,12 @@ class Values:
         self._rows = RandomRows(count, seed)
         self._kept = np.empty((0, len(self.needs)), np.float32)
 
-    def __call__(self, portion: Portion) -> None:
+    def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
-        if not portion.items or not self.needs:
+        if not chunk.items or not self.needs:
             return
-        new = np.stack([np.asarray(portion.features[name], np.float32) for name in self.needs], axis=1)
-        self._kept = np.concatenate([self._kept, new])[self._rows.keep(portion.rows)]
+        new = np.stack([np.asarray(chunk.features[name], np.float32) for name in self.needs], axis=1)
+        self._kept = np.concatenate([self._kept, new])[self._rows.keep(chunk.rows)]
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -148,10 +148,10 @@ class Scaffolds:
         self._most = most
         self._counts: Counter[str] = Counter()
 
-    def __call__(self, portion: Portion) -> None:
+    def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
-        if portion.items:
-            self._counts.update(name for name in portion.features[SCAFFOLD] if name)
+        if chunk.items:
+            self._counts.update(name for name in chunk.features[SCAFFOLD] if name)
         if len(self._counts) > self._most:
             self._counts = Counter({name: count for name, count in self._counts.items() if count > 1})
 
@@ -170,7 +170,7 @@ class Gathering:
     """
 
     def __init__(self, domain: Domain, seed: int = 0) -> None:
-        features = domain.rules().features
+        features = domain.descriptors().features
         likeness = (FINGERPRINT,) if FINGERPRINT in features else ()
         self.sample = RandomItems(seed=seed, needs=likeness)
         self.values = Values(shown_properties(domain), seed=seed)
@@ -182,10 +182,10 @@ class Gathering:
         """Names of the features that any part reads."""
         return tuple(dict.fromkeys(chain.from_iterable(part.needs for part in self._parts)))
 
-    def __call__(self, portion: Portion) -> None:
+    def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
         for part in self._parts:
-            part(portion)
+            part(chunk)
 
 
 class Portrait(Summary):
@@ -214,11 +214,11 @@ class Portrait(Summary):
         names, has_scaffolds = config
         return (*names, SCAFFOLD) if has_scaffolds else names
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
-        self._values(portion)
+        self._values(chunk)
         if self._scaffolds is not None:
-            self._scaffolds(portion)
+            self._scaffolds(chunk)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Values of each property, scaffolds and their counts."""
@@ -237,7 +237,7 @@ class Portrait(Summary):
 
 def portrayed(domain: Domain) -> tuple[tuple[str, ...], bool]:
     """The config of a `Portrait` of this domain's items."""
-    return shown_properties(domain), SCAFFOLD in domain.rules().features
+    return shown_properties(domain), SCAFFOLD in domain.descriptors().features
 
 
 class Fingerprints(Summary):
@@ -258,10 +258,10 @@ class Fingerprints(Summary):
         """The fingerprint."""
         return (FINGERPRINT,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
-        if portion.items:
-            self._portions.append((portion.rows, np.asarray(portion.features[FINGERPRINT], np.uint8)))
+        if chunk.items:
+            self._portions.append((chunk.rows, np.asarray(chunk.features[FINGERPRINT], np.uint8)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Row numbers and fingerprints."""

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _encode(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
     from molgen.inference.encode import LATENT, Encoding
-    from molgen.workers.inspector import Judge
+    from molgen.workers.inspector import Inspector
     from molgen_cli.latent_files import LatentFile
 
     domain, space = model.domain, model.latent_space
@@ -51,8 +51,8 @@ def _encode(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> i
     file = cast("Domain", LatentFile(LATENT, model.latent_width))
     output = Output(file, args.output, args.format)
     statuses: Counter[str] = Counter()
-    with Judge(domain, args.properties, processes=args.workers) as judge:
-        encoding = Encoding(model, judge, args.properties, args.batch_size, dict(args.condition))
+    with Inspector(domain, args.properties, processes=args.workers) as inspector:
+        encoding = Encoding(model, inspector, args.properties, args.batch_size, dict(args.condition))
         stopped = output.write(watched(args, "encoding", encoding.rows(records), statuses))
     clock.lap("encoding")
     write_record(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from molgen.domain import Domain, Record
     from molgen.evaluation.evaluate import Observer
     from molgen.evaluation.references import Reference
-    from molgen.metric import Portion
+    from molgen.metric import Chunk
     from molgen_cli.console import Progress
     from molgen_cli.figures import Evaluated
     from molgen_cli.report import Reporting
@@ -265,10 +265,10 @@ class _Counts:
         self._bar = bar
         self.rows = self.valid = 0
 
-    def __call__(self, portion: Portion) -> None:
-        self.rows += len(portion.valid)
-        self.valid += len(portion.items)
-        self._bar.advance(len(portion.valid))
+    def __call__(self, chunk: Chunk) -> None:
+        self.rows += len(chunk.valid)
+        self.valid += len(chunk.items)
+        self._bar.advance(len(chunk.valid))
 
 
 # --- what goes in ---------------------------------------------------------------------------------

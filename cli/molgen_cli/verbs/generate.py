@@ -94,14 +94,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, clock: Clock) -> int:
     from molgen.inference.generate import Generation
-    from molgen.workers.inspector import Judge
+    from molgen.workers.inspector import Inspector
 
     domain = model.domain
-    obtained = Obtained(dict(args.condition), domain.rules().properties if args.condition else ())
+    obtained = Obtained(dict(args.condition), domain.descriptors().properties if args.condition else ())
     args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *obtained.asked]))
     output = Output(domain, args.output, args.format)
-    with Judge(domain, args.properties, "filters" in request.accept, args.workers) as judge:
-        generation = Generation(model, request, judge)
+    with Inspector(domain, args.properties, "filters" in request.accept, args.workers) as inspector:
+        generation = Generation(model, request, inspector)
         sheet: list[Row] = []
         rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, obtained))
         stopped = output.write(rows)

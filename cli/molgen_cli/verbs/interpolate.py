@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _interpolate(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
     from molgen.inference.encode import way
-    from molgen.workers.inspector import Judge
+    from molgen.workers.inspector import Inspector
 
     domain = model.domain
     args.properties = properties_of(domain, args.properties)
@@ -50,8 +50,8 @@ def _interpolate(args: argparse.Namespace, model: GenerativeModel, clock: Clock)
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
     sheet: list[Mapping[str, Any]] = []
-    with Judge(domain, args.properties, processes=args.workers or 1) as judge:
-        rows = way(model, judge, ends, args.steps, args.properties, dict(args.condition))
+    with Inspector(domain, args.properties, processes=args.workers or 1) as inspector:
+        rows = way(model, inspector, ends, args.steps, args.properties, dict(args.condition))
         stopped = output.write(_kept(watched(args, "interpolating", rows, statuses), sheet))
     clock.lap("interpolating")
     counts, seconds = dict(statuses), clock.record()

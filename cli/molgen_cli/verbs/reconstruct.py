@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _reconstruct(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
     from molgen.inference.encode import Reconstruction
-    from molgen.workers.inspector import Judge
+    from molgen.workers.inspector import Inspector
 
     domain = model.domain
     _ = model.latent_space  # says now, not after reading, that there is none
@@ -44,8 +44,8 @@ def _reconstruct(args: argparse.Namespace, model: GenerativeModel, clock: Clock)
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
     back: Counter[str] = Counter()
-    with Judge(domain, args.properties, processes=args.workers) as judge:
-        rows = Reconstruction(model, judge, args.properties, args.batch_size, dict(args.condition)).rows(records)
+    with Inspector(domain, args.properties, processes=args.workers) as inspector:
+        rows = Reconstruction(model, inspector, args.properties, args.batch_size, dict(args.condition)).rows(records)
         stopped = output.write(_counted(watched(args, "reconstructing", rows, statuses), domain.column, back))
     clock.lap("reconstructing")
     shares = {name: round(back[name] / statuses["valid"], 6) for name in ("valid", "same") if statuses["valid"]}

@@ -62,15 +62,15 @@ def require_input(args: argparse.Namespace) -> None:
 
 def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
     from molgen.inference.score import Scoring
-    from molgen.workers.inspector import Judge
+    from molgen.workers.inspector import Inspector
 
     domain = model.domain
     args.properties = properties_of(domain, args.properties)
     records = read(args, domain)
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
-    with Judge(domain, args.properties, processes=args.workers) as judge:
-        scoring = Scoring(model, judge, args.properties, args.batch_size, dict(args.condition), dict(args.option))
+    with Inspector(domain, args.properties, processes=args.workers) as inspector:
+        scoring = Scoring(model, inspector, args.properties, args.batch_size, dict(args.condition), dict(args.option))
         stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
     clock.lap("scoring")
     _report(args, model, output, clock, stopped, statuses)

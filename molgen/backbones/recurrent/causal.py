@@ -17,7 +17,7 @@ from molgen.backbones.recurrent.bidirectional import Bidirectional
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.ordering import Choices
+from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
 Hidden = tuple[Tensor, ...]
@@ -95,7 +95,7 @@ class Recurrent(CausalBackbone):
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
         self.numbering = Numbering(inputs)
-        self.choice = nn.Embedding(self.numbering.choices, config.embedding)
+        self.choice = nn.Embedding(self.numbering.batch_to_tokens, config.embedding)
         self.question = nn.Embedding(self.numbering.questions, config.embedding)
         self.cell = CELLS[config.cell](
             config.embedding,
@@ -117,12 +117,12 @@ class Recurrent(CausalBackbone):
                 for gate in parameter.data.split(self.config.width):
                     nn.init.orthogonal_(gate)
 
-    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, W) of every field's slices."""
         state = self.start(condition, len(batch.ids))
         inputs = self._inputs(batch, state)
         outputs, _ = self.cell(inputs, state.hidden)
-        return {name: head(outputs[:, batch.walk.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(outputs[:, batch.ordering.steps[name]]) for name, head in self.heads.items()}
 
     def start(self, condition: Partial | None, rows: int) -> RecurrentState:
         """The state before the first slice: zero, or made from the condition."""
@@ -144,8 +144,8 @@ class Recurrent(CausalBackbone):
         outputs, hidden = self.cell(inputs[:, None], state.hidden)
         return self.heads[slice.field](outputs[:, 0]), RecurrentState(hidden, state.condition)
 
-    def _inputs(self, batch: Choices, state: RecurrentState) -> Tensor:
+    def _inputs(self, batch: TokenBatch, state: RecurrentState) -> Tensor:
         """What the cell reads at every slice, (B, T, E)."""
-        questions = self.numbering.questions_of(batch.walk).to(self.choice.weight.device)
+        questions = self.numbering.questions_of(batch.ordering).to(self.choice.weight.device)
         inputs = self.choice(self.numbering.choices_before(batch)) + self.question(questions)
         return inputs if state.condition is None else inputs + state.condition[:, None]

@@ -19,7 +19,7 @@ from molgen.batch import Partial
 from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
 from molgen.layers.choice_ids import Numbering, longest_walk
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.ordering import Choices
+from molgen.ordering import TokenBatch
 from molgen.space import Slice, Space
 
 
@@ -78,7 +78,7 @@ class CausalTransformer(CausalBackbone):
         super().__init__(inputs, outputs, config, condition)
         self.numbering = Numbering(inputs)
         require_few_elements(longest_walk(inputs), config)
-        self.choice = nn.Embedding(self.numbering.choices, config.width)
+        self.choice = nn.Embedding(self.numbering.batch_to_tokens, config.width)
         self.question = nn.Embedding(self.numbering.questions, config.width)
         self.place = nn.Embedding(self.numbering.places, config.width)
         self.condition = ConditionEmbedding(condition, config.width) if condition else None
@@ -89,19 +89,19 @@ class CausalTransformer(CausalBackbone):
             nn.init.normal_(embedding.weight, std=0.1)
         self.numbering.put_levels_on_lines(self.choice)
 
-    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, W) of every field's slices."""
-        device, walk = self.choice.weight.device, batch.walk
+        device, ordering = self.choice.weight.device, batch.ordering
         x = self.choice(self.numbering.choices_before(batch))
-        x = x + self.question(self.numbering.questions_of(walk).to(device))
-        x = x + self.place(self.numbering.places_of(walk).to(device))
+        x = x + self.question(self.numbering.questions_of(ordering).to(device))
+        x = x + self.place(self.numbering.places_of(ordering).to(device))
         if self.condition is not None:
             x = x + self.condition(condition, len(x))[:, None]
-        turns = self._turns(range(len(walk)))
+        turns = self._turns(range(len(ordering)))
         for block in self.blocks:
             x = block(x, turns)
         x = self.norm(x)
-        return {name: head(x[:, walk.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
 
     def start(self, condition: Partial | None, rows: int) -> TransformerState:
         """The state before the first slice: nothing to read from."""

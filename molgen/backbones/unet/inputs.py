@@ -53,7 +53,7 @@ def _(field: Real, tensor: Tensor) -> Tensor:
     return tensor.reshape(*tensor.shape[: tensor.ndim - len(field.channels)], prod(field.channels))
 
 
-class Reading(nn.Module):
+class InputStem(nn.Module):
     """All fields over one grid, and conditions with gaps over it, as vectors at the places of its resolution.
 
     One more plane says where the samples have places at all, and one for each condition where it is given.

@@ -18,7 +18,7 @@ from torch.nn.functional import silu
 from molgen.backbone import Backbone, CausalBackbone, Head
 from molgen.backbones.unet.blocks import Gather, Spread, Stage, masked
 from molgen.backbones.unet.config import UNetConfig
-from molgen.backbones.unet.inputs import Reading
+from molgen.backbones.unet.inputs import InputStem
 from molgen.backbones.unet.pixelcnn import CausalGrid
 from molgen.backbones.unet.resolutions import Frame, Grid, Pyramid, fitted, head_shape
 from molgen.backbones.unet.wavenet import CausalConvolutions
@@ -89,13 +89,13 @@ class UNet(Backbone):
         self._build_stages(fields)
         self._build_heads()
 
-    def _readings(self, inputs: Space, placed: Space) -> list[Reading]:
+    def _readings(self, inputs: Space, placed: Space) -> list[InputStem]:
         """What reads the fields over each grid."""
         found = []
         for span in dict.fromkeys(field.axes for field in (*inputs.values(), *placed.values()) if field.axes):
             grid = self.pyramid.grids[span]
             own = [{name: field for name, field in some.items() if field.axes == span} for some in (inputs, placed)]
-            found.append(Reading(own[0], own[1], grid, self.widths[grid.level], self.kernel))
+            found.append(InputStem(own[0], own[1], grid, self.widths[grid.level], self.kernel))
         return found
 
     def _build_stages(self, fields: Space) -> None:
@@ -172,7 +172,7 @@ class UNet(Backbone):
         """The last vectors of every resolution on the way up, (B, H, W, C) each."""
         bottom, skips = self.config.levels - 1, {}
         arriving: dict[int, Tensor] = {bottom: self._where(frame, len(batch))}
-        for reading in cast(list[Reading], list(self.readings)):
+        for reading in cast(list[InputStem], list(self.readings)):
             level, x = reading.grid.level, reading(batch, condition, frame)
             arriving[level] = arriving[level] + x if level in arriving else x
         for k, stage in self.down.items():

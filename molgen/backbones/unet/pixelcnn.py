@@ -25,7 +25,7 @@ from molgen.backbones.unet.wavenet import FIRST_SCALE, Along, Gate, Last, Memory
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering, most_elements
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.ordering import Choices
+from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
 
@@ -129,7 +129,7 @@ class CausalGrid(CausalBackbone):
         self.line, self.numbering, width = Line(inputs), Numbering(inputs), config.width
         alone = [field for field in inputs.values() if not field.axes]
         self.ahead = sum(map(most_elements, alone))
-        self.choice = nn.Embedding(self.numbering.choices, width)
+        self.choice = nn.Embedding(self.numbering.batch_to_tokens, width)
         self.question = nn.Embedding(self.numbering.questions, width)
         self.place = nn.Embedding(self.numbering.places, width)
         self.above = nn.Embedding(self.line.numbers, width)
@@ -150,19 +150,21 @@ class CausalGrid(CausalBackbone):
 
     # --- all rows at once -----------------------------------------------------------------------------
 
-    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, N) of every field's slices."""
-        walk, device, ahead = batch.walk, self.choice.weight.device, self.ahead
-        asked = self.question(self.numbering.questions_of(walk).to(device))
+        ordering, device, ahead = batch.ordering, self.choice.weight.device, self.ahead
+        asked = self.question(self.numbering.questions_of(ordering).to(device))
         x = self.choice(self.numbering.choices_before(batch)) + asked
-        x = (x + self.place(self.numbering.places_of(walk).to(device)))[:, ahead:].unflatten(1, (-1, len(self.line)))
+        x = (x + self.place(self.numbering.places_of(ordering).to(device)))[:, ahead:].unflatten(
+            1, (-1, len(self.line))
+        )
         numbers = batch.ids[:, ahead:].unflatten(1, (-1, len(self.line))) + self.line.first.to(device)
         told = self._told(self.choice(self.numbering.choices_of(batch)[:, :ahead]), condition)
         x = self._rows(x, numbers, None if told is None else told[:, -1]).flatten(1, 2)
         if self.first is not None and told is not None:
             x = torch.cat([self.first(told[:, :-1] + asked[:ahead]), x], dim=1)
         x = self.last(x)
-        return {name: head(x[:, walk.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
 
     def _each(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molgen.errors import UnsupportedSpace
 from molgen.layers.choice_ids import put_levels_on_a_line
-from molgen.ordering import alphabet, make_walk
+from molgen.ordering import make_ordering, vocabulary_size
 from molgen.space import Field, Slice, Space, is_pairwise
 
 
@@ -32,10 +32,10 @@ class Line:
         fields = {name: field for name, field in space.items() if field.axes}
         _require_one_grid(fields)
         rows, columns = next(iter(fields.values())).axes
-        slices = make_walk(fields, {rows.name: 1, columns.name: columns.maximum}).slices
+        slices = make_ordering(fields, {rows.name: 1, columns.name: columns.maximum}).slices
         kinds = list(dict.fromkeys((step.field, step.index[2:]) for step in slices))
         kind = torch.tensor([kinds.index((step.field, step.index[2:])) for step in slices])
-        counts = torch.tensor([alphabet(fields[name]) + 1 for name, _ in kinds])
+        counts = torch.tensor([vocabulary_size(fields[name]) + 1 for name, _ in kinds])
         self.rows, self.columns = rows.maximum, columns.maximum
         self.kinds, self.numbers = len(kinds), int(counts.sum())
         starts = counts.cumsum(0) - counts

@@ -18,7 +18,7 @@ from molgen.backbones.unet.config import UNetConfig
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.ordering import Choices
+from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
 #: The standard deviation of the first vectors of choices and places.
@@ -120,7 +120,7 @@ class CausalConvolutions(CausalBackbone):
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
         self.numbering, width = Numbering(inputs), config.width
-        self.choice = nn.Embedding(self.numbering.choices, width)
+        self.choice = nn.Embedding(self.numbering.batch_to_tokens, width)
         self.question = nn.Embedding(self.numbering.questions, width)
         self.place = nn.Embedding(self.numbering.places, width)
         for embedding in (self.choice, self.question, self.place):
@@ -132,17 +132,17 @@ class CausalConvolutions(CausalBackbone):
         self.last = Last(width)
         self.heads = nn.ModuleDict({name: nn.Linear(2 * width, head.width) for name, head in outputs.items()})
 
-    def forward(self, batch: Choices, time: Any, condition: Partial | None) -> dict[str, Tensor]:
+    def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, N) of every field's slices."""
-        device, walk = self.choice.weight.device, batch.walk
+        device, ordering = self.choice.weight.device, batch.ordering
         x = self.choice(self.numbering.choices_before(batch))
-        x = x + self.question(self.numbering.questions_of(walk).to(device))
-        x = x + self.place(self.numbering.places_of(walk).to(device))
+        x = x + self.question(self.numbering.questions_of(ordering).to(device))
+        x = x + self.place(self.numbering.places_of(ordering).to(device))
         about = None if self.condition is None else self.condition(condition, len(x))
         for block, beside in zip(self._each(), self._beside(about), strict=True):
             x = block(x, None if beside is None else beside[:, None])
         x = self.last(x)
-        return {name: head(x[:, walk.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
 
     def _each(self) -> list[Along]:
         return cast(list[Along], list(self.blocks))

@@ -158,7 +158,7 @@ class Absorbing(Discrete):
         return torch.where((x == self.mask) & exists, -entropy, -torch.inf)
 
 
-class Jumping(Discrete):
+class Resampling(Discrete):
     """An element is replaced by a draw from pi, again and again.
 
     By time t it was with probability sin^2(pi t / 2), the cosine schedule (Nichol & Dhariwal, arXiv 2102.09672), under
@@ -274,7 +274,7 @@ class Jumping(Discrete):
         return inverse_cdf(p.flatten(0, 1), noise.flatten()).view(noise.shape)
 
 
-class Marginal(Jumping):
+class Marginal(Resampling):
     """pi holds the frequencies of the classes in the training data."""
 
     def initialise(self, name: str, statistics: Statistics) -> None:
@@ -289,7 +289,7 @@ def frequencies(counts: list[int] | None, classes: int) -> Tensor:
 
 
 #: The processes of classes by their names in the configuration.
-PROCESSES: dict[str, type[Discrete]] = {"absorbing": Absorbing, "uniform": Jumping, "marginal": Marginal}
+PROCESSES: dict[str, type[Discrete]] = {"absorbing": Absorbing, "uniform": Resampling, "marginal": Marginal}
 
 
 @process.register(Categorical)

@@ -15,7 +15,7 @@ from molgen.batch import Batch, Partial
 from molgen.families.diffusion.config import DiffusionConfig
 from molgen.families.diffusion.process import Process, process
 from molgen.families.diffusion.schedule import Clock
-from molgen.families.parts.elements import Places
+from molgen.families.parts.elements import PackedElements
 from molgen.space import Space
 
 States = Mapping[str, Tensor]
@@ -56,7 +56,7 @@ class Denoiser(nn.Module):
         """Whether the network is told no time, so that the state is all it knows."""
         return all(own.timeless for _, own in self.each())
 
-    def visible_time(self, states: States, time: Tensor, places: Places) -> Tensor:
+    def visible_time(self, states: States, time: Tensor, places: PackedElements) -> Tensor:
         """The time for the weights of losses, (B,).
 
         Where the network is told no time, the weight 1 / t is replaced by its mean given how many of the E elements
@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
         return torch.stack(hidden).sum(0).clamp(min=1).to(time) / (places.counts() + 1)
 
     def forward(
-        self, states: States, time: Tensor, places: Places, condition: Partial | None, guidance: float = 1.0
+        self, states: States, time: Tensor, places: PackedElements, condition: Partial | None, guidance: float = 1.0
     ) -> dict[str, Tensor]:
         """Predictions, see `Process`.
 
@@ -87,7 +87,9 @@ class Denoiser(nn.Module):
         asked = self._predicted(states, time, places, condition)
         return {name: own.mix(asked[name], free[name], guidance) for name, own in self.each()}
 
-    def _predicted(self, states: States, time: Tensor, places: Places, condition: Partial | None) -> dict[str, Tensor]:
+    def _predicted(
+        self, states: States, time: Tensor, places: PackedElements, condition: Partial | None
+    ) -> dict[str, Tensor]:
         seen = {name: places.unpack(name, own.seen_values(states[name], time)) for name, own in self.each()}
         times = {name: own.seen_time(time) for name, own in self.each()}
         kind = next(self.backbone.parameters()).dtype

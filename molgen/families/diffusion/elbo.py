@@ -15,7 +15,7 @@ from molgen.batch import Partial
 from molgen.families.diffusion.config import Scoring
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.schedule import grid
-from molgen.families.parts.elements import Draws
+from molgen.families.parts.elements import ElementNoise
 
 #: For so many noised copies of an item one more is made at time 0.
 LAST = 8
@@ -26,7 +26,7 @@ Elements = Mapping[str, Tensor]
 class Bound(ABC):
     """Estimates a bound on -log p(x) from copies of x, whose times are stratified."""
 
-    def __init__(self, denoiser: Denoiser, draws: Draws, condition: Partial | None, scoring: Scoring) -> None:
+    def __init__(self, denoiser: Denoiser, draws: ElementNoise, condition: Partial | None, scoring: Scoring) -> None:
         self.denoiser, self.draws, self.condition = denoiser, draws, condition
         self.samples = scoring.samples or denoiser.config.samples
 
@@ -102,7 +102,7 @@ class ContinuousBound(Bound):
 class StepBound(Bound):
     """The bound for a number of steps from noise to data; with so many copies, or a multiple, no step is left out."""
 
-    def __init__(self, denoiser: Denoiser, draws: Draws, condition: Partial | None, scoring: Scoring) -> None:
+    def __init__(self, denoiser: Denoiser, draws: ElementNoise, condition: Partial | None, scoring: Scoring) -> None:
         super().__init__(denoiser, draws, condition, scoring)
         self.steps = scoring.steps
         self.times = grid(denoiser.clocks, scoring.steps).to(draws.places.device)
@@ -123,7 +123,7 @@ class StepBound(Bound):
 
 
 def lower_bound(
-    denoiser: Denoiser, draws: Draws, condition: Partial | None, scoring: Scoring, x0: Elements
+    denoiser: Denoiser, draws: ElementNoise, condition: Partial | None, scoring: Scoring, x0: Elements
 ) -> tuple[Tensor, Tensor]:
     """A lower bound on log p(x_0), (B,) in nats, and its standard error, (B,)."""
     kind = StepBound if scoring.steps else ContinuousBound

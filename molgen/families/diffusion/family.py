@@ -18,17 +18,17 @@ from molgen.data.statistics import Statistics
 from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.elbo import lower_bound
-from molgen.families.diffusion.inpainting import Held, least_sizes
+from molgen.families.diffusion.inpainting import KnownElements, least_sizes
 from molgen.families.diffusion.probability_flow import flow_log_density
 from molgen.families.diffusion.sampler import ORDERS, Sampler
-from molgen.families.parts.elements import Draws, Places
+from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space, axes
 
 #: What a log-density is made of, beside log p(size): the value and its error, (B,) each.
-Method = Callable[[Denoiser, Draws, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+Method = Callable[[Denoiser, ElementNoise, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 
 
 #: The methods of `log_density` by their names, with what their numbers mean.
@@ -59,7 +59,7 @@ class Diffusion(Family):
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """The weighted sum over fields of the loss at one random time, and -log p(size | condition)."""
         places = self._places(batch)
-        draws, x0 = Draws(places, rng), self._states(places, batch)
+        draws, x0 = ElementNoise(places, rng), self._states(places, batch)
         time = rng.uniform("time").to(places.device)
         x = {name: own.corrupt(x0[name], time, draws.uniform(name, "noise")) for name, own in self.denoiser.each()}
         said = self.denoiser(x, time, places, condition)
@@ -93,7 +93,7 @@ class Diffusion(Family):
         scoring = options_of(Scoring, "the density of a diffusion", options)
         method, kind = by_name("method", scoring.method, METHODS)
         places = self._places(batch)
-        draws = Draws(places, self._rng(rng, len(batch)))
+        draws = ElementNoise(places, self._rng(rng, len(batch)))
         with torch.no_grad():
             value, error = method(self.denoiser, draws, condition, scoring, self._states(places, batch))
             value = value.double() + self._log_size(batch, condition)
@@ -123,9 +123,9 @@ class Diffusion(Family):
                 name: int(drawn[name].max()) if axis.variable else axis.maximum
                 for name, axis in axes(self.space).items()
             }
-            places = Places.of(self.space, drawn, reach, count, self.device)
-            held = Held.of(known, places, self._inward)
-            return Generated(Sampler(self.denoiser, sampling, Draws(places, rng)).sample(held, condition))
+            places = PackedElements.of(self.space, drawn, reach, count, self.device)
+            held = KnownElements.of(known, places, self._inward)
+            return Generated(Sampler(self.denoiser, sampling, ElementNoise(places, rng)).sample(held, condition))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Measure what processes need, and start heads from the frequencies of classes, where the network has such."""
@@ -137,14 +137,14 @@ class Diffusion(Family):
                 with torch.no_grad():
                     heads[name].bias.copy_(bias)
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """Take over the frequencies of sizes."""
         self.sizes.initialise(statistics)
 
-    def _places(self, batch: Batch) -> Places:
-        return Places.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
+    def _places(self, batch: Batch) -> PackedElements:
+        return PackedElements.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
 
-    def _states(self, places: Places, batch: Batch) -> dict[str, Tensor]:
+    def _states(self, places: PackedElements, batch: Batch) -> dict[str, Tensor]:
         """x_0 of every field, (B, E)."""
         return {name: self._inward(name, places.pack(name, batch.fields[name])) for name in self.space}
 

@@ -191,7 +191,7 @@ class Gaussian(Process):
             self.scale.fill_(moments.scale)
 
 
-class Lattice(Gaussian):
+class QuantisedGaussian(Gaussian):
     """The same noise on quantised numbers, with a network that says which levels are likely, not which number.
 
     By Bayes's rule p(k | x) is proportional to what the number itself says, exp(-(x - v_k)^2 / 2 sigma^2), times what
@@ -219,8 +219,8 @@ class Lattice(Gaussian):
 
 
 def lattice(field: Real, config: DiffusionConfig) -> Gaussian:
-    """`Lattice` for quantised numbers, `Gaussian` for others."""
-    return (Gaussian if field.levels is None else Lattice)(field, config)
+    """`QuantisedGaussian` for quantised numbers, `Gaussian` for others."""
+    return (Gaussian if field.levels is None else QuantisedGaussian)(field, config)
 
 
 def _squares(prediction: Tensor, x0: Tensor, exists: Tensor) -> Tensor:

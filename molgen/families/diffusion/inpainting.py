@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from molgen.batch import Partial, field_mask
-from molgen.families.parts.elements import Places
+from molgen.families.parts.elements import PackedElements
 from molgen.space import Field, Real, Space
 
 
 @dataclass(frozen=True)
-class Held:
+class KnownElements:
     """What is known of samples.
 
     Attributes:
@@ -32,7 +32,9 @@ class Held:
     given: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, known: Partial | None, places: Places, inward: Callable[[str, Tensor], Tensor]) -> Held:
+    def of(
+        cls, known: Partial | None, places: PackedElements, inward: Callable[[str, Tensor], Tensor]
+    ) -> KnownElements:
         """The known part laid over the places of samples, which must be large enough for it."""
         if known is None:
             return cls({}, {}, {})
@@ -48,13 +50,13 @@ class Held:
             values[name] = inward(name, places.pack(name, complete))
         return cls(values, full, given)
 
-    def take(self, rows: Tensor) -> Held:
+    def take(self, rows: Tensor) -> KnownElements:
         """That of the given rows."""
-        return Held(
+        return KnownElements(
             *({name: tensor[rows] for name, tensor in part.items()} for part in (self.values, self.full, self.given))
         )
 
-    def elements(self, name: str, places: Places) -> Tensor:
+    def elements(self, name: str, places: PackedElements) -> Tensor:
         """Which packed elements are known, (B, E); of a centred field none is by itself."""
         exists = places.exists[name]
         field = places.space[name]
@@ -63,7 +65,7 @@ class Held:
         given = _beside(self.given[name], self.full[name]).expand(self.full[name].shape)
         return places.pack(name, given) & exists
 
-    def keep(self, name: str, x: Tensor, wanted: Tensor, places: Places) -> Tensor:
+    def keep(self, name: str, x: Tensor, wanted: Tensor, places: PackedElements) -> Tensor:
         """Packed elements with the known ones replaced by `wanted`, both (B, E).
 
         Of a centred field the known points are moved to where they should be, and all others together by as little

@@ -21,7 +21,7 @@ from molgen.errors import UnsupportedSpace
 from molgen.families.diffusion.config import Scoring
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.schedule import NoiseClock
-from molgen.families.parts.elements import Draws
+from molgen.families.parts.elements import ElementNoise
 from molgen.space import Real
 
 #: Steps of the integration where nothing is said.
@@ -39,7 +39,7 @@ class Velocity:
     """
 
     denoiser: Denoiser
-    draws: Draws
+    draws: ElementNoise
     condition: Partial | None
     clock: NoiseClock
     directions: Tensor | None
@@ -73,7 +73,7 @@ class Velocity:
 
 
 def flow_log_density(
-    denoiser: Denoiser, draws: Draws, condition: Partial | None, scoring: Scoring, x0: Mapping[str, Tensor]
+    denoiser: Denoiser, draws: ElementNoise, condition: Partial | None, scoring: Scoring, x0: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """log p(x_0), (B,) in nats, and its error, (B,): how much half the steps change it, and that of the directions.
 
@@ -97,7 +97,7 @@ def _common_clock(denoiser: Denoiser) -> NoiseClock:
     return clock
 
 
-def _directions(draws: Draws, count: int, denoiser: Denoiser) -> Tensor | None:
+def _directions(draws: ElementNoise, count: int, denoiser: Denoiser) -> Tensor | None:
     if not count:
         return None
     rows = [

@@ -143,7 +143,7 @@ class Process(nn.Module, ABC):
     def step(
         self, prediction: Tensor, x: Tensor, time: Tensor, earlier: Tensor, noise: Tensor, turns: Tensor
     ) -> Tensor:
-        """A state at the earlier time; `turns` are times at which the elements take turns, see `Draws.turns`."""
+        """A state at the earlier time; `turns` are times at which the elements take turns, see `ElementNoise.turns`."""
 
     def moves(self, x: Tensor, earlier: Tensor, turns: Tensor, exists: Tensor) -> Tensor:
         """Which rows a step to the earlier time can change, bool (B,)."""

@@ -17,9 +17,9 @@ from molgen.config import by_name
 from molgen.families.diffusion.config import Sampling
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.gaussian import SOLVERS
-from molgen.families.diffusion.inpainting import Held
+from molgen.families.diffusion.inpainting import KnownElements
 from molgen.families.diffusion.schedule import grid
-from molgen.families.parts.elements import Draws, Places
+from molgen.families.parts.elements import ElementNoise, PackedElements
 
 Elements = Mapping[str, Tensor]
 
@@ -42,8 +42,8 @@ class Rows:
     turns: Elements
     noise: Elements
     held_noise: Elements
-    held: Held
-    places: Places
+    held: KnownElements
+    places: PackedElements
     condition: Partial | None
 
     def take(self, rows: Tensor) -> Rows:
@@ -68,7 +68,7 @@ class Sampler:
     turn and one choice, whatever the steps are. So the largest sample of a batch may decide how many steps there are.
     """
 
-    def __init__(self, denoiser: Denoiser, options: Sampling, draws: Draws) -> None:
+    def __init__(self, denoiser: Denoiser, options: Sampling, draws: ElementNoise) -> None:
         self.denoiser, self.options, self.draws = denoiser, options, draws
         by_name("solver", options.solver, SOLVERS)
         self.order = by_name("order", options.order, ORDERS)
@@ -81,7 +81,7 @@ class Sampler:
             return max(1, int(self.draws.places.counts().max()))
         return max(own.steps for _, own in self.denoiser.each())
 
-    def sample(self, held: Held, condition: Partial | None) -> Batch:
+    def sample(self, held: KnownElements, condition: Partial | None) -> Batch:
         """A sample for each row."""
         rows = self._start(held, condition)
         for number, (later, earlier) in enumerate(pairwise(range(self.steps, -1, -1))):
@@ -98,7 +98,7 @@ class Sampler:
 
     # --- the parts of the walk -------------------------------------------------------------------------
 
-    def _start(self, held: Held, condition: Partial | None) -> Rows:
+    def _start(self, held: KnownElements, condition: Partial | None) -> Rows:
         places, start = self.draws.places, self._uniform("start")
         x = {name: self._typed(own.start(start[name])) for name, own in self.denoiser.each()}
         free = {name: exists & ~held.elements(name, places) for name, exists in places.exists.items()}

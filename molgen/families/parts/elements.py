@@ -17,7 +17,7 @@ from molgen.space import Field, Real, Space
 
 
 @dataclass(frozen=True)
-class Places:
+class PackedElements:
     """Where the elements of some samples are.
 
     Attributes:
@@ -35,17 +35,17 @@ class Places:
     @classmethod
     def of(
         cls, space: Space, sizes: Mapping[str, Tensor], lengths: Mapping[str, int], rows: int, device: torch.device
-    ) -> Places:
+    ) -> PackedElements:
         """The places of samples of these sizes, padded to these lengths."""
         full = {}
         for name, field in space.items():
             full[name] = mask(field, sizes, [lengths[axis.name] for axis in field.axes], rows).to(device)
         return cls(space, sizes, full, {name: _packed_mask(space[name], exists) for name, exists in full.items()})
 
-    def take(self, rows: Tensor) -> Places:
+    def take(self, rows: Tensor) -> PackedElements:
         """Those of the given rows."""
         some = [{name: tensor[rows] for name, tensor in part.items()} for part in (self.sizes, self.full, self.exists)]
-        return Places(self.space, *some)
+        return PackedElements(self.space, *some)
 
     def __len__(self) -> int:
         return len(next(iter(self.full.values())))
@@ -68,13 +68,13 @@ class Places:
         return unpack_field(self.space[name], values, self.full[name])
 
 
-class Draws:
+class ElementNoise:
     """Uniform random numbers for packed elements, (B, E) in float64, in the open interval (0, 1).
 
     The number of an element depends on its own place, so neither padding nor other rows can change it.
     """
 
-    def __init__(self, places: Places, rng: Rng) -> None:
+    def __init__(self, places: PackedElements, rng: Rng) -> None:
         self.places, self.rng = places, rng
 
     def uniform(self, name: str, purpose: str, step: int = 0) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from molgen.space import Categorical, Field, Grammar, Reading, Space
+from molgen.space import Categorical, Field, Grammar, GrammarState, Space
 
 
 def grammar_of(field: Field) -> Grammar | None:
@@ -30,7 +30,7 @@ class Advice:
     closing: Tensor
 
     @classmethod
-    def of(cls, readings: Iterable[Reading]) -> Advice:
+    def of(cls, readings: Iterable[GrammarState]) -> Advice:
         """The advice of some readings, (A, K + 1)."""
         own = list(readings)
         possible = np.concatenate([reading.possible() for reading in own]).reshape(len(own), -1)
@@ -73,7 +73,7 @@ def advice_along(grammar: Grammar, ids: Tensor, mask: Tensor) -> Advice:
     return Advice(possible, closing)
 
 
-def _before(grammar: Grammar, row: Sequence[int]) -> Iterable[Reading]:
+def _before(grammar: Grammar, row: Sequence[int]) -> Iterable[GrammarState]:
     """The reading before each choice of a row; the last choice, which may be END, is not read."""
     return accumulate(row[:-1], lambda reading, choice: reading.after(choice), initial=grammar.start()) if row else ()
 
@@ -83,7 +83,7 @@ class Readings:
 
     def __init__(self, space: Space, rows: int) -> None:
         grammars = {name: grammar for name, field in space.items() if (grammar := grammar_of(field))}
-        self._readings: Mapping[str, list[Reading]] = {
+        self._readings: Mapping[str, list[GrammarState]] = {
             name: [grammar.start() for _ in range(rows)] for name, grammar in grammars.items()
         }
 

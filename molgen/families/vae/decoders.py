@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from molgen.backbone import Backbone, Build, Head
 from molgen.batch import Batch, Partial, lengths, mask, pack, unpack
 from molgen.data.statistics import Statistics
-from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, Sharpening
+from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, SamplingOptions
 from molgen.families.parts.latent import as_condition, with_latents
 from molgen.families.parts.likelihood import Likelihood, likelihood
 from molgen.families.parts.sizes import SizeModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known, Loss
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.ordering import Choices, choices
+from molgen.ordering import TokenBatch, batch_to_tokens
 from molgen.seeding import Rng
 from molgen.space import Field, Space, axes
 
@@ -73,7 +73,7 @@ class Decoder(nn.Module, ABC):
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start from the statistics of the data."""
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """Take over what is counted."""
 
     def begin_step(self, step: int, steps: int) -> None:
@@ -171,16 +171,16 @@ class OneShot(Decoder):
                 # A last layer may say something of several places at once.
                 bias.copy_(own.repeat(len(bias) // len(own)).to(bias))
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """Take the frequencies of the sizes."""
         self.sizes.initialise(statistics)
 
 
-class AlongTheWalk(Decoder):
+class AutoregressiveDecoder(Decoder):
     """p(x | z) is an autoregressive family whose network has the latent as a further condition; it ends itself."""
 
     known = Known.PREFIX
-    options = Sharpening
+    options = SamplingOptions
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
@@ -208,7 +208,7 @@ class AlongTheWalk(Decoder):
         sizes: Mapping[str, Tensor] | None,
         **options: Any,
     ) -> Batch:
-        """A sample for each latent; options are those of `Sharpening`."""
+        """A sample for each latent; options are those of `SamplingOptions`."""
         rows = len(latents)
         if rng is None:
             # Among equals any will do; the numbers are fixed, so it is the same one every time.
@@ -219,9 +219,9 @@ class AlongTheWalk(Decoder):
         """As the autoregressive family does."""
         self.family.initialise(batch, statistics)
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """As the autoregressive family does."""
-        self.family.observe(statistics)
+        self.family.set_statistics(statistics)
 
 
 @dataclass(frozen=True)
@@ -236,15 +236,15 @@ class _Forgetful(Autoregressive):
         """-log p(x | condition) in nats."""
         if not self.training or not self.config.word_dropout:
             return super().loss(batch, condition, rng, phase)
-        made = choices(self.space, batch)
+        made = batch_to_tokens(self.space, batch)
         return Loss(-self._log_probabilities(made, condition, self._half_read(made, rng)).sum(1))
 
-    def _half_read(self, made: Choices, rng: Rng) -> Choices:
+    def _half_read(self, made: TokenBatch, rng: Rng) -> TokenBatch:
         """The choices with some replaced. END is never one of them: nothing is read after it."""
         steps = made.ids.shape[1]
         dropped = (rng.uniform("word dropout", (steps,)) < self.config.word_dropout).to(made.ids.device)
         others = rng.uniform("words", (steps,)).to(made.ids.device)
-        count = torch.tensor([self.classes[step.field] for step in made.walk.slices], device=made.ids.device)
+        count = torch.tensor([self.classes[step.field] for step in made.ordering.slices], device=made.ids.device)
         dropped &= made.ids < count
         return replace(made, ids=torch.where(dropped, (others * count).long(), made.ids))
 

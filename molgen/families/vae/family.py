@@ -22,14 +22,18 @@ from molgen.config import options_of
 from molgen.data.statistics import Statistics
 from molgen.families.parts.latent import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
-from molgen.families.vae.decoders import AlongTheWalk, Decoder, OneShot, in_order
+from molgen.families.vae.decoders import AutoregressiveDecoder, Decoder, OneShot, in_order
 from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space
 
 #: The decoders by the name that a configuration gives.
-DECODERS: Mapping[str, type[Decoder]] = {"one_shot": OneShot, "matched": Matched, "autoregressive": AlongTheWalk}
+DECODERS: Mapping[str, type[Decoder]] = {
+    "one_shot": OneShot,
+    "matched": Matched,
+    "autoregressive": AutoregressiveDecoder,
+}
 #: What has options, for messages; the options that are the prior's rather than the decoder's.
 SAMPLING = "sampling from a vae"
 PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))
@@ -187,9 +191,9 @@ class VAE(Family):
         """Start decoding from the statistics of the data."""
         self.decoder.initialise(batch, statistics)
 
-    def observe(self, statistics: Statistics) -> None:
+    def set_statistics(self, statistics: Statistics) -> None:
         """Take over the frequencies of sizes."""
-        self.decoder.observe(statistics)
+        self.decoder.set_statistics(statistics)
 
 
 def _some(rng: Rng | None, rows: int) -> Rng:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from molgen.domain import Domain, Invalid, Item, Record, Rules
+from molgen.domain import Descriptors, Domain, Invalid, Item, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,11 +73,11 @@ class Images(Domain):
         """Metrics of distributions by the digit network, with its classes, and by EfficientNet-Lite0."""
         return SUITES
 
-    def rules(self) -> Rules:
+    def descriptors(self) -> Descriptors:
         """Intensity, contrast and ink (NaN where there is no image), and the pixels as a feature; no filters."""
         from molgen_plugins.images import properties
 
-        return Rules(
+        return Descriptors(
             properties={name: _of_image(f, math.nan) for name, f in properties.PROPERTIES.items()},
             features={name: _of_image(f, None) for name, f in properties.FEATURES.items()},
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from molgen.domain import Domain, Invalid, Item, Record, Rules
+from molgen.domain import Descriptors, Domain, Invalid, Item, Record
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -112,11 +112,11 @@ class Molecules(Domain):
         """MOSES, GuacaMol, the protocol of the graph papers, memorisation, and metrics of ChemNet's features."""
         return SUITES
 
-    def rules(self) -> Rules:
+    def descriptors(self) -> Descriptors:
         """The properties by name (NaN where there is no molecule), the MOSES filters as one rule, and features."""
         from molgen_plugins.molecules.chemistry import features, filters, properties
 
-        return Rules(
+        return Descriptors(
             properties={name: _number(name) for name in properties.PROPERTIES},
             filters={"filters": lambda item: _of_molecule(filters.passes, item, otherwise=False)},
             features={name: _feature(name) for name in features.FEATURES},

@@ -244,8 +244,8 @@ def test_a_model_of_conditions_generates_what_is_asked(finished):
     assert model.conditions.means[0] == pytest.approx(sum(NUMBERS) / len(NUMBERS))
     asked = list(model.sample(4, condition={"pIC50": 6.0, "mw": 100.0}))
     assert [draw.log_density for draw in asked] != [draw.log_density for draw in model.sample(4)]
-    assert not model.is_new("CCN")
-    assert model.is_new("c1ccccc1")
+    assert not model.is_novel("CCN")
+    assert model.is_novel("c1ccccc1")
 
 
 def test_text_is_taken_for_classes_and_numbers_when_told_so(tmp_path, capsys):
@@ -301,7 +301,7 @@ def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_pa
     tuned = GenerativeModel.load(folder)
     assert not isinstance(tuned.encoder.encode("C[102RuH]"), Invalid)
     assert set(tuned.keys) == {"learned", "actives"}
-    assert not tuned.is_new("CCO")
+    assert not tuned.is_novel("CCO")
     assert "trained on eight strings, licence: CC0" in tuned.info["data"]["tuned from"]
     assert "title" not in tuned.info
 
@@ -371,7 +371,7 @@ def test_a_data_set_is_used_as_stored_or_in_canonical_form(canonical, fake_distr
     assert data.card["licence"] == "CC0"
     # What was found about items as stored is found again without computing it.
     if canonical:
-        monkeypatch.setattr("molgen.data.prepare.Judge", None)
+        monkeypatch.setattr("molgen.data.prepare.Inspector", None)
     again = training_data(source, domain, ["charm", "mw"], ["mw"], tmp_path, lambda count: None)
     assert (again.digest, list(again.rows())) == (data.digest, rows)
 

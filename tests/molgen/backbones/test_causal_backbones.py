@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from support.walks import (
+from support.orderings import (
     CONDITION,
     NETWORKS,
     SPACES,
@@ -21,7 +21,7 @@ from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import collate, separate
 from molgen.errors import UnsupportedSpace
-from molgen.ordering import choices
+from molgen.ordering import batch_to_tokens
 from molgen.seeding import Rng
 from molgen.space import Axis, Real
 
@@ -58,7 +58,7 @@ def test_padding_and_neighbours_change_no_density(network, space):
 def test_step_by_step_equals_all_at_once(network, space, dtype, tolerance):
     family = a_model(space, network, dtype=dtype, condition=CONDITION)
     batch = list(every_sample(space))[-1]
-    made, condition = choices(space, batch), asked(len(batch))
+    made, condition = batch_to_tokens(space, batch), asked(len(batch))
     whole, steps = family.backbone(made, None, condition), slice_by_slice(family.backbone, made, condition)
     for name, output in whole.items():
         torch.testing.assert_close(steps[name], output, rtol=tolerance, atol=tolerance)
@@ -67,10 +67,10 @@ def test_step_by_step_equals_all_at_once(network, space, dtype, tolerance):
 @every_pair
 def test_the_state_of_some_rows_goes_on_as_in_the_whole(network, space):
     family, batch, rows = a_model(space, network, condition=CONDITION), list(every_sample(space))[-1], [3, 1, 1]
-    made, backbone = choices(space, batch), family.backbone
-    for kept in {0, len(made.walk) // 2, len(made.walk) - 1}:
+    made, backbone = batch_to_tokens(space, batch), family.backbone
+    for kept in {0, len(made.ordering) // 2, len(made.ordering) - 1}:
         state, part, before = backbone.start(asked(len(batch)), len(batch)), None, None
-        for t, step in enumerate(made.walk.slices):
+        for t, step in enumerate(made.ordering.slices):
             part = state.take(torch.tensor(rows)) if t == kept else part
             whole, state = backbone.step(step, state, before)
             if part is not None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from molgen.batch import collate
-from molgen.data.standardise import log_volume, restore, standardise
+from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics, measure
 from molgen.space import Axis, Categorical, Real
 
@@ -71,7 +71,7 @@ def test_the_volume_turns_a_density_at_unit_scale_into_one_in_the_users_units(ba
     moments = statistics.moments["weight"]
     exact = torch.distributions.Normal(moments.mean, moments.scale).log_prob(batch.fields["weight"].double())
     only = {"weight": SPACE["weight"]}
-    assert torch.allclose(unit - log_volume(only, statistics, batch), exact, atol=1e-5)
+    assert torch.allclose(unit - log_abs_det(only, statistics, batch), exact, atol=1e-5)
 
 
 def test_the_volume_counts_free_elements(batch, statistics):
@@ -79,9 +79,9 @@ def test_the_volume_counts_free_elements(batch, statistics):
     only = {"place": SPACE["place"]}
     free = torch.tensor([0, 6, 9])
     expected = free * math.log((scale.squares / scale.count) ** 0.5)
-    assert torch.allclose(log_volume(only, statistics, batch), expected.double())
+    assert torch.allclose(log_abs_det(only, statistics, batch), expected.double())
 
 
 def test_nothing_changes_before_anything_was_counted(batch):
-    assert log_volume(SPACE, Statistics(), batch).eq(0).all()
+    assert log_abs_det(SPACE, Statistics(), batch).eq(0).all()
     assert standardise(SPACE, Statistics(), batch).fields["charge"] is batch.fields["charge"]

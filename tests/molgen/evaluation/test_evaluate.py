@@ -14,9 +14,9 @@ from support.toys import TOYS
 from molgen import registry
 from molgen.domain import Invalid
 from molgen.errors import UsageError
-from molgen.evaluation.evaluate import Evaluation, ItemSet, chosen
 from molgen.evaluation import features as examining
-from molgen.evaluation.features import Examiner
+from molgen.evaluation.evaluate import Evaluation, ItemSet, chosen
+from molgen.evaluation.features import FeatureExtractor
 from molgen.metric import Better
 
 ROWS = ["cat", "Cat", Invalid("an empty line"), "house", "7", "dog"]
@@ -136,8 +136,8 @@ def test_observers_see_every_portion(evaluation, monkeypatch):
     monkeypatch.setattr(examining, "ROWS", 4)
     seen = []
     evaluation("validity").evaluate(ROWS, [seen.append], ["length", "letters", "initial"])
-    assert [len(portion.valid) for portion in seen] == [4, 2]
-    assert [portion.first for portion in seen] == [0, 4]
+    assert [len(chunk.valid) for chunk in seen] == [4, 2]
+    assert [chunk.first for chunk in seen] == [0, 4]
     assert seen[0].items == ["cat", "cat", "house"]
     assert seen[0].raw == ["cat", "Cat", "house"]
     assert seen[0].features["length"].tolist() == [3, 3, 5]
@@ -352,8 +352,8 @@ def test_an_interrupt_leaves_no_summary(evaluation, tmp_path):
 
 def test_portions_without_items_have_features_of_the_right_shape(monkeypatch):
     monkeypatch.setattr(examining, "ROWS", 2)
-    with Examiner(Words(), ["length", "letters", "initial", "embedding"]) as examiner:
-        empty, full = examiner.portions(["1", "2", "cat", "3"])
+    with FeatureExtractor(Words(), ["length", "letters", "initial", "embedding"]) as examiner:
+        empty, full = examiner.chunks(["1", "2", "cat", "3"])
     assert empty.items == []
     for name in ("length", "letters", "embedding"):
         assert empty.features[name].shape == (0, *full.features[name].shape[1:])

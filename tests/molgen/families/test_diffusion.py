@@ -85,7 +85,7 @@ def a_family(space, config=MASKING, *, condition=None, dtype=torch.float64, seed
     family = Diffusion(space, make_build(AnyKind, None, condition), config, condition)
     statistics = measure(space, [a_batch(space)])
     family.initialise(a_batch(space), statistics)
-    family.observe(statistics)
+    family.set_statistics(statistics)
     with torch.no_grad():
         for parameter in family.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

@@ -333,4 +333,4 @@ def test_unknown_kinds_of_fields_and_names_are_refused():
     with pytest.raises(UnsupportedSpace, match="kind Field"):
         process(Field(), DiffusionConfig())
     with pytest.raises(ValueError, match="categorical must be one of absorbing, uniform, marginal"):
-        DiffusionConfig(categorical="masking")
+        process(Categorical(classes=3), DiffusionConfig(categorical="masking"))

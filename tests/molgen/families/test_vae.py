@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.orderings import CONDITION, SPACES, asked, chi_square_p, every_sample, keys
 from support.small_vaes import DECODERS, TINY, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
 from support.toys import TOYS, Choices, Graph, Points, Tokens, samples_of
-from support.walks import CONDITION, SPACES, asked, chi_square_p, every_sample, keys
 from torch import nn
 
 from molgen.backbone import Backbone, make_build

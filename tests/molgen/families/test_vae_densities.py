@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from support.orderings import CONDITION, asked, chi_square_p, every_sample, keys
 from support.small_vaes import a_model, by_quadrature, every_decoder, rows_of, words
-from support.walks import CONDITION, asked, chi_square_p, every_sample, keys
 from torch import nn
 
 from molgen.backbone import Backbone, make_build

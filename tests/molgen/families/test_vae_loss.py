@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support.orderings import CONDITION, asked, every_sample
 from support.small_vaes import DECODERS, a_batch, a_model, constant, every_decoder, every_space, rows_of, words
 from support.toys import Choices, Graph, Grid, Record, Tokens, samples_of
-from support.walks import CONDITION, asked, every_sample
 
 from molgen.backbone import make_build
 from molgen.backbones.transformer.config import TransformerConfig
@@ -13,7 +13,7 @@ from molgen.batch import Batch, collate, separate
 from molgen.data.statistics import measure
 from molgen.families.parts.latent import LATENT
 from molgen.families.vae import VAE, VAEConfig
-from molgen.ordering import choices
+from molgen.ordering import batch_to_tokens
 from molgen.seeding import Rng
 
 
@@ -96,7 +96,7 @@ def test_words_are_dropped_in_training_only_and_by_the_seed():
 def test_dropped_words_are_other_classes_and_never_end():
     family = a_model(words(1, 6, classes=3), "autoregressive", word_dropout=0.9).decoder.family
     batch = Batch({"x": torch.zeros(200, 6, dtype=torch.long)}, {"n": torch.arange(200) % 6 + 1})
-    made = choices(family.space, batch)
+    made = batch_to_tokens(family.space, batch)
     read = family._half_read(made, Rng(0, range(200)))
     assert torch.equal(read.ids == 3, made.ids == 3)
     share = (read.ids != made.ids)[made.ids < 3].double().mean().item()
@@ -153,7 +153,7 @@ def trained(batch, steps, toy=Tokens, **settings):
     family = VAE(toy().space, build, VAEConfig(slots=2, channels=2, **settings))
     statistics = measure(family.space, [batch])
     family.initialise(batch, statistics)
-    family.observe(statistics)
+    family.set_statistics(statistics)
     optimiser = torch.optim.Adam(family.parameters(), 1e-2)
     many = batch.take(torch.arange(len(batch)).repeat(4))
     for step in range(steps):

@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 import torch
+from support.orderings import SPACES, every_sample, keys
 from support.small_vaes import a_model, by_quadrature, constant, rows_of
 from support.toys import Graph
-from support.walks import SPACES, every_sample, keys
 
 from molgen.batch import Batch, collate, lengths
 from molgen.errors import UnsupportedSpace

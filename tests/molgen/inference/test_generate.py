@@ -10,7 +10,7 @@ from molgen.domain import Invalid
 from molgen.errors import PartialFailure, UsageError
 from molgen.inference.generate import CRITERIA, Generation, Request, Row, Tally, false_positive_rate
 from molgen.inference.score import Score
-from molgen.workers.inspector import Judge, Verdict, chosen_properties
+from molgen.workers.inspector import Inspection, Inspector, chosen_properties
 from molgen_plugins.molecules.domain import Molecules
 
 INSPECTOR = "molgen_plugins.molecules.chemistry.inspection:inspector"
@@ -26,8 +26,8 @@ def model():
 
 
 def _generate(model, request, **options):
-    with Judge(model.domain, processes=1, **options) as judge:
-        generation = Generation(model, request, judge)
+    with Inspector(model.domain, processes=1, **options) as inspector:
+        generation = Generation(model, request, inspector)
         return list(generation.rows()), generation.tally
 
 
@@ -80,8 +80,11 @@ def test_repaired_draws_are_rows_of_their_own_kind_and_leave_validity_as_it_was(
 
 def test_a_repair_that_the_encoder_has_not_is_refused(model, graph_model):
     for made, known in ((model, "none"), (graph_model, "valence, largest-fragment")):
-        with Judge(made.domain, processes=1) as judge, pytest.raises(UsageError, match=f"no repair 'glue'.* {known}"):
-            Generation(made, Request(1, repair=("glue",)), judge)
+        with (
+            Inspector(made.domain, processes=1) as inspector,
+            pytest.raises(UsageError, match=f"no repair 'glue'.* {known}"),
+        ):
+            Generation(made, Request(1, repair=("glue",)), inspector)
 
 
 @pytest.mark.usefixtures("here")
@@ -108,20 +111,20 @@ def test_accepted_rows_meet_their_criteria(model, accept):
     if "unique" in accept:
         assert len({row.item for row in rows}) == 5
     if "new" in accept:
-        assert all(model.is_new(row.item) for row in rows)
+        assert all(model.is_novel(row.item) for row in rows)
 
 
 def test_workers_say_what_this_process_says(model, monkeypatch):
     items = ["OCC", "C1CC", Invalid("nothing"), "c1ccccc1", "(" * 50]
-    verdicts = []
+    inspections = []
     for inspector in (None, INSPECTOR):
         monkeypatch.setattr(Molecules, "inspector", inspector)
-        with Judge(Molecules(), ("mw",), filters=True, processes=2) as judge:
-            futures = [judge.submit(items), judge.submit(items[::-1])]
-            verdicts.append([future.result() for future in futures])
-    here, workers = verdicts
+        with Inspector(Molecules(), ("mw",), filters=True, processes=2) as inspector:
+            futures = [inspector.submit(items), inspector.submit(items[::-1])]
+            inspections.append([future.result() for future in futures])
+    here, workers = inspections
     assert here == workers
-    assert [verdict.item for verdict in here[0]] == ["CCO", None, None, "c1ccccc1", None]
+    assert [inspection.item for inspection in here[0]] == ["CCO", None, None, "c1ccccc1", None]
     assert here[1] == here[0][::-1]
     assert here[0][0].properties["mw"] == pytest.approx(46.07, abs=0.01)
     assert here[0][0].passes is True
@@ -131,8 +134,8 @@ def test_workers_say_what_this_process_says(model, monkeypatch):
 def test_without_hope_it_stops(model, monkeypatch):
     monkeypatch.setattr("molgen.inference.generate.PATIENCE", 100)
     monkeypatch.setattr("molgen.inference.generate.HOPELESS", 0.05)
-    with Judge(model.domain) as judge:
-        generation = Generation(model, Request(1000, ("unique",), batch_size=64), judge)
+    with Inspector(model.domain) as inspector:
+        generation = Generation(model, Request(1000, ("unique",), batch_size=64), inspector)
         with pytest.raises(PartialFailure, match="of 1,000 after"):
             list(generation.rows())
     assert generation.tally.drawn % 100 == 0
@@ -172,7 +175,7 @@ def test_properties_by_name():
 
 
 def test_a_verdict_needs_no_more_than_an_error():
-    assert Verdict(None, "why").properties == {}
+    assert Inspection(None, "why").properties == {}
 
 
 def test_the_false_positive_rate_is_small(model):

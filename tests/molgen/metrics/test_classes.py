@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.errors import MolgenError
 from molgen.metrics.classes import ClassDistance, ClassScore, ClassShares
@@ -15,8 +15,8 @@ SURE = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
 
 def distance(items, reference, sizes=None):
     known = ClassShares()
-    for portion in portions(reference, None, FEATURES):
-        known.add(portion)
+    for chunk in chunks(reference, None, FEATURES):
+        known.add(chunk)
     other = ClassShares()
     other.load(known.arrays())
     return measured(ClassDistance(reference=other), items, sizes, FEATURES)

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.errors import MolgenError
 from molgen.evaluation.intervals import jackknife_error, normal_interval
@@ -22,8 +22,8 @@ def rows(vectors):
 
 def moments_of(items, sizes=None):
     made = Moments()
-    for portion in portions(items, sizes, FEATURES):
-        made.add(portion)
+    for chunk in chunks(items, sizes, FEATURES):
+        made.add(chunk)
     loaded = Moments()
     loaded.load(made.arrays())
     return loaded
@@ -151,8 +151,8 @@ def test_another_feature_can_be_named():
     assert Moments.name(config) == "moments-colour"
     features = {"colour": FEATURES["embedding"]}
     reference = Moments(config)
-    for portion in portions(rows([[0], [2]]), features=features):
-        reference.add(portion)
+    for chunk in chunks(rows([[0], [2]]), features=features):
+        reference.add(chunk)
     found = measured(FrechetDistance(config, reference), rows([[3], [7]]), None, features)
     assert found.value == pytest.approx(18)
 

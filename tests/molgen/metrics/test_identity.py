@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.metrics.identity import (
     Copies,
@@ -33,8 +33,8 @@ BY_HAND = [6 / 8, 4 / 6, 2 / 4, 4 / 8, 2 / 8, 3 / 6]
 
 def keys_of(items, config=None, features=None):
     made = Keys(config)
-    for portion in portions(items, features=features):
-        made.add(portion)
+    for chunk in chunks(items, features=features):
+        made.add(chunk)
     loaded = Keys(config)
     loaded.load(made.arrays())
     return loaded
@@ -137,8 +137,8 @@ def test_features_that_decide_are_needed():
 
 def test_strings_as_stored():
     """Training items that are not canonical are known by default, and new to the letter of MOSES."""
-    (portion,) = portions(["cat", "dog"])
-    stored = type(portion)(portion.first, portion.valid, portion.items, portion.keys, {}, ["CAT", "dog"])
+    (chunk,) = chunks(["cat", "dog"])
+    stored = type(chunk)(chunk.first, chunk.valid, chunk.items, chunk.keys, {}, ["CAT", "dog"])
     for config, expected in ((TrainingConfig(), 0), (TrainingConfig(as_stored=True), 0.5)):
         keys = Keys(config)
         keys.add(stored)

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.errors import MolgenError
 from molgen.metrics.kernel import KernelDistance
@@ -21,8 +21,8 @@ def rows(vectors):
 def value(items, reference, sizes=None, most=10_000):
     config = SampleConfig(most=most)
     known = Subsample(config)
-    for portion in portions(reference, sizes, FEATURES):
-        known.add(portion)
+    for chunk in chunks(reference, sizes, FEATURES):
+        known.add(chunk)
     return measured(KernelDistance(config, known), items, sizes, FEATURES)
 
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.metrics import manifold
 from molgen.metrics.manifold import Coverage, Density, DensityConfig, Precision, PrecisionConfig, Recall
@@ -32,8 +32,8 @@ def rows(vectors):
 def value(cls, items, reference, sizes=None, neighbours=None, most=10_000):
     config = cls.Config(most=most, neighbours=neighbours) if neighbours else cls.Config(most=most)
     known = Subsample(SampleConfig(most=most))
-    for portion in portions(reference, sizes, FEATURES):
-        known.add(portion)
+    for chunk in chunks(reference, sizes, FEATURES):
+        known.add(chunk)
     return measured(cls(config, known), items, sizes, FEATURES)
 
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.errors import MolgenError
 from molgen.metric import GROUPS
@@ -23,8 +23,8 @@ def line(*numbers):
 def sample_of(items, sizes=None, most=10_000):
     config = SampleConfig(most=most)
     made = Subsample(config)
-    for portion in portions(items, sizes, FEATURES):
-        made.add(portion)
+    for chunk in chunks(items, sizes, FEATURES):
+        made.add(chunk)
     loaded = Subsample(config)
     loaded.load(made.arrays())
     return loaded
@@ -78,8 +78,8 @@ def test_every_row_is_as_likely():
 def test_no_more_is_held_than_twice_the_sample_and_a_portion():
     made = Subsample(SampleConfig(most=10))
     held = []
-    for portion in portions(line(*range(2000)), [20] * 100, FEATURES):
-        made.add(portion)
+    for chunk in chunks(line(*range(2000)), [20] * 100, FEATURES):
+        made.add(chunk)
         held.append(len(made._rows) + sum(len(rows) for rows, _ in made._waiting))
     assert max(held) <= 2 * 10 + 20
 

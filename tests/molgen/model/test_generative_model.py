@@ -9,7 +9,7 @@ from support.toys import Choices, Graph, Grid, Points, Tokens, every_item, regis
 
 from molgen.batch import Partial, collate
 from molgen.config import Part
-from molgen.data.bloom import KeySet
+from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
 from molgen.domain import Invalid
 from molgen.errors import UsageError
@@ -213,12 +213,12 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(tmp_path):
 def test_the_keys_of_the_training_items_travel_with_the_model(tmp_path):
     model = a_model()
     with pytest.raises(UsageError, match="no keys"):
-        model.is_new("a")
-    model.keys["words"] = KeySet.of([model.domain.key("a")], expected=1)
+        model.is_novel("a")
+    model.keys["words"] = BloomFilter.of([model.domain.key("a")], expected=1)
     model.save(tmp_path / "model")
     again = GenerativeModel.load(tmp_path / "model")
-    assert not again.is_new("a")
-    assert again.is_new("abc")
+    assert not again.is_novel("a")
+    assert again.is_novel("abc")
     assert again.keys["words"].false_positive_rate == model.keys["words"].false_positive_rate
 
 

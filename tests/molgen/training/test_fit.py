@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from molgen.config import Part
-from molgen.data.bloom import KeySet
+from molgen.data.bloom import BloomFilter
 from molgen.data.encode import encode
 from molgen.data.prepare import TrainingData
 from molgen.data.statistics import count, measure
@@ -133,13 +133,13 @@ def test_the_best_weights_survive_resuming(tmp_path):
 
 def test_tuning_grows_the_vocabulary_and_keeps_the_keys_of_the_base(tmp_path, whole):
     base = GenerativeModel.load(whole)
-    base.keys["before"] = KeySet.of(["CC"], 1)
+    base.keys["before"] = BloomFilter.of(["CC"], 1)
     classes = base.encoder.space["tokens"].classes
-    tuned = trained(tmp_path / "run", base, data(["[102Ru]CC", "CC[102Ru]"] * 5, keys=KeySet.of(["[102Ru]CC"], 1)))
+    tuned = trained(tmp_path / "run", base, data(["[102Ru]CC", "CC[102Ru]"] * 5, keys=BloomFilter.of(["[102Ru]CC"], 1)))
     assert tuned.encoder.space["tokens"].classes == classes
     assert not isinstance(tuned.encoder.encode("C[102Ru]"), Invalid)
     loaded = GenerativeModel.load(tmp_path / "run")
-    assert [loaded.is_new(item) for item in ("CC", "[102Ru]CC", "CCCCC")] == [False, False, True]
+    assert [loaded.is_novel(item) for item in ("CC", "[102Ru]CC", "CCCCC")] == [False, False, True]
 
 
 def test_no_usable_row_is_one_line_with_the_reason(tmp_path):

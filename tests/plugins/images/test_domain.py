@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from molgen.domain import Invalid
-from molgen.workers.inspector import Judge
+from molgen.workers.inspector import Inspector
 from molgen_plugins.images.domain import Images
 from molgen_plugins.images.examples import digit, ring
 from molgen_plugins.images.inspection import inspector
@@ -45,15 +45,15 @@ def test_examples_are_different_images():
 
 
 def test_rules_hold_for_arrays_and_files():
-    rules = Images().rules()
-    assert list(rules.properties) == list(PROPERTIES)
+    descriptors = Images().descriptors()
+    assert list(descriptors.properties) == list(PROPERTIES)
     half = np.array([[0, 255], [0, 255]], np.uint8)
-    assert [rules.properties[name](half) for name in PROPERTIES] == pytest.approx([0.5, 0.5, 0.5])
-    assert rules.properties["intensity"](encoded(half)) == 0.5
-    assert rules.properties["contrast"](np.full((3, 3, 3), 200, np.uint8)) == pytest.approx(0, abs=1e-12)
-    assert math.isnan(rules.properties["ink"](b"no image"))
-    assert rules.features["pixels"](half).tolist() == [0, 1, 0, 1]
-    assert rules.features["pixels"](None) is None
+    assert [descriptors.properties[name](half) for name in PROPERTIES] == pytest.approx([0.5, 0.5, 0.5])
+    assert descriptors.properties["intensity"](encoded(half)) == 0.5
+    assert descriptors.properties["contrast"](np.full((3, 3, 3), 200, np.uint8)) == pytest.approx(0, abs=1e-12)
+    assert math.isnan(descriptors.properties["ink"](b"no image"))
+    assert descriptors.features["pixels"](half).tolist() == [0, 1, 0, 1]
+    assert descriptors.features["pixels"](None) is None
 
 
 def test_files_come_back(tmp_path):
@@ -94,12 +94,12 @@ def test_an_unknown_property_or_feature_is_an_error():
 def test_images_are_judged_in_workers():
     domain = Images()
     items = [*domain.examples(), encoded(ring(40)), b"", encoded(ring(9))[:40], np.zeros((3, 3)), Invalid("no row")]
-    with Judge(domain, ["intensity"], processes=1, features=["pixels"]) as judge:
-        verdicts = judge.submit(items).result()
-    assert [verdict.error for verdict in verdicts[:-4]] == [None] * (len(items) - 4)
-    assert all(verdict.item is None and verdict.error for verdict in verdicts[-4:])
-    assert np.array_equal(verdicts[len(domain.examples())].item, ring(40))
-    assert verdicts[0].properties["intensity"] == pytest.approx((digit(0) > 0).mean())
+    with Inspector(domain, ["intensity"], processes=1, features=["pixels"]) as inspector:
+        inspections = inspector.submit(items).result()
+    assert [inspection.error for inspection in inspections[:-4]] == [None] * (len(items) - 4)
+    assert all(inspection.item is None and inspection.error for inspection in inspections[-4:])
+    assert np.array_equal(inspections[len(domain.examples())].item, ring(40))
+    assert inspections[0].properties["intensity"] == pytest.approx((digit(0) > 0).mean())
 
 
 def test_the_limits_of_pillow_are_no_part_of_it(monkeypatch):

@@ -60,7 +60,7 @@ def test_colour_and_size_are_brought_to_those_of_digits():
 
 def test_every_suite_names_metrics_and_features_that_there_are():
     domain = Images()
-    known = {*domain.networks, *domain.rules().features}
+    known = {*domain.networks, *domain.descriptors().features}
     for suite in SUITES.values():
         for metric, settings in suite.values():
             assert registry.find("metric", metric)

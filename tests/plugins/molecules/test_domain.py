@@ -32,13 +32,13 @@ def test_examples_are_different_molecules():
 
 
 def test_rules_hold_for_strings():
-    rules = Molecules().rules()
-    assert list(rules.properties) == list(PROPERTIES)
-    assert rules.properties["rings"]("c1ccccc1") == 1
-    assert math.isnan(rules.properties["mw"]("no molecule"))
-    assert rules.filters["filters"]("CC(=O)Oc1ccccc1") is True
-    assert rules.filters["filters"]("CCI") is False
-    assert rules.filters["filters"]("C1CC") is False
+    descriptors = Molecules().descriptors()
+    assert list(descriptors.properties) == list(PROPERTIES)
+    assert descriptors.properties["rings"]("c1ccccc1") == 1
+    assert math.isnan(descriptors.properties["mw"]("no molecule"))
+    assert descriptors.filters["filters"]("CC(=O)Oc1ccccc1") is True
+    assert descriptors.filters["filters"]("CCI") is False
+    assert descriptors.filters["filters"]("C1CC") is False
 
 
 def test_files_come_back(tmp_path):

@@ -40,8 +40,8 @@ def test_most_draws_are_molecules_and_their_density_is_exact(moses):
 
 def test_it_knows_its_training_set_from_new_molecules(moses):
     # The first row of the MOSES training set, and a molecule with an element that the set lacks.
-    assert not moses.is_new("CCCS(=O)c1ccc2[nH]c(=NC(=O)OC)[nH]c2c1")
-    assert moses.is_new("CC[Se]CC")
+    assert not moses.is_novel("CCCS(=O)c1ccc2[nH]c(=NC(=O)OC)[nH]c2c1")
+    assert moses.is_novel("CC[Se]CC")
 
 
 def test_generate_uses_it_by_default(tmp_path):

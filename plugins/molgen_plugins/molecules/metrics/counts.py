@@ -20,9 +20,9 @@ from molgen.metric import (
     GROUPS,
     Against,
     Better,
+    Chunk,
     Estimate,
     Metric,
-    Portion,
     Summary,
     pack_strings,
     undefined,
@@ -114,9 +114,9 @@ class FragmentCounts(Counts):
 
     feature: ClassVar[str] = "fragments"
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self.counter.update(string for strings in portion.features.get(self.feature, ()) for string in strings)
+        self.counter.update(string for strings in chunk.features.get(self.feature, ()) for string in strings)
 
 
 class ScaffoldCounts(Counts):
@@ -124,9 +124,9 @@ class ScaffoldCounts(Counts):
 
     feature: ClassVar[str] = "scaffold"
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self.counter.update(string for string in portion.features.get(self.feature, ()) if string)
+        self.counter.update(string for string in chunk.features.get(self.feature, ()) if string)
 
 
 class CosineSimilarity(Metric):
@@ -145,13 +145,13 @@ class CosineSimilarity(Metric):
         self._found, self._count = GroupedCounts(), 0
 
     @abstractmethod
-    def strings(self, portion: Portion) -> Iterator[tuple[int, str]]:
+    def strings(self, chunk: Chunk) -> Iterator[tuple[int, str]]:
         """The strings of the valid rows, each with the place of its row among them."""
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        pairs = list(self.strings(portion)) if len(portion.items) else []
-        self._found.add(portion.groups[[row for row, _ in pairs]], [string for _, string in pairs])
+        pairs = list(self.strings(chunk)) if len(chunk.items) else []
+        self._found.add(chunk.groups[[row for row, _ in pairs]], [string for _, string in pairs])
         self._count += len({row for row, _ in pairs})
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
@@ -204,9 +204,9 @@ class Fragments(CosineSimilarity):
     reference: ClassVar[type[Summary] | None] = FragmentCounts
     what: ClassVar[str] = "fragment"
 
-    def strings(self, portion: Portion) -> Iterator[tuple[int, str]]:
+    def strings(self, chunk: Chunk) -> Iterator[tuple[int, str]]:
         """The fragments of the valid rows."""
-        return ((row, string) for row, found in enumerate(portion.features["fragments"]) for string in found)
+        return ((row, string) for row, found in enumerate(chunk.features["fragments"]) for string in found)
 
 
 class Scaffolds(CosineSimilarity):
@@ -220,9 +220,9 @@ class Scaffolds(CosineSimilarity):
     reference: ClassVar[type[Summary] | None] = ScaffoldCounts
     what: ClassVar[str] = "scaffold of two rings or more"
 
-    def strings(self, portion: Portion) -> Iterator[tuple[int, str]]:
+    def strings(self, chunk: Chunk) -> Iterator[tuple[int, str]]:
         """The scaffolds of the valid rows that have one."""
-        return ((row, string) for row, string in enumerate(portion.features["scaffold"]) if string)
+        return ((row, string) for row, string in enumerate(chunk.features["scaffold"]) if string)
 
 
 # --- scaffolds of the training set ----------------------------------------------------------------
@@ -242,9 +242,9 @@ class ScaffoldHashes(Summary):
         """The scaffold."""
         return ("scaffold",)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self._waiting.append(hashed({scaffold for scaffold in portion.features.get("scaffold", ()) if scaffold}))
+        self._waiting.append(hashed({scaffold for scaffold in chunk.features.get("scaffold", ()) if scaffold}))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The hashes."""
@@ -273,13 +273,13 @@ class ScaffoldNovelty(Metric):
         self._known: np.ndarray = training.hashes
         self._seen, self._share = Seen(), GroupedMean((0.0, 1.0))
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        scaffolds = portion.features.get("scaffold", ())
+        scaffolds = chunk.features.get("scaffold", ())
         places = [place for place, scaffold in enumerate(scaffolds) if scaffold]
         hashes = hashed(scaffolds[place] for place in places)
         first = self._seen.first(hashes)
-        self._share.add(portion.groups[places][first], ~contained(hashes, self._known)[first])
+        self._share.add(chunk.groups[places][first], ~contained(hashes, self._known)[first])
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
         """The share; undefined where no item has a scaffold."""

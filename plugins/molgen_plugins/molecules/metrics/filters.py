@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.evaluation.intervals import GroupedMean
-from molgen.metric import Better, Estimate, Metric, Portion
+from molgen.metric import Better, Chunk, Estimate, Metric
 
 
 class Filters(Metric):
@@ -27,10 +27,10 @@ class Filters(Metric):
         super().__init__(config, reference, training)
         self._share = GroupedMean((0.0, 1.0))
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        if len(portion.items):
-            self._share.add(portion.groups, np.asarray(portion.features["passes"], bool))
+        if len(chunk.items):
+            self._share.add(chunk.groups, np.asarray(chunk.features["passes"], bool))
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
         """The share; undefined where no row is valid."""

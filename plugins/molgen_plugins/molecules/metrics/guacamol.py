@@ -18,7 +18,7 @@ from rdkit import DataStructs
 from scipy.stats import entropy
 
 from molgen.evaluation.intervals import jackknife_error, normal_interval
-from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, undefined
 from molgen.metrics.frechet import FrechetDistance, Moments
 from molgen.metrics.identity import Seen, hashed
 from molgen.metrics.sample import feature_vectors
@@ -95,9 +95,9 @@ class KLReference(Summary):
         """Those of the score."""
         return KLScore.needs
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self._rows.add(portion.valid, _columns(portion) if len(portion.items) else {})
+        self._rows.add(chunk.valid, _columns(chunk) if len(chunk.items) else {})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The numbers."""
@@ -138,17 +138,17 @@ class KLScore(Metric):
         self._descriptors, self._groups = [np.empty((0, len(NAMES) - 1))], [np.empty(0, np.int64)]
         self._fingerprints: list[np.ndarray] = []
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows, as many as still count."""
         room = self.config.size - self._count
-        if not room or not len(portion.items):
+        if not room or not len(chunk.items):
             return
-        columns = _columns(portion)
+        columns = _columns(chunk)
         first = self._seen.first(columns["hashes"]) & np.isfinite(columns["descriptors"]).all(1)
         places = np.flatnonzero(first)[:room]
         self._descriptors.append(columns["descriptors"][places])
         self._fingerprints.append(columns["fingerprints"][places])
-        self._groups.append(portion.groups[places])
+        self._groups.append(chunk.groups[places])
         self._count += len(places)
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
@@ -226,11 +226,11 @@ def _bins(reference: np.ndarray, values: np.ndarray, groups: np.ndarray) -> Dens
     return Densities(expected, counts / np.diff(edges), counts.sum(1).astype(float))
 
 
-def _columns(portion: Portion) -> dict[str, np.ndarray]:
+def _columns(chunk: Chunk) -> dict[str, np.ndarray]:
     return {
-        "hashes": hashed(portion.features["flat"]),
-        "descriptors": np.asarray(portion.features["guacamol"], float),
-        "fingerprints": np.asarray(portion.features["guacamol_fingerprint"], np.uint8),
+        "hashes": hashed(chunk.features["flat"]),
+        "descriptors": np.asarray(chunk.features["guacamol"], float),
+        "fingerprints": np.asarray(chunk.features["guacamol_fingerprint"], np.uint8),
     }
 
 
@@ -277,10 +277,10 @@ class RandomMoments(Moments):
         """One for each feature and size."""
         return f"{super().name(config)}-{config.size}"
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        features = {"features": feature_vectors(portion, self.config.feature)} if len(portion.items) else {}
-        self._rows.add(portion.valid, features)
+        features = {"features": feature_vectors(chunk, self.config.feature)} if len(chunk.items) else {}
+        self._rows.add(chunk.valid, features)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The count, the mean and the scatter."""
@@ -311,15 +311,15 @@ class FCDScore(Metric):
         """The feature."""
         return (config.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows, as many as still count.
 
         Raises:
             MolgenError: see `FrechetDistance.add`.
         """
-        places = range(min(len(portion.items), self.config.size - self._count))
+        places = range(min(len(chunk.items), self.config.size - self._count))
         if len(places):
-            self._distance.add(portion.take(places))
+            self._distance.add(chunk.take(places))
             self._count += len(places)
 
     def estimate(self, rng: np.random.Generator) -> Estimate:

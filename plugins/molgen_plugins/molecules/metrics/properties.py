@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from molgen.evaluation.intervals import jackknife_error, normal_interval
-from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, undefined
+from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, undefined
 
 #: Points at which distribution functions are compared for the interval.
 _GRID = 2000
@@ -53,9 +53,9 @@ class Values(Summary):
         """The values, float64 (M,), in ascending order."""
         return np.sort(np.concatenate(self._portions))
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        self._portions.append(_finite(portion, self.config.property)[0])
+        self._portions.append(_finite(chunk, self.config.property)[0])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The values."""
@@ -90,12 +90,12 @@ class PropertyDistance(Metric):
         """The property."""
         return (config.property,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        values, groups = _finite(portion, self.config.property)
+        values, groups = _finite(chunk, self.config.property)
         self._values.append(values)
         self._groups.append(groups.astype(np.int8))
-        self._rows += len(portion.items)
+        self._rows += len(chunk.items)
 
     def estimate(self, rng: np.random.Generator) -> Estimate:
         """The distance, of which a jackknife over groups gives the interval; undefined where a side is empty."""
@@ -110,11 +110,11 @@ class PropertyDistance(Metric):
         )
 
 
-def _finite(portion: Portion, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _finite(chunk: Chunk, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The values of a property that are finite, float64, and the groups of their rows."""
-    values = np.asarray(portion.features[name] if len(portion.items) else [], float)
+    values = np.asarray(chunk.features[name] if len(chunk.items) else [], float)
     kept = np.isfinite(values)
-    return values[kept], portion.groups[kept]
+    return values[kept], chunk.groups[kept]
 
 
 def _without(values: np.ndarray, groups: np.ndarray, reference: np.ndarray) -> tuple[Any, list[int]]:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.evaluation.intervals import GroupedMean, with_interval
-from molgen.metric import GROUPS, Against, Better, Estimate, Metric, Portion, Summary, groups_of, undefined
+from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, groups_of, undefined
 from molgen.seeding import Rng
 from molgen_plugins.molecules.fingerprints.nearest import PASS, Neighbours
 from molgen_plugins.molecules.fingerprints.tanimoto import power_sums
@@ -43,10 +43,10 @@ class Fingerprints(Summary):
         """The fingerprint."""
         return (cls.feature,)
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        if len(portion.items):
-            self._parts.append(np.asarray(portion.features[self.feature]))
+        if len(chunk.items):
+            self._parts.append(np.asarray(chunk.features[self.feature]))
 
     @property
     def fingerprints(self) -> np.ndarray:
@@ -85,11 +85,11 @@ class FingerprintMean(Metric):
     def numbers(self, fingerprints: np.ndarray) -> np.ndarray:
         """The number of each item, from 0 to 1, float64 (V,), from their fingerprints, uint8 (V, B)."""
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        if not len(portion.items) or self.missing:
+        if not len(chunk.items) or self.missing:
             return
-        self._waiting.append((portion.features[self.feature], portion.groups))
+        self._waiting.append((chunk.features[self.feature], chunk.groups))
         if sum(len(groups) for _, groups in self._waiting) >= PASS:
             self._settle()
 
@@ -170,12 +170,12 @@ class InternalDiversity(Metric):
         self._count = 0
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def add(self, portion: Portion) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
-        if not len(portion.items):
+        if not len(chunk.items):
             return
-        self._count += len(portion.items)
-        self._parts.append((portion.rows, portion.features["fingerprint"]))
+        self._count += len(chunk.items)
+        self._parts.append((chunk.rows, chunk.features["fingerprint"]))
         if sum(len(rows) for rows, _ in self._parts) > 2 * self.config.most:
             self._settle()
 

@@ -19,10 +19,10 @@ from functools import cached_property
 
 import numpy as np
 
-from molgen.space import Grammar, Reading
+from molgen.space import Grammar, GrammarState
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of, order_of
 from molgen_plugins.molecules.smiles.double_bonds import as_set
-from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, Beginning, Draft
+from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, PrefixBuilder, PrefixState
 
 #: At most so many beginnings are remembered, of about one kilobyte each.
 REMEMBERED = 50_000
@@ -37,27 +37,27 @@ class SmilesGrammar(Grammar):
     def __reduce__(self) -> tuple[type[SmilesGrammar], tuple[tuple[str | None, ...]]]:
         return SmilesGrammar, (self.tokens,)  # without what is remembered
 
-    def start(self) -> Reading:
+    def start(self) -> GrammarState:
         """The reading of an empty string."""
-        return self.reading(Beginning())
+        return self.reading(PrefixState())
 
-    def reading(self, beginning: Beginning) -> SmilesReading:
+    def reading(self, prefix: PrefixState) -> SmilesState:
         """The reading of a beginning, the same one as long as it is remembered."""
-        found = self._readings.get(beginning)
+        found = self._readings.get(prefix)
         if found is None:
             if len(self._readings) >= REMEMBERED:
                 self._readings.clear()
                 self._rows.clear()
-            found = self._readings[beginning] = SmilesReading(self, beginning)
+            found = self._readings[prefix] = SmilesState(self, prefix)
         return found
 
     @cached_property
-    def lost(self) -> SmilesReading:
+    def lost(self) -> SmilesState:
         """The reading of anything impossible, which stays so."""
-        return SmilesReading(self, None)
+        return SmilesState(self, None)
 
     @cached_property
-    def _readings(self) -> dict[Beginning, SmilesReading]:
+    def _readings(self) -> dict[PrefixState, SmilesState]:
         return {}
 
     @cached_property
@@ -133,19 +133,19 @@ class SmilesGrammar(Grammar):
         return {}
 
 
-class SmilesReading(Reading):
+class SmilesState(GrammarState):
     """What can come behind a beginning; it is worked out once, and so is where each token leads."""
 
-    __slots__ = ("_closing", "_next", "_possible", "beginning", "classes", "grammar")
+    __slots__ = ("_closing", "_next", "_possible", "classes", "grammar", "prefix")
 
-    def __init__(self, grammar: SmilesGrammar, beginning: Beginning | None) -> None:
+    def __init__(self, grammar: SmilesGrammar, prefix: PrefixState | None) -> None:
         """Work out what can come behind a beginning; behind None, which stands for anything impossible, nothing can."""
         self.grammar = grammar
-        self.beginning = beginning or Beginning()
-        self.classes = self._can_come() if beginning else 0
+        self.prefix = prefix or PrefixState()
+        self.classes = self._can_come() if prefix else 0
         self._possible = grammar.row(self.classes or grammar.end | (grammar.end - 1))
         self._closing = grammar.row(self.classes & grammar.symbols[")"])
-        self._next: dict[int, SmilesReading] = {}
+        self._next: dict[int, SmilesState] = {}
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
@@ -155,130 +155,130 @@ class SmilesReading(Reading):
         """Whether a branch can be closed, bool (K + 1,)."""
         return self._closing
 
-    def after(self, choice: int) -> SmilesReading:
+    def after(self, choice: int) -> SmilesState:
         """The reading with one more token; after one that cannot come, everything can."""
         found = self._next.get(choice)
         if found is None:
             found = self._next[choice] = self._read(choice)
         return found
 
-    def _read(self, choice: int) -> SmilesReading:
+    def _read(self, choice: int) -> SmilesState:
         if not self.classes >> choice & 1:
             return self.grammar.lost
-        return self.grammar.reading(_gone_on(self.beginning, self.grammar, choice))
+        return self.grammar.reading(_gone_on(self.prefix, self.grammar, choice))
 
     # --- what can come ----------------------------------------------------------------------------
 
     def _can_come(self) -> int:
-        beginning = self.beginning
-        found = self._atoms(beginning.bond)
-        if beginning.current == NOWHERE:
+        prefix = self.prefix
+        found = self._atoms(prefix.bond)
+        if prefix.current == NOWHERE:
             return found
-        if not beginning.bond:
+        if not prefix.bond:
             for symbol, numbers in self.grammar.like_bonds:
                 if self._bond_can_come(symbol):
                     found |= numbers
         if self._ring_can_open():
             found |= self.grammar.ring_numbers
-        for number, other, opened in beginning.rings:
-            can_close = self._ring_can_close(beginning.bond, other, opened)
+        for number, other, opened in prefix.rings:
+            can_close = self._ring_can_close(prefix.bond, other, opened)
             found = found | 1 << number if can_close else found & ~(1 << number)
-        if not beginning.bond and not beginning.opened:
+        if not prefix.bond and not prefix.opened:
             found |= self._closed()
         return found
 
     def _atoms(self, bond: str) -> int:
-        grammar, beginning, current = self.grammar, self.beginning, self.beginning.current
+        grammar, prefix, current = self.grammar, self.prefix, self.prefix.current
         if current == NOWHERE:
             return grammar.atoms_for(0, 0, False)
         if bond == "->":
             return grammar.acceptors
         order = order_of(bond)
-        if beginning.free[current] < order:
+        if prefix.free[current] < order:
             return 0
         # Where a ring bond waits and no branch ends, the next atom must be able to go on.
-        free = int(bool(beginning.rings) and not beginning.branches)
-        if not beginning.kinds[current].aromatic or beginning.stays_open(current):
+        free = int(bool(prefix.rings) and not prefix.branches)
+        if not prefix.kinds[current].aromatic or prefix.stays_open(current):
             return grammar.atoms_for(order, free, False)
         settled, more = 1 << current, {current: order}
-        if beginning.covered(settled, more):
+        if prefix.covered(settled, more):
             return grammar.atoms_for(order, free, False)
-        if bond in MAYBE_DOUBLE and beginning.covered(settled, more, spared=settled):
+        if bond in MAYBE_DOUBLE and prefix.covered(settled, more, spared=settled):
             return grammar.atoms_for(order, free, True)
         return 0
 
     def _bond_can_come(self, symbol: str) -> bool:
         """A bond comes where its order fits, and where something can come behind it."""
-        beginning, current = self.beginning, self.beginning.current
-        kind = beginning.kinds[current]
-        if beginning.free[current] < ORDERS[symbol] or (symbol == "<-" and not kind.accepts):
+        prefix, current = self.prefix, self.prefix.current
+        kind = prefix.kinds[current]
+        if prefix.free[current] < ORDERS[symbol] or (symbol == "<-" and not kind.accepts):
             return False
-        if not kind.aromatic or beginning.stays_open(current):
+        if not kind.aromatic or prefix.stays_open(current):
             return True
-        closing = (self._ring_can_close(symbol, other, opened) for _, other, opened in beginning.rings)
+        closing = (self._ring_can_close(symbol, other, opened) for _, other, opened in prefix.rings)
         return bool(self._atoms(symbol)) or any(closing)
 
     def _ring_can_open(self) -> bool:
         """A ring bond opens at an atom with bonds to spare: for it, and to go on to where it closes."""
-        beginning = self.beginning
-        if beginning.opened or self._nothing_accepts(beginning.bond):
+        prefix = self.prefix
+        if prefix.opened or self._nothing_accepts(prefix.bond):
             return False
-        return order_of(beginning.bond) + (not beginning.branches) <= beginning.free[beginning.current]
+        return order_of(prefix.bond) + (not prefix.branches) <= prefix.free[prefix.current]
 
     def _nothing_accepts(self, bond: str) -> bool:
         """Whether a dative bond is written where no atom could be at its other end."""
-        return bond in DATIVE and not self.beginning.accepted
+        return bond in DATIVE and not self.prefix.accepted
 
     def _ring_can_close(self, bond: str, other: int, opened: str) -> bool:
         """A ring bond closes at another atom than it began at, and that is not joined to it."""
-        beginning, current = self.beginning, self.beginning.current
-        if beginning.opened or self._nothing_accepts(bond):
+        prefix, current = self.prefix, self.prefix.current
+        if prefix.opened or self._nothing_accepts(bond):
             return False
-        if other == current or beginning.joined[current] >> other & 1:
+        if other == current or prefix.joined[current] >> other & 1:
             return False
         symbol = bond or opened
         order = order_of(symbol)
         more = {current: order, other: order - order_of(opened)}
-        if any(beginning.free[atom] < extra for atom, extra in more.items()):
+        if any(prefix.free[atom] < extra for atom, extra in more.items()):
             return False
-        last_open = len(beginning.rings) > 1 and not beginning.branches
-        if last_open and beginning.free[current] <= order:
+        last_open = len(prefix.rings) > 1 and not prefix.branches
+        if last_open and prefix.free[current] <= order:
             return False
-        double = symbol in MAYBE_DOUBLE and beginning.kinds[current].aromatic and beginning.kinds[other].aromatic
-        settled = 0 if beginning.stays_open(other, closing=True) else 1 << other
-        return beginning.covered(settled, more, pair=1 << current | 1 << other if double else 0)
+        double = symbol in MAYBE_DOUBLE and prefix.kinds[current].aromatic and prefix.kinds[other].aromatic
+        settled = 0 if prefix.stays_open(other, closing=True) else 1 << other
+        return prefix.covered(settled, more, pair=1 << current | 1 << other if double else 0)
 
     def _closed(self) -> int:
         """Branches, dots and the end."""
-        beginning, current, symbols = self.beginning, self.beginning.current, self.grammar.symbols
-        found = symbols["("] if beginning.free[current] else 0
-        settled = 0 if beginning.stays_open(current) else 1 << current
-        if beginning.branches:
-            goes_on = beginning.free[beginning.branches[-1]] > 0
-            needed = bool(beginning.rings) and len(beginning.branches) == 1
-            if (goes_on or not needed) and beginning.covered(settled):
+        prefix, current, symbols = self.prefix, self.prefix.current, self.grammar.symbols
+        found = symbols["("] if prefix.free[current] else 0
+        settled = 0 if prefix.stays_open(current) else 1 << current
+        if prefix.branches:
+            goes_on = prefix.free[prefix.branches[-1]] > 0
+            needed = bool(prefix.rings) and len(prefix.branches) == 1
+            if (goes_on or not needed) and prefix.covered(settled):
                 found |= symbols[")"]
-        elif not beginning.rings and beginning.covered(settled):
+        elif not prefix.rings and prefix.covered(settled):
             found |= symbols["."] | self.grammar.end
         # A ring bond that is open when a model wants to end was forgotten, and where it belongs cannot be told.
-        return found | (self.grammar.end if beginning.rings else 0)
+        return found | (self.grammar.end if prefix.rings else 0)
 
 
-def _gone_on(beginning: Beginning, grammar: SmilesGrammar, choice: int) -> Beginning:
+def _gone_on(prefix: PrefixState, grammar: SmilesGrammar, choice: int) -> PrefixState:
     """The beginning with one more token, which can come."""
     if choice in grammar.bonds:
-        return beginning.before(grammar.bonds[choice])
+        return prefix.before(grammar.bonds[choice])
     if grammar.symbols["("] >> choice & 1:
-        return beginning.branched()
-    if grammar.ring_numbers >> choice & 1 and all(choice != number for number, _, _ in beginning.rings):
-        return beginning.ring_opened(choice)
-    draft = Draft(beginning)
+        return prefix.branched()
+    if grammar.ring_numbers >> choice & 1 and all(choice != number for number, _, _ in prefix.rings):
+        return prefix.ring_opened(choice)
+    builder = PrefixBuilder(prefix)
     if choice in grammar.atoms:
-        draft.atom(grammar.atoms[choice])
+        builder.atom(grammar.atoms[choice])
     elif grammar.ring_numbers >> choice & 1:
-        draft.ring_closed(choice)
+        builder.ring_closed(choice)
     elif grammar.symbols[")"] >> choice & 1:
-        draft.back()
+        builder.back()
     else:
-        draft.apart()
-    return draft.beginning()
+        builder.apart()
+    return builder.prefix()

@@ -23,7 +23,7 @@ WAITING = the_atom(0, aromatic=True, accepts=False, lacking=frozenset({2}))
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class PrefixState:
     """The live atoms, then those that wait for a double bond, and what is open.
 
     Attributes:
@@ -58,15 +58,15 @@ class Beginning:
             return True
         return sum(other == atom for _, other, _ in self.rings) > int(closing)
 
-    def before(self, symbol: str) -> Beginning:
+    def before(self, symbol: str) -> PrefixState:
         """With the symbol of a bond."""
         return replace(self, bond=symbol, opened=False)
 
-    def branched(self) -> Beginning:
+    def branched(self) -> PrefixState:
         """With a branch opened."""
         return replace(self, branches=(*self.branches, self.current), opened=True)
 
-    def ring_opened(self, number: int) -> Beginning:
+    def ring_opened(self, number: int) -> PrefixState:
         """With a ring bond of that class opened."""
         free = list(self.free)
         free[self.current] -= order_of(self.bond)
@@ -104,18 +104,18 @@ class Beginning:
         return kind.wants_double(kind.most - self.free[atom] + more)
 
 
-class Draft:
+class PrefixBuilder:
     """A beginning that is gone on with, by one token that can come and after which less may be live."""
 
-    def __init__(self, beginning: Beginning) -> None:
-        self.kinds = list(beginning.kinds)
-        self.free = list(beginning.free)
-        self.doubles = list(beginning.doubles)
-        self.joined = list(beginning.joined)
-        self.branches = list(beginning.branches)
-        self.rings = {number: (atom, symbol) for number, atom, symbol in beginning.rings}
-        self.current, self.bond, self.opened = beginning.current, beginning.bond, beginning.opened
-        self.accepted = beginning.accepted
+    def __init__(self, prefix: PrefixState) -> None:
+        self.kinds = list(prefix.kinds)
+        self.free = list(prefix.free)
+        self.doubles = list(prefix.doubles)
+        self.joined = list(prefix.joined)
+        self.branches = list(prefix.branches)
+        self.rings = {number: (atom, symbol) for number, atom, symbol in prefix.rings}
+        self.current, self.bond, self.opened = prefix.current, prefix.bond, prefix.opened
+        self.accepted = prefix.accepted
 
     def atom(self, kind: Atom) -> None:
         """Join another atom to the current one."""
@@ -154,7 +154,7 @@ class Draft:
 
     # --- forgetting -------------------------------------------------------------------------------
 
-    def beginning(self) -> Beginning:
+    def prefix(self) -> PrefixState:
         """What of all this decides what can come next."""
         again = as_set(self.branches) | (1 << self.current if self.current != NOWHERE else 0)
         live = again | as_set(atom for atom, _ in self.rings.values())
@@ -163,7 +163,7 @@ class Draft:
         number = {atom: place for place, atom in enumerate(atoms + waiting)} | {NOWHERE: NOWHERE}
         # A ring bond joins an atom that becomes the current one again with any other live atom.
         joined = [self.joined[atom] & (live if again >> atom & 1 else again) for atom in atoms]
-        return Beginning(
+        return PrefixState(
             len(atoms),
             (*[self.kinds[atom] for atom in atoms], *[WAITING] * len(waiting)),
             (*[self.free[atom] for atom in atoms], *[0] * len(waiting)),

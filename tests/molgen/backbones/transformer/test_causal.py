@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from support.orderings import CONDITION, a_model, asked, slice_by_slice
 from support.toys import Graph, Tokens, samples_of
-from support.walks import CONDITION, a_model, asked, slice_by_slice
 
 from molgen.batch import Batch, collate, separate
 from molgen.layers.attention import FIRST_ROOM
-from molgen.ordering import choices
+from molgen.ordering import batch_to_tokens
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical
 
@@ -24,16 +24,16 @@ def a_long_batch(rows=5):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_step_by_step_equals_all_at_once_over_a_long_walk(dtype, tolerance):
     family = a_model(LONG, "transformer", dtype=dtype, condition=CONDITION)
-    made, condition = choices(LONG, a_long_batch()), asked(5)
+    made, condition = batch_to_tokens(LONG, a_long_batch()), asked(5)
     whole, steps = family.backbone(made, None, condition), slice_by_slice(family.backbone, made, condition)
     torch.testing.assert_close(steps["x"], whole["x"], rtol=tolerance, atol=tolerance)
 
 
 def test_the_state_of_some_rows_goes_on_as_in_the_whole():
     family = a_model(LONG, "transformer", condition=CONDITION)
-    made, rows = choices(LONG, a_long_batch()), torch.tensor([3, 1, 1])
+    made, rows = batch_to_tokens(LONG, a_long_batch()), torch.tensor([3, 1, 1])
     state, part, before = family.backbone.start(asked(5), 5), None, None
-    for t, step in enumerate(made.walk.slices[: FIRST_ROOM + 5]):
+    for t, step in enumerate(made.ordering.slices[: FIRST_ROOM + 5]):
         whole, state = family.backbone.step(step, state, before)
         if part is not None:
             own, part = family.backbone.step(step, part, (before[0], before[1][rows]))
@@ -45,7 +45,7 @@ def test_the_state_of_some_rows_goes_on_as_in_the_whole():
 def test_a_state_that_was_kept_can_be_gone_on_from_again():
     """Two ways on from one state, taken in turns, do not write over each other."""
     family = a_model(LONG, "transformer")
-    first, second, third = choices(LONG, a_long_batch()).walk.slices[:3]
+    first, second, third = batch_to_tokens(LONG, a_long_batch()).ordering.slices[:3]
     _, kept = family.backbone.step(first, family.backbone.start(None, 2), None)
     ways = [(first, torch.tensor([0, 1])), (first, torch.tensor([2, 2]))]
     states = [family.backbone.step(second, kept, way)[1] for way in ways]
@@ -60,7 +60,7 @@ def test_a_state_that_was_kept_can_be_gone_on_from_again():
 
 def test_what_a_step_returns_cannot_be_trained():
     family = a_model(Tokens().space, "transformer")
-    slices = choices(Tokens().space, collate(Tokens().space, samples_of(Tokens))).walk.slices
+    slices = batch_to_tokens(Tokens().space, collate(Tokens().space, samples_of(Tokens))).ordering.slices
     output, _ = family.backbone.step(slices[0], family.backbone.start(None, 2), None)
     assert not output.requires_grad
 

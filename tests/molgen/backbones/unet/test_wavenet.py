@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.walks import CONDITION, a_model, asked, slice_by_slice
+from support.orderings import CONDITION, a_model, asked, slice_by_slice
 
 from molgen.backbone import Head, make_build
 from molgen.backbones.unet.config import UNetConfig
@@ -11,7 +11,7 @@ from molgen.backbones.unet.pixelcnn import CausalGrid
 from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import Batch
 from molgen.errors import UnsupportedSpace
-from molgen.ordering import Choices, choices
+from molgen.ordering import TokenBatch, batch_to_tokens
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
 
@@ -43,7 +43,7 @@ def random_choices(space, rows=1):
         - 1
         for name, field in space.items()
     }
-    return choices(space, Batch(fields, {}))
+    return batch_to_tokens(space, Batch(fields, {}))
 
 
 def influence(space, network):
@@ -52,12 +52,12 @@ def influence(space, network):
     found = []
     with torch.no_grad():
         before = network(made, None, None)
-        for place in range(len(made.walk)):
+        for place in range(len(made.ordering)):
             ids = made.ids.clone()
             ids[0, place] = (ids[0, place] + 1) % 2
-            after = network(Choices(made.walk, ids, made.mask), None, None)
-            changed = torch.zeros(len(made.walk), dtype=torch.bool)
-            for name, steps in made.walk.steps.items():
+            after = network(TokenBatch(made.ordering, ids, made.mask), None, None)
+            changed = torch.zeros(len(made.ordering), dtype=torch.bool)
+            for name, steps in made.ordering.steps.items():
                 changed[steps] = (before[name] - after[name])[0].abs().amax(-1) > 1e-12
             found.append(changed)
     return torch.stack(found)
@@ -67,7 +67,7 @@ def influence(space, network):
 def test_every_slice_sees_all_rows_above_and_nothing_that_comes_later(space):
     seen = influence(space, a_network(space))
     assert not seen.tril().any()
-    row = torch.tensor([step.index[0] for step in choices(space, random_batch(space)).walk.slices])
+    row = torch.tensor([step.index[0] for step in batch_to_tokens(space, random_batch(space)).ordering.slices])
     above = row[:, None] < row
     assert seen[above].all()
 
@@ -86,7 +86,7 @@ def test_what_was_chosen_before_at_the_same_place_is_in_sight_at_once():
     """Blocks that reach one place back would not see it: between the fields lies a whole row."""
     shallow = UNetConfig(width=8, levels=1, blocks=1, heads=0)
     seen = influence(TWO, a_network(TWO, shallow))
-    slices = choices(TWO, random_batch(TWO)).walk.slices
+    slices = batch_to_tokens(TWO, random_batch(TWO)).ordering.slices
     for t, step in enumerate(slices):
         for earlier in range(t):
             if slices[earlier].index[:2] == step.index[:2]:
@@ -128,7 +128,7 @@ def test_a_step_costs_one_place_and_a_row_is_computed_once(rows, columns):
 def test_a_state_that_was_kept_can_be_gone_on_from_again():
     family = a_model(PICTURE, "unet")
     made = random_choices(PICTURE, rows=2)
-    slices, kept, before = made.walk.slices, family.backbone.start(None, 2), None
+    slices, kept, before = made.ordering.slices, family.backbone.start(None, 2), None
     for t in range(9):
         _, kept = family.backbone.step(slices[t], kept, before)
         before = (slices[t], made.ids[:, t])

@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 from scipy.spatial.distance import cosine
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
-from molgen.metric import GROUPS, Portion
+from molgen.metric import GROUPS, Chunk
 from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.chemistry.rdkit_io import parse
 from molgen_plugins.molecules.metrics import counts
@@ -34,8 +34,8 @@ COSINE = 13 / math.sqrt(26 * 11)
 
 def summary(cls, rows, features, config=None):
     made = cls(config)
-    for portion in portions(rows, features=features):
-        made.add(portion)
+    for chunk in chunks(rows, features=features):
+        made.add(chunk)
     loaded = cls(config)
     loaded.load(made.arrays())
     return loaded
@@ -80,7 +80,7 @@ def test_a_set_is_like_itself():
 def test_the_interval_is_that_of_leaving_groups_out():
     rows = ["ab", "aac", "b", "cd", "d"] * 40
     found = fragments(rows)
-    groups = next(portions(rows)).groups
+    groups = next(chunks(rows)).groups
     without = [fragments([r for r, g in zip(rows, groups, strict=True) if g != k]).value for k in range(GROUPS)]
     error = math.sqrt((GROUPS - 1) * np.var(without))
     assert found.high - found.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
@@ -179,7 +179,7 @@ def test_novelty_of_nothing_and_against_nothing():
 
 
 def test_a_portion_without_valid_rows_adds_nothing():
-    empty = Portion(0, np.zeros(3, bool), [], [])
+    empty = Chunk(0, np.zeros(3, bool), [], [])
     for cls, kind, features in (
         (Fragments, FragmentCounts, FRAGMENTS),
         (Scaffolds, ScaffoldCounts, SCAFFOLDS),

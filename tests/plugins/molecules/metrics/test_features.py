@@ -143,6 +143,6 @@ def test_an_unknown_feature_is_an_error():
 
 
 def test_the_domain_has_them_as_rules():
-    rules = Molecules().rules()
-    assert list(rules.features) == list(FEATURES)
-    assert rules.features["scaffold"]("c1ccc2ccccc2c1") == "c1ccc2ccccc2c1"
+    descriptors = Molecules().descriptors()
+    assert list(descriptors.features) == list(FEATURES)
+    assert descriptors.features["scaffold"]("c1ccc2ccccc2c1") == "c1ccc2ccccc2c1"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.measures import measured
 
-from molgen.metric import Portion
+from molgen.metric import Chunk
 from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.metrics.filters import Filters
 
@@ -39,7 +39,7 @@ def test_nothing_valid_is_undefined(rows):
 
 def test_a_portion_without_valid_rows_adds_nothing():
     metric = Filters()
-    metric.add(Portion(0, np.zeros(3, bool), [], []))
+    metric.add(Chunk(0, np.zeros(3, bool), [], []))
     assert math.isnan(metric.estimate(np.random.default_rng(0)).value)
 
 

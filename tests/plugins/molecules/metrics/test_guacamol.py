@@ -8,9 +8,9 @@ import pytest
 from rdkit import Chem, DataStructs
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from scipy.stats import entropy, gaussian_kde
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
-from molgen.metric import Portion
+from molgen.metric import Chunk
 from molgen.metrics.frechet import FrechetDistance, Moments
 from molgen.metrics.sample import FeatureConfig
 from molgen_plugins.molecules.chemistry.features import FEATURES
@@ -35,8 +35,8 @@ MOLECULAR = {name: lambda item, name=name: FEATURES[name](parse(item)) for name 
 
 def summary(cls, config, rows, features, sizes=None):
     made, loaded = cls(config), cls(config)
-    for portion in portions(rows, sizes, features=features):
-        made.add(portion)
+    for chunk in chunks(rows, sizes, features=features):
+        made.add(chunk)
     loaded.load(made.arrays())
     return loaded
 
@@ -129,7 +129,7 @@ def test_too_few_items_are_undefined(rows, note):
 
 
 def test_portions_without_valid_rows_add_nothing():
-    empty = Portion(0, np.zeros(3, bool), [], [])
+    empty = Chunk(0, np.zeros(3, bool), [], [])
     for metric, cls in ((KLScore, KLReference), (FCDScore, RandomMoments)):
         known = cls(metric.Config())
         known.add(empty)

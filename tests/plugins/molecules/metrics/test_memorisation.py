@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen_plugins.molecules.metrics.memorisation import (
     CloserToTraining,
@@ -26,8 +26,8 @@ def packed(item):
 
 def summary(items):
     made = LongFingerprints()
-    for portion in portions(items, features=FEATURES):
-        made.add(portion)
+    for chunk in chunks(items, features=FEATURES):
+        made.add(chunk)
     return made
 
 

@@ -5,9 +5,9 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
-from molgen.metric import Portion
+from molgen.metric import Chunk
 from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.metrics.properties import PropertyConfig, PropertyDistance, Values
 
@@ -17,8 +17,8 @@ FEATURE = {"logp": float, "mw": lambda item: 10.0 * item}
 
 def summary(rows, name="logp"):
     made, loaded = Values(PropertyConfig(name)), Values(PropertyConfig(name))
-    for portion in portions(rows, [len(rows) // 2, len(rows) - len(rows) // 2], FEATURE):
-        made.add(portion)
+    for chunk in chunks(rows, [len(rows) // 2, len(rows) - len(rows) // 2], FEATURE):
+        made.add(chunk)
     loaded.load(made.arrays())
     return loaded
 
@@ -83,7 +83,7 @@ def test_an_empty_side_is_undefined(rows, reference, note):
 
 
 def test_a_portion_without_valid_rows_adds_nothing():
-    empty, known = Portion(0, np.zeros(3, bool), [], []), summary([1, 2])
+    empty, known = Chunk(0, np.zeros(3, bool), [], []), summary([1, 2])
     known.add(empty)
     metric = PropertyDistance(PropertyConfig(), known)
     metric.add(empty)

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from support.measures import measured, portions
+from support.measures import chunks, measured
 
 from molgen.metric import GROUPS, groups_of
 from molgen_plugins.molecules.metrics import similarity
@@ -38,8 +38,8 @@ def drawn(count, seed=0):
 
 def summary(items, sizes=None, cls=Fingerprints):
     made = cls()
-    for portion in portions(items, sizes, FEATURES):
-        made.add(portion)
+    for chunk in chunks(items, sizes, FEATURES):
+        made.add(chunk)
     loaded = cls()
     loaded.load(made.arrays())
     return loaded

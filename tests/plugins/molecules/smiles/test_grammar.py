@@ -76,7 +76,7 @@ def test_no_changed_molecule_is_ruled_out(smiles, data):
 
 
 @pytest.mark.parametrize(
-    ("smiles", "beginning"),
+    ("smiles", "prefix"),
     [
         ("C)", "C)"),
         ("C(C", "C(C END"),
@@ -99,8 +99,8 @@ def test_no_changed_molecule_is_ruled_out(smiles, data):
         ("O=c1cc[nH]cc1", None),
     ],
 )
-def test_what_can_come_to_nothing_is_ruled_out_at_once(smiles, beginning):
-    assert ruled_out(smiles) == beginning
+def test_what_can_come_to_nothing_is_ruled_out_at_once(smiles, prefix):
+    assert ruled_out(smiles) == prefix
 
 
 def test_only_an_open_branch_takes_the_probability_of_the_end():

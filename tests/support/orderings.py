@@ -18,8 +18,8 @@ from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.network import CAUSAL, UNet
 from molgen.batch import Batch, Partial, mask, pack_field, separate, unpack
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
-from molgen.ordering import alphabet, valued
-from molgen.space import Axis, Categorical, Grammar, Reading, Real, axes, layout
+from molgen.ordering import from_tokens, vocabulary_size
+from molgen.space import Axis, Categorical, Grammar, GrammarState, Real, axes, layout
 
 CONDITION = {"height": Real(), "kind": Categorical(classes=2)}
 ROW, COLUMN = Axis("row", 2, variable=False), Axis("column", 2, variable=False)
@@ -39,7 +39,7 @@ class Brackets(Grammar):
         return Depth(self.classes, 0)
 
 
-class Depth(Reading):
+class Depth(GrammarState):
     def __init__(self, classes, depth):
         self.classes, self.depth = classes, depth
 
@@ -133,10 +133,10 @@ def every_sample(space):
     for size in range(ending[0].minimum, ending[0].maximum + 1) if ending else [0]:
         lengths = {name: size if axis.variable else axis.maximum for name, axis in axes(space).items()}
         free = {name: _free(field, [lengths[axis.name] for axis in field.axes]) for name, field in space.items()}
-        places = [range(alphabet(space[name])) for name, count in free.items() for _ in range(count)]
+        places = [range(vocabulary_size(space[name])) for name, count in free.items() for _ in range(count)]
         numbers = torch.tensor(list(product(*places)), dtype=torch.long)
         packed = dict(zip(free, numbers.split(list(free.values()), dim=1), strict=True))
-        values = {name: valued(space[name], tensor) for name, tensor in packed.items()}
+        values = {name: from_tokens(space[name], tensor) for name, tensor in packed.items()}
         yield unpack(space, values, {axis.name: torch.full((len(numbers),), size) for axis in ending}, lengths)
 
 
@@ -180,9 +180,9 @@ def chi_square_p(found, expected, count):
 
 def slice_by_slice(network, made, condition=None):
     """The outputs of `start` and `step` for choices that are made, (B, S, W) for each field."""
-    found = {name: [] for name in made.walk.steps}
+    found = {name: [] for name in made.ordering.steps}
     state, previous = network.start(condition, len(made.ids)), None
-    for t, step in enumerate(made.walk.slices):
+    for t, step in enumerate(made.ordering.slices):
         output, state = network.step(step, state, previous)
         found[step.field].append(output)
         previous = (step, made.ids[:, t])
