@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,29 +19,104 @@ from molgen.batch import Batch, Packed, pack
 from molgen.data.store import Store
 from molgen.space import Categorical, Field, Real, Space, variable_axes
 
+#: A standard deviation below this share of the size of the numbers is what rounding in float64 leaves of equal ones.
+ROUNDING = 1e-13
 
-@dataclass
+
+@dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of squares of real values."""
+    """Mean and spread of real values, channel by channel, in float64.
+
+    Sums of squares would lose the spread of numbers that lie far from zero; these are added up as squared deviations
+    from the mean instead (Chan, Golub & LeVeque, The American Statistician 37, 1983, equation 2.1).
+
+    Attributes:
+        count: values of each channel.
+        means: of each channel.
+        deviations: the sum of the squared deviations from its mean, of each channel.
+    """
 
     count: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
+    means: tuple[float, ...] = (0.0,)
+    deviations: tuple[float, ...] = (0.0,)
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Moments:
+        """Those of some values, (N, C) for C channels."""
+        if not len(values):
+            return cls(0.0, (0.0,) * values.shape[1], (0.0,) * values.shape[1])
+        values = values.astype(np.float64)
+        means = values.mean(0)
+        return cls(float(len(values)), _floats(means), _floats(((values - means) ** 2).sum(0)))
+
+    @classmethod
+    def from_sums(cls, count: float, total: float, squares: float) -> Moments:
+        """Those of one channel from the sum and the sum of squares, as earlier checkpoints hold them."""
+        if not count:
+            return cls()
+        mean, square = total / count, squares / count
+        variance = square - mean**2
+        # What rounding leaves of equal values, which differences of sums cannot tell from a spread.
+        return cls(count, (mean,), (count * variance if variance > 1e-12 * square else 0.0,))
+
+    def merge(self, other: Moments) -> Moments:
+        """Those of the values of both."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        count = self.count + other.count
+        gap = np.subtract(other.means, self.means)
+        means = self.means + gap * (other.count / count)
+        deviations = np.add(self.deviations, other.deviations) + gap**2 * (self.count * other.count / count)
+        return Moments(count, _floats(means), _floats(deviations))
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The standard deviation of each channel, 1 where it would be 0."""
+        pairs = zip(self.means, self.deviations, strict=True)
+        return tuple(_deviation(mean, squares / max(self.count, 1)) for mean, squares in pairs)
 
     @property
     def mean(self) -> float:
-        """The mean, 0 before any value."""
-        return self.total / self.count if self.count else 0.0
+        """The mean over all channels, 0 before any value."""
+        return float(np.mean(self.means))
+
+    @property
+    def total(self) -> float:
+        """The sum over all channels."""
+        return self.count * float(np.sum(self.means))
 
     @property
     def scale(self) -> float:
-        """The standard deviation, 1 where it would be 0."""
-        if not self.count:
-            return 1.0
-        square = self.squares / self.count
-        variance = square - self.mean**2
-        # What rounding leaves of equal values is no scale.
-        return variance**0.5 if variance > 1e-12 * square else 1.0
+        """The standard deviation over all channels, 1 where it would be 0."""
+        return _deviation(self.mean, self._variance)
+
+    @property
+    def root_mean_square(self) -> float:
+        """The distance from zero over all channels, 1 where it would be 0."""
+        return float((self._variance + self.mean**2) ** 0.5) or 1.0
+
+    @property
+    def _variance(self) -> float:
+        return float(np.mean(self.deviations) / max(self.count, 1) + np.var(self.means))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"count": self.count, "means": list(self.means), "deviations": list(self.deviations)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Moments:
+        """What `to_json` gave, or the three sums of an earlier checkpoint."""
+        if isinstance(data, list):
+            return cls.from_sums(*data)
+        return cls(data["count"], tuple(data["means"]), tuple(data["deviations"]))
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _deviation(mean: float, variance: float) -> float:
+    return float(variance**0.5) if variance > (ROUNDING * mean) ** 2 else 1.0
 
 
 @dataclass
@@ -61,7 +137,7 @@ class Statistics:
             "count": self.count,
             "sizes": [[*size, count] for size, count in sorted(self.sizes.items())],
             "marginals": self.marginals,
-            "moments": {name: [m.count, m.total, m.squares] for name, m in self.moments.items()},
+            "moments": {name: moments.to_json() for name, moments in self.moments.items()},
         }
 
     @classmethod
@@ -71,7 +147,7 @@ class Statistics:
             count=data["count"],
             sizes=Counter({tuple(row[:-1]): row[-1] for row in data["sizes"]}),
             marginals=dict(data["marginals"]),
-            moments={name: Moments(*values) for name, values in data["moments"].items()},
+            moments={name: Moments.from_json(values) for name, values in data["moments"].items()},
         )
 
 
@@ -103,11 +179,19 @@ def _(field: Categorical, name: str, packed: Packed, statistics: Statistics) -> 
 
 @count_field.register
 def _(field: Real, name: str, packed: Packed, statistics: Statistics) -> None:
-    values = packed.values[packed.mask].double()
-    moments = statistics.moments.setdefault(name, Moments())
-    moments.count += len(values)
-    moments.total += float(values.sum())
-    moments.squares += float((values**2).sum())
+    # Elements are packed place by place, so the channels of one come together.
+    channels = prod(field.channels) if has_own_channels(field) else 1
+    values = packed.values[packed.mask].reshape(-1, channels)
+    found = Moments.of(values.numpy(force=True))
+    statistics.moments[name] = statistics.moments[name].merge(found) if name in statistics.moments else found
+
+
+def has_own_channels(field: Real) -> bool:
+    """Whether each channel has a mean and a scale of its own.
+
+    Turning mixes the channels of a vector, centring fixes their means, and levels are all of one range.
+    """
+    return field.levels is None and not field.centred and not field.rotates
 
 
 #: Rows of the store that are counted at a time, and numbers of a field.

@@ -292,7 +292,12 @@ class GenerativeModel(WithLatents):
         return standardise(self.encoder.space, self.statistics, collate(self.encoder.space, samples))
 
     def _in_user_units(self, density: LogDensity, batch: Batch) -> list[float]:
-        """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones."""
+        """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones.
+
+        What is no normalised density, a critic's score or an energy, has no such unit and stays as it is.
+        """
+        if density.kind < Density.LOWER_BOUND:
+            return density.value.tolist()
         return (density.value - log_abs_det(self.encoder.space, self.statistics, batch)).tolist()
 
     # --- files ------------------------------------------------------------------------------------

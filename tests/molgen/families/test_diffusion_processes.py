@@ -299,7 +299,7 @@ def test_masses_of_intervals_are_right_in_the_tails():
 
 @pytest.mark.parametrize("levels", [2, 5, 256])
 def test_the_masses_of_all_levels_sum_to_one_and_the_lowest_noise_tells_them_apart(levels):
-    noise = gaussian(levels, Moments(100.0, -40.0, 50.0))
+    noise = gaussian(levels, Moments.from_sums(100.0, -40.0, 50.0))
     values = (2 * torch.arange(levels, dtype=torch.float64)[None] + 1) / levels - 1
     x0 = noise.inward(values)
     torch.testing.assert_close(noise.outward(x0 + 0.4 / levels), values)
@@ -310,7 +310,7 @@ def test_the_masses_of_all_levels_sum_to_one_and_the_lowest_noise_tells_them_apa
 
 
 def test_a_lattice_needs_no_network_where_the_noise_is_smaller_than_cells():
-    noise = gaussian(5, Moments(100.0, -40.0, 50.0), real="lattice")
+    noise = gaussian(5, Moments.from_sums(100.0, -40.0, 50.0), real="lattice")
     values = (2 * torch.arange(5, dtype=torch.float64) + 1) / 5 - 1
     x0 = noise.inward(values[None, :4])
     logits = torch.tensor([0.5, -2.0, 3.0, 0.0, 1.0], dtype=torch.float64).expand(1, 4, 5)
@@ -324,7 +324,7 @@ def test_a_lattice_needs_no_network_where_the_noise_is_smaller_than_cells():
 
 def test_quantised_numbers_come_to_unit_scale():
     values = torch.linspace(-0.9, 0.9, 50, dtype=torch.float64)
-    noise = gaussian(10, Moments(50.0, float(values.sum()), float((values**2).sum())))
+    noise = gaussian(10, Moments.from_sums(50.0, float(values.sum()), float((values**2).sum())))
     inner = noise.inward(values[None])
     assert [inner.mean().item(), inner.std(correction=0).item()] == pytest.approx([0, 1], abs=1e-6)
 

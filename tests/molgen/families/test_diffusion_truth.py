@@ -51,7 +51,7 @@ def knows_levels(name):
     family = Diffusion(LEVELS, make_build(TrueLevels, None, None), DiffusionConfig(real=name)).double().eval()
     family.denoiser.backbone.process = family.denoiser.of("x")
     pairs = levels_to_values(LEVELS["x"], every_pair()).double()
-    moments = Moments(2.0, *(float(level_probabilities() @ (pairs**k).sum(1)) for k in (1, 2)))
+    moments = Moments.from_sums(2.0, *(float(level_probabilities() @ (pairs**k).sum(1)) for k in (1, 2)))
     family.initialise(None, Statistics(moments={"x": moments}))
     return family
 

@@ -11,9 +11,10 @@ from molgen.batch import Partial, collate
 from molgen.config import Part
 from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
+from molgen.data.statistics import Moments, Statistics
 from molgen.domain import Invalid
 from molgen.errors import UsageError
-from molgen.family import Density
+from molgen.family import Density, LogDensity
 from molgen.model.checkpoint import CheckpointError
 from molgen.model.generative_model import GenerativeModel
 
@@ -179,6 +180,18 @@ def test_an_absent_condition_is_one_that_is_not_given():
 def test_an_unknown_condition_is_refused():
     with pytest.raises(UsageError, match="no condition colour; it has weight"):
         items(a_model(conditions=["weight"]), condition={"colour": 1})
+
+
+@pytest.mark.parametrize("kind", Density)
+def test_units_are_taken_out_of_densities_alone(kind, monkeypatch):
+    model = GenerativeModel("record", "vae", Part("transformer", {"width": 8, "layers": 1, "heads": 1}))
+    model.statistics = Statistics(moments={"height": Moments(4.0, (180.0,), (4 * 10.0**2,))})
+    model.use(model.build())
+    answer = LogDensity(torch.tensor([-1.0]), kind, torch.tensor([3]))
+    monkeypatch.setattr(model.family, "log_density", lambda *args, **options: answer)
+    (scored,) = model.log_density([(0, 1, 175.0)])
+    expected = -1 - math.log(10) if kind >= Density.LOWER_BOUND else -1
+    assert scored.log_density == pytest.approx(expected)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_conditions_go_to_both_ways():
 
 def test_numbers_come_back_in_their_own_units():
     model = a_model(Record)
-    model.statistics.moments["height"] = Moments(4.0, 4 * 180.0, 4 * (180.0**2 + 9.0))
+    model.statistics.moments["height"] = Moments.from_sums(4.0, 4 * 180.0, 4 * (180.0**2 + 9.0))
     heights = [item[2] for item in model.decode(model.encode([(0, 1, 175.0), (2, 0, 190.0)]))]
     assert all(100 < height < 260 for height in heights)
     np.testing.assert_allclose(model.encode([(0, 1, 175.0)]), model.encode([(0, 1, 175.0)]))
