@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.domain import API_VERSION, Config
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.space import Axis, Layout, Slice, Space, layout
 
@@ -104,6 +106,36 @@ class Backbone(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """The outputs of every head."""
 
+    def output_bias(self, name: str) -> Tensor | None:
+        """What is added to an output, in the memory of the parameters, (P, W), with a row for each of P places or one.
+
+        None, as by default, where the network adds nothing of this kind; see `LinearHeads`.
+        """
+        return None
+
+    @torch.no_grad()
+    def set_output_bias(self, name: str, values: Tensor) -> None:
+        """Let the first K numbers of an output start from `values`, (K,), such as the logarithms of frequencies.
+
+        It is a start, not a constraint: a network without an output bias leaves it out.
+        """
+        bias = self.output_bias(name)
+        if bias is not None:
+            bias[:, : len(values)] = values.to(bias)
+
+
+class LinearHeads:
+    """Mixed into a `Backbone`, before it, whose attribute `heads` has the last layer of each output, with a bias."""
+
+    heads: NamedModules
+    outputs: dict[str, Head]
+
+    def output_bias(self, name: str) -> Tensor | None:
+        """The bias of the last layer; one that writes several places at once has a row for each."""
+        bias = self.heads[name].bias
+        assert isinstance(bias, Tensor)
+        return bias.view(-1, self.outputs[name].width)
+
 
 class CausalBackbone(Backbone):
     """forward(choices, None, condition) -> {field: (B, S, W)}: each slice's output sees earlier slices only.
@@ -180,6 +212,7 @@ __all__ = [
     "Build",
     "CausalBackbone",
     "Head",
+    "LinearHeads",
     "State",
     "make_build",
 ]

@@ -237,13 +237,12 @@ class Autoregressive(Family):
         return torch.where(forced >= 0, forced, inverse_cdf(sharpening.probabilities(logits), uniform))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Start from the frequencies of classes and levels, where the network has a last layer per field in `heads`."""
+        """Start from the frequencies of classes and levels."""
         made = batch_to_tokens(self.space, batch)
-        for name, head in getattr(self.backbone, "heads", {}).items():
+        for name in self.space:
             counts = statistics.marginals.get(name) or self._counts(name, made)
             smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
-            with torch.no_grad():
-                head.bias[: len(smooth)] = (smooth / smooth.sum()).log().to(head.bias)
+            self.backbone.set_output_bias(name, (smooth / smooth.sum()).log())
 
     def _counts(self, name: str, made: TokenBatch) -> list[int]:
         """How often each class or level of a field was chosen."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from molgen.batch import Partial, field_mask
 from molgen.errors import UnsupportedSpace
+from molgen.layers.named import NamedModules, NamedParameters
 from molgen.space import Axis, Categorical, Field, Real, Space
 
 
@@ -22,8 +23,8 @@ class ConditionEmbedding(nn.Module):
     def __init__(self, space: Space, width: int) -> None:
         super().__init__()
         self.space = dict(space)
-        self.embeddings = nn.ModuleDict({name: condition_embedding(field, width) for name, field in space.items()})
-        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in space})
+        self.embeddings = NamedModules({name: condition_embedding(field, width) for name, field in space.items()})
+        self.absent = NamedParameters({name: nn.Parameter(torch.zeros(width)) for name in space})
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, condition: Partial | None, rows: int) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from molgen.layers.named import NamedModules
+
 #: Pairs of waves, and how much slower the last is than the first (Vaswani et al., arXiv 1706.03762, section 3.5).
 WAVES, SLOWEST = 64, 10_000.0
 #: Time runs from 0 (data) to 1 (noise); the waves count thousandths.
@@ -25,7 +27,7 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, fields: Iterable[str], width: int) -> None:
         super().__init__()
-        self.read = nn.ModuleDict({name: nn.Linear(2 * WAVES, width) for name in fields})
+        self.read = NamedModules({name: nn.Linear(2 * WAVES, width) for name in fields})
         self.write = nn.Linear(width, width)
 
     def forward(self, time: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
+from molgen.layers.named import NamedModules, NamedParameters
 from molgen.layers.tokens import Arrangement, Group, Lengths, group_name, ordered_directions
 from molgen.space import Categorical, Field, Real, Space
 
@@ -73,14 +74,14 @@ class ElementEmbedding(nn.Module):
     def __init__(self, inputs: Space, condition: Space, groups: tuple[Group, ...], width: int) -> None:
         super().__init__()
         self.inputs, self.conditions, self.groups = dict(inputs), dict(condition), groups
-        self.value = nn.ModuleDict({name: element_embedding(field, width) for name, field in inputs.items()})
-        self.given = nn.ModuleDict({name: element_embedding(field, width) for name, field in condition.items()})
-        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in condition})
+        self.value = NamedModules({name: element_embedding(field, width) for name, field in inputs.items()})
+        self.given = NamedModules({name: element_embedding(field, width) for name, field in condition.items()})
+        self.absent = NamedParameters({name: nn.Parameter(torch.zeros(width)) for name in condition})
         self.kind = nn.Embedding(1 + len(groups), width)
         self.directions = ordered_directions(groups)
         self.position = nn.ModuleList(nn.Embedding(axis.maximum, width) for axis, _ in self.directions)
         variable = {axis.name: axis for group in groups for axis in group.axes if axis.variable}
-        self.size = nn.ModuleDict({name: nn.Embedding(axis.maximum + 1, width) for name, axis in variable.items()})
+        self.size = NamedModules({name: nn.Embedding(axis.maximum + 1, width) for name, axis in variable.items()})
 
     def forward(self, batch: Batch, condition: Partial | None, arrangement: Arrangement, lengths: Lengths) -> Tensor:
         """The vectors of all tokens, (B, T, D)."""

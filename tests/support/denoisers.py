@@ -8,7 +8,7 @@ from math import log, pi, prod
 import torch
 from torch import nn
 
-from molgen.backbone import Backbone
+from molgen.backbone import Backbone, LinearHeads
 from molgen.batch import field_mask, levels_to_values
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.space import Axis, Categorical, Layout, Real
@@ -133,7 +133,7 @@ class TrueLevels(Truth):
         return {"x": ((denoised - x / (1 + sigma**2)) * (1 + sigma**2) ** 0.5 / sigma)[..., None] + 0 * self.place}
 
 
-class AnyKind(Backbone):
+class AnyKind(LinearHeads, Backbone):
     """A small network over all fields: each place sees itself, the means of the fields, the time and the condition.
 
     It is not equivariant; it only takes fields that rotate.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from molgen.backbone import Backbone, Head
+from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.backbones.graph.config import GraphConfig
 from molgen.backbones.graph.features import FEATURES, StructureEmbedding
 from molgen.backbones.graph.layers import LAYERS, NODE_MODULATIONS, PAIR_MODULATIONS, Block, Frame
@@ -30,6 +30,7 @@ from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
 from molgen.layers.attention import rotation
 from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
 from molgen.layers.tokens import (
@@ -45,7 +46,7 @@ from molgen.layers.tokens import (
 from molgen.space import Axis, Field, Layout, Space, axes, is_pairwise
 
 
-class Graph(Backbone):
+class Graph(LinearHeads, Backbone):
     """Reads nodes and pairs of nodes, at any time, under any condition; also sets, rows and what has no axes.
 
     The tokens are the elements of every axis, one for each field without axes, and one for the whole sample; each
@@ -99,7 +100,7 @@ class Graph(Backbone):
         self.time = TimeEmbedding(inputs, config.width)
         self.condition = ConditionEmbedding(rest, config.width) if rest else None
         self._build_blocks()
-        self.heads = nn.ModuleDict({name: nn.Linear(self._read_width(name), h.width) for name, h in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(self._read_width(name), h.width) for name, h in outputs.items()})
 
     def _build_blocks(self) -> None:
         config = self.config

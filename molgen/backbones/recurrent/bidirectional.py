@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, pad, silu
 
-from molgen.backbone import Backbone, Head
+from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.batch import Batch, Partial, field_mask
 from molgen.errors import UnsupportedSpace
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
 from molgen.space import Axis, Field, Layout, Space, axes
 
 
-class Bidirectional(Backbone):
+class Bidirectional(LinearHeads, Backbone):
     """Reads each axis from both ends; what its ends know together with the fields without axes says the rest.
 
     A head over an axis that is read has the states of its places. One without axes reads the summary of all ends,
@@ -47,15 +48,15 @@ class Bidirectional(Backbone):
         self.read_axes = axes(inputs)
         others = {name: axis for name, axis in axes({**inputs, **heads}).items() if name not in self.read_axes}
         self.written_axes = {name: axis for name, axis in others.items() if axis.variable}
-        self.value = nn.ModuleDict({name: element_embedding(field, width) for name, field in inputs.items()})
+        self.value = NamedModules({name: element_embedding(field, width) for name, field in inputs.items()})
         self.time = TimeEmbedding(inputs, width)
         self.condition = ConditionEmbedding(condition, width) if condition else None
         cell = self.cells[config.cell]
-        self.readers = nn.ModuleDict({name: BothWays(cell, config) for name in self.read_axes})
+        self.readers = NamedModules({name: BothWays(cell, config) for name in self.read_axes})
         self.summary = nn.Linear(width * (1 + len(self.read_axes)), width)
-        self.places = nn.ModuleDict({name: nn.Embedding(a.maximum, width) for name, a in self.written_axes.items()})
-        self.writers = nn.ModuleDict({name: BothWays(cell, config) for name in self.written_axes})
-        self.heads = nn.ModuleDict(
+        self.places = NamedModules({name: nn.Embedding(a.maximum, width) for name, a in self.written_axes.items()})
+        self.writers = NamedModules({name: BothWays(cell, config) for name in self.written_axes})
+        self.heads = NamedModules(
             {name: nn.Linear(width, head.width * self._places_at_once(head)) for name, head in outputs.items()}
         )
 

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from molgen.backbone import Backbone, CausalBackbone, Head, State
+from molgen.backbone import Backbone, CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.recurrent.bidirectional import Bidirectional
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
@@ -74,7 +75,7 @@ class RecurrentState(State):
         return RecurrentState(tuple(tensor[:, rows] for tensor in self.hidden), condition)
 
 
-class Recurrent(CausalBackbone):
+class Recurrent(LinearHeads, CausalBackbone):
     """Reads the choices one by one; each input is the choice before, and which slice is asked for now.
 
     Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive
@@ -104,7 +105,7 @@ class Recurrent(CausalBackbone):
             batch_first=True,
             dropout=config.dropout if config.layers > 1 else 0,
         )
-        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         self.condition = ConditionEmbedding(condition, config.embedding) if condition else None
         self.first_hidden = nn.Linear(config.embedding, config.layers * config.width) if condition else None
         self._initialise()

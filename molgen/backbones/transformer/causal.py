@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
 from molgen.batch import Partial
 from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
 from molgen.layers.choice_ids import Numbering, longest_walk
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.space import Slice, Space
 
@@ -59,7 +60,7 @@ class CausalBlock(nn.Module):
         return x + dropout(self.feed_forward(self.norms[1](x)), self.dropout, self.training)
 
 
-class CausalTransformer(CausalBackbone):
+class CausalTransformer(LinearHeads, CausalBackbone):
     """Each slice's token is the choice before it and what is asked now; positions are those of the walk, rotary.
 
     Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive model must: the
@@ -84,7 +85,7 @@ class CausalTransformer(CausalBackbone):
         self.condition = ConditionEmbedding(condition, config.width) if condition else None
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
-        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         for embedding in (self.choice, self.question, self.place):
             nn.init.normal_(embedding.weight, std=0.1)
         self.numbering.put_levels_on_lines(self.choice)

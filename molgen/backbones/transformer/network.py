@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, silu
 
-from molgen.backbone import Backbone, Head
+from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.backbones.transformer.causal import CausalTransformer
 from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
 from molgen.backbones.transformer.incidence import Incidence, incidence_matrices
@@ -24,6 +24,7 @@ from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
 from molgen.layers.attention import Attention, FeedForward, Rotation, rotation
 from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
 from molgen.layers.tokens import (
@@ -101,7 +102,7 @@ def _modulations(groups: Sequence[Group]) -> int:
     return 9 if shared_axes(groups) else 6
 
 
-class Transformer(Backbone):
+class Transformer(LinearHeads, Backbone):
     """Reads every layout as a row of tokens, see `elements`: all inputs at once, at any time, under any condition.
 
     Positions (rotary, and a learned vector for each) are read in ordered directions only; along unordered axes the
@@ -141,7 +142,7 @@ class Transformer(Backbone):
         self.modulation = nn.Linear(config.width, (_modulations(self.groups) + 2) * config.width)
         self.blocks = nn.ModuleList(Block(self.groups, config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, elementwise_affine=False)
-        self.heads = nn.ModuleDict({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         # With gates at zero every block starts as the identity.
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from molgen.backbone import Backbone, CausalBackbone, Head
+from molgen.backbone import Backbone, CausalBackbone, Head, LinearHeads
 from molgen.backbones.unet.blocks import Gather, Spread, Stage, masked
 from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.inputs import InputStem
@@ -25,6 +25,7 @@ from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import Batch, Partial, lengths, mask
 from molgen.errors import UnsupportedSpace
 from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
 from molgen.space import Field, Layout, Space, axes, layout
@@ -33,7 +34,7 @@ from molgen.space import Field, Layout, Space, axes, layout
 CAUSAL: Mapping[Layout, type[CausalBackbone]] = {Layout.GRID: CausalGrid, Layout.SEQUENCE: CausalConvolutions}
 
 
-class UNet(Backbone):
+class UNet(LinearHeads, Backbone):
     """Reads grids of two ordered axes, or rows of one, at several resolutions, at any time, under any condition.
 
     Inputs, conditions and heads may lie on grids of other axes, as long as the sizes of the largest samples divide
@@ -81,7 +82,7 @@ class UNet(Backbone):
         self.widths = [config.width_at(level) for level in range(config.levels)]
         self.time = TimeEmbedding(inputs, self.widths[-1])
         self.condition = ConditionEmbedding(rest, self.widths[-1]) if rest else None
-        self.alone = nn.ModuleDict(
+        self.alone = NamedModules(
             {name: element_embedding(field, self.widths[-1]) for name, field in inputs.items() if not field.axes}
         )
         self.kernel = (3 if self.pyramid.wide[0] else 1, 3 if self.pyramid.wide[1] else 1)
@@ -126,7 +127,7 @@ class UNet(Backbone):
     def _build_heads(self) -> None:
         levels = {name: self._level(head.axes) for name, head in self.outputs.items()}
         self.norms = nn.ModuleDict({str(level): nn.LayerNorm(self.widths[level]) for level in {*levels.values()}})
-        self.heads = nn.ModuleDict(
+        self.heads = NamedModules(
             {
                 name: Gather(self.widths[levels[name]], head.width, self._grid(head).patch)
                 if head.axes

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, silu
 
-from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.pixelcnn_row import Line
 from molgen.backbones.unet.wavenet import FIRST_SCALE, Along, Gate, Last, Memory, reaches, taken
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering, most_elements
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
@@ -109,7 +110,7 @@ class GridState(State):
         )
 
 
-class CausalGrid(CausalBackbone):
+class CausalGrid(LinearHeads, CausalBackbone):
     """Reads the choices of a grid, row by row; fields without axes come first and are known at every place.
 
     Each slice reads the choice before it, those at its place that came earlier, and through the blocks all rows above
@@ -141,7 +142,7 @@ class CausalGrid(CausalBackbone):
         self.blocks = nn.ModuleList(Block(self.line, width, reach, config.dropout) for reach in reaches(config))
         self.modulate = nn.Linear(width, 4 * width * len(self.blocks)) if condition or alone else None
         self.last = Last(width)
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * width, head.width) for name, head in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(2 * width, head.width) for name, head in outputs.items()})
         for part in self.children():
             if isinstance(part, nn.Embedding):
                 nn.init.normal_(part.weight, std=FIRST_SCALE)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from molgen.backbone import CausalBackbone, Head, State
+from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.unet.config import UNetConfig
 from molgen.batch import Partial
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
@@ -103,7 +104,7 @@ class ConvolutionState(State):
         return ConvolutionState(taken(self.memories, rows), about, len(rows))
 
 
-class CausalConvolutions(CausalBackbone):
+class CausalConvolutions(LinearHeads, CausalBackbone):
     """Reads the choices of a sequence; each input is the choice before, and which slice is asked for now.
 
     Every output depends on the last 1 + `blocks` (2**`levels` - 1) choices, and on its place.
@@ -130,7 +131,7 @@ class CausalConvolutions(CausalBackbone):
         self.blocks = nn.ModuleList(Along(width, reach, config.dropout) for reach in reaches(config))
         self.modulate = nn.Linear(width, 2 * width * len(self.blocks)) if condition else None
         self.last = Last(width)
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * width, head.width) for name, head in outputs.items()})
+        self.heads = NamedModules({name: nn.Linear(2 * width, head.width) for name, head in outputs.items()})
 
     def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, N) of every field's slices."""

@@ -16,6 +16,7 @@ from molgen.families.diffusion.config import DiffusionConfig
 from molgen.families.diffusion.process import Process, process
 from molgen.families.diffusion.schedule import Clock
 from molgen.families.parts.elements import PackedElements
+from molgen.layers.named import NamedModules
 from molgen.space import Space
 
 States = Mapping[str, Tensor]
@@ -27,7 +28,7 @@ class Denoiser(nn.Module):
     def __init__(self, space: Space, build: Build, config: DiffusionConfig) -> None:
         super().__init__()
         self.space, self.config = dict(space), config
-        self.processes = nn.ModuleDict({name: process(field, config) for name, field in space.items()})
+        self.processes = NamedModules({name: process(field, config) for name, field in space.items()})
         seen = {name: own.seen for name, own in self.each()}
         self.backbone = build(seen, {name: own.head for name, own in self.each()})
 

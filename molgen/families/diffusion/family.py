@@ -128,14 +128,12 @@ class Diffusion(Family):
             return Generated(Sampler(self.denoiser, sampling, ElementNoise(places, rng)).sample(held, condition))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Measure what processes need, and start heads from the frequencies of classes, where the network has such."""
-        heads = getattr(self.denoiser.backbone, "heads", {})
+        """Measure what processes need, and start outputs from the frequencies of classes."""
         for name, own in self.denoiser.each():
             own.initialise(name, statistics)
             bias = own.bias(name, statistics)
-            if bias is not None and name in heads:
-                with torch.no_grad():
-                    heads[name].bias.copy_(bias)
+            if bias is not None:
+                self.denoiser.backbone.set_output_bias(name, bias)
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Take over the frequencies of sizes."""

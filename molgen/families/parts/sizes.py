@@ -15,6 +15,7 @@ from molgen.batch import Partial
 from molgen.data.statistics import Statistics
 from molgen.errors import UnsupportedSpace
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.seeding import Rng, inverse_cdf
 from molgen.space import Axis, Space, variable_axes
 
@@ -48,12 +49,12 @@ class SizeModel(nn.Module):
         if prod(ranges) > MOST:
             raise UnsupportedSpace(f"the axes {', '.join(self.axes)} allow {prod(ranges):,} sizes, more than {MOST:,}")
         table = torch.ones(ranges, dtype=torch.bool).nonzero()
-        for place, (name, axis) in enumerate(self.axes.items()):
-            self.register_buffer(f"sizes_{name}", table[:, place] + axis.minimum, persistent=False)
+        for place, axis in enumerate(self.axes.values()):
+            self.register_buffer(f"sizes_{place}", table[:, place] + axis.minimum, persistent=False)
         self.register_buffer("logits", torch.zeros(len(table)))
         depends = len(table) > 1 and bool(condition)
         self.condition = ConditionEmbedding(condition or {}, WIDTH) if depends else None
-        self.tilt = nn.ModuleDict(
+        self.tilt = NamedModules(
             {name: nn.Linear(WIDTH, _range(axis)) for name, axis in self.axes.items()} if depends else {}
         )
         for parameter in self.tilt.parameters():
@@ -120,7 +121,7 @@ class SizeModel(nn.Module):
 
     def _sizes(self, name: str) -> Tensor:
         """The size along one axis in every combination, (S,)."""
-        return self.get_buffer(f"sizes_{name}")
+        return self.get_buffer(f"sizes_{[*self.axes].index(name)}")
 
     def _number(self, sizes: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Which combination the rows have, (B,), and whether there is one."""

@@ -23,6 +23,7 @@ from molgen.families.parts.sizes import SizeModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known, Loss
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch, batch_to_tokens
 from molgen.seeding import Rng
 from molgen.space import Field, Space, axes
@@ -94,7 +95,7 @@ class OneShot(Decoder):
         super().__init__(space, latents, build, config, condition)
         self.space = dict(space)
         parts = {name: likelihood(field, config.components) for name, field in space.items()}
-        self.likelihoods = nn.ModuleDict(parts)
+        self.likelihoods = NamedModules(parts)
         self.network = build(latents, {name: in_order(part.head) for name, part in parts.items()})
         given = as_condition(latents)
         self.sizes = SizeModel(space, {**condition, **given})
@@ -163,13 +164,9 @@ class OneShot(Decoder):
         return unpack(self.space, values, drawn, reach)
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Start from the statistics of each field, where the network has a last layer per field in `heads`."""
-        heads = getattr(self.network, "heads", {})
-        for name in set(heads) & set(self.space):
-            with torch.no_grad():
-                bias, own = heads[name].bias, self.likelihood(name).bias(name, statistics)
-                # A last layer may say something of several places at once.
-                bias.copy_(own.repeat(len(bias) // len(own)).to(bias))
+        """Start from the statistics of each field."""
+        for name in self.space:
+            self.network.set_output_bias(name, self.likelihood(name).bias(name, statistics))
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Take the frequencies of the sizes."""
