@@ -49,7 +49,7 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     listing = (f"{sha256(one)}  {one.relative_to(path).as_posix()}\n" for one in files_below(path))
-    return hashlib.sha256("".join(listing).encode()).hexdigest()
+    return hashlib.sha256("".join(listing).encode(errors="surrogateescape")).hexdigest()
 
 
 def total_bytes(path: Path) -> int:
@@ -65,7 +65,7 @@ def files_below(folder: Path) -> list[Path]:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one step."""
     with replaced_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be no UTF-8
 
 
 @contextmanager

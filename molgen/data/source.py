@@ -9,6 +9,7 @@ from typing import Any
 
 from molgen import registry
 from molgen.config import Part, settings_of
+from molgen.data.tables import reopenable
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Record
 from molgen.errors import UsageError
@@ -81,9 +82,10 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
+    again = reopenable(path)
 
     def records() -> Iterable[Record]:
-        return domain.read(path, column=column)
+        return domain.read(again, column=column)
 
     first = next(iter(records()), None)
     if first is None:

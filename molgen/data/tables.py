@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -32,3 +36,25 @@ def name_of(source: str | Path | IO[bytes]) -> str:
         return str(source)
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "the input"
+
+
+def reopenable(path: Path) -> Path:
+    """The path of something that can be opened again and again: itself, or of a temporary copy of what a pipe holds.
+
+    The copy keeps the name, so that its ending still says the format, and goes away when this process ends.
+    """
+    if not path.is_fifo():
+        return path
+    folder = Path(tempfile.mkdtemp(prefix="molgen-"))
+    copy = folder / path.name
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+
+    atexit.register(remove)
+    with path.open("rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    return copy

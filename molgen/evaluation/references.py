@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from molgen import registry
 from molgen.atomic_files import sha256
+from molgen.data.tables import reopenable
 from molgen.domain import Domain, Invalid, Item, Record
 from molgen.errors import UsageError
 from molgen.evaluation.reference_cache import ItemSet
@@ -116,6 +117,7 @@ class References:
         path = Path(text)
         if not path.exists():
             raise _not_found(text)
+        path = reopenable(path)
         records_of(self._domain, path, column=self._column)
 
         def items() -> Iterator[Item | Invalid]:

@@ -48,7 +48,7 @@ def save_checkpoint(
     """
     with replaced_folder(path) as folder:
         (folder / CONFIG).write_text(json.dumps({"format": FORMAT, **config}, indent=1))
-        (folder / CARD).write_text(card, encoding="utf-8")
+        (folder / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
         _save_tensors(folder / WEIGHTS, weights)
         for name, tensors in (extra or {}).items():
             _save_tensors(folder / f"{name}.safetensors", tensors)

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -276,6 +276,7 @@ class _Counts:
 
 def _inputs(args: argparse.Namespace, domain: Domain) -> list[Input]:
     """The files by names that tell them apart; each can be read, as far as its first row shows."""
+    from molgen.data.tables import reopenable
     from molgen.evaluation.references import stem
 
     if len(set(args.files)) < len(args.files):
@@ -289,6 +290,8 @@ def _inputs(args: argparse.Namespace, domain: Domain) -> list[Input]:
     for one in found:
         if one.path is not None and not one.path.exists():
             raise UsageError(f"{one.path}: there is no such file")
+    found = [one if one.path is None else replace(one, path=reopenable(one.path)) for one in found]
+    for one in found:
         if one.path is not None:
             _records(args, domain, one)
     return found

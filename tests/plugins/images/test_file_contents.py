@@ -39,7 +39,7 @@ def test_bad_rows_of_tables(tmp_path):
     assert [record.columns["n"] for record in records] == ["1", "", "", "", "4", "5", "6"]
     reasons = [image.reason for image in images[1:]]
     assert [reasons[0], reasons[3]] == [NO_IMAGE.reason] * 2
-    assert "unexpected end of data" in reasons[1]
+    assert "quote opens here" in reasons[1]
     assert reasons[2] == "3 cells under 2 column names"
     assert "damaged" in reasons[4]
     assert reasons[5] == "no base64 data URI"
@@ -55,7 +55,7 @@ def test_the_column_may_be_named(tmp_path):
     assert same(images_of(read(tmp_path / "t.csv", column="mask_file")), [digit(0)])
     with pytest.raises(UsageError, match="no column 'x' among image, Mask File"):
         list(read(tmp_path / "t.csv", column="x"))
-    for data, says in [(b"", "no header"), (b"a,b\n1,2\n", "no column of images among a, b"), (b"a,a\n", "same name")]:
+    for data, says in [(b"", "empty"), (b"a,b\n1,2\n", "no column of images among a, b"), (b"a,a\n", "among a, a_2")]:
         with pytest.raises(UsageError, match=says):
             rows_of(data, "csv")
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from molgen.data.content import opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
 from molgen.errors import UsageError
@@ -137,13 +138,22 @@ def _simple(kind: str, stream: IO[bytes], name: str, column: str | None) -> Iter
 
 @contextmanager
 def _opened(source: str | Path | IO[bytes], form: Format) -> Iterator[IO[bytes]]:
+    if form.kind not in _GZIPPED:
+        with _seekable(source) as stream:
+            yield stream
+        return
+    with opened(source) as (_, stream):
+        yield stream
+
+
+@contextmanager
+def _seekable(source: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
     with ExitStack() as closing:
         stream = closing.enter_context(open(source, "rb")) if isinstance(source, str | Path) else source
-        if form.compressed:
-            stream = cast(IO[bytes], closing.enter_context(gzip.GzipFile(fileobj=stream)))
-        if form.kind in ("zip", "npz") and not stream.seekable():
+        if not stream.seekable():
             copy = closing.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(stream, copy)
+            copy.seek(0)
             stream = cast(IO[bytes], copy)
         yield stream
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import codecs
-import csv
 import io
 import re
 import shutil
@@ -18,6 +16,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from molgen.atomic_files import replaced_folder
+from molgen.data.delimited import TableWriter, cell, require_known
 from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen_plugins.images.io.arrays import PRESENT
@@ -32,7 +31,6 @@ FORMS = (IMAGE, "canonical_image", "as_generated")
 _OURS = re.compile(r"\d{6,}\.png")
 #: Equal rows make equal archives, whenever they are written.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
-_LINE_ENDS = re.compile(r"[\r\n]+")
 
 
 def folder(rows: Iterable[Row], path: Path) -> int:
@@ -92,22 +90,23 @@ def data_uri(image: np.ndarray) -> str:
 
 
 class _Table:
-    """A table with a header, a line for each row."""
+    """A table with the picture of each row in one of its columns."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        text = codecs.getwriter("utf-8")(stream, "backslashreplace")
-        self._writer = csv.writer(text, lineterminator="\n")
+        self._writer = TableWriter(stream)
         self._columns: list[str] | None = None
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """The rows so far."""
+        return self._writer.count
 
     def add(self, row: Row, image: str) -> None:
         """Write a row with this in the place of its picture."""
         if self._columns is None:
             self._columns = _columns(row)
-            self._writer.writerow(self._columns)
-        _require_known(row, self._columns, self.count)
-        self._writer.writerow([image if name == IMAGE else _cell(name, row.get(name)) for name in self._columns])
-        self.count += 1
+        others = {name: _cell(name, value) for name, value in row.items() if name not in FORMS}
+        self._writer.add({name: image if name == IMAGE else others.pop(name, "") for name in self._columns} | others)
 
 
 def npz(rows: Iterable[Row], stream: IO[bytes]) -> int:
@@ -122,7 +121,7 @@ def npz(rows: Iterable[Row], stream: IO[bytes]) -> int:
         for row in rows:
             if columns is None:
                 columns = {name: [] for name in _columns(row) if name != IMAGE}
-            _require_known(row, [IMAGE, *columns], len(stack.present))
+            require_known({name: None for name in row if name not in FORMS}, columns, len(stack.present))
             for name, values in columns.items():
                 values.append(row.get(name))
             stack.add(_picture(row))
@@ -203,14 +202,8 @@ def _columns(row: Row) -> list[str]:
     return [name for name in row if name not in FORMS[1:]]
 
 
-def _require_known(row: Row, columns: list[str], number: int) -> None:
-    unknown = [name for name in row if name not in columns and name not in FORMS]
-    if unknown:
-        raise UsageError(f"row {number} has the column {unknown[0]!r}, which the first row has not")
-
-
 def _cell(name: str, value: Any) -> str:
-    """A value as text on one line; None and NaN are empty."""
+    """A value as text; None and NaN are empty."""
     if isinstance(value, np.ndarray | bytes):
         raise UsageError(f"the column {name!r} holds arrays or bytes; pictures are written from the column image only")
-    return "" if value is None or value != value else _LINE_ENDS.sub(" ", str(value))
+    return cell(value)

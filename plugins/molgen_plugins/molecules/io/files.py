@@ -7,18 +7,17 @@ looks at the chemistry of a row.
 from __future__ import annotations
 
 import gzip
-import shutil
-import tempfile
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from molgen.data.content import PARQUET, kind_of, opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
 from molgen.errors import UsageError
-from molgen_plugins.molecules.io import reading, writing
+from molgen_plugins.molecules.io import parquet, reading, writing
 
 _KINDS = {
     "smi": "smi",
@@ -31,6 +30,7 @@ _KINDS = {
     "parquet": "parquet",
     "pq": "parquet",
 }
+_DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 class Format(NamedTuple):
@@ -59,8 +59,9 @@ def find_format(source: str | Path | IO[bytes], format: str | None = None) -> Fo
 def read(source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None) -> Iterator[Record]:
     """The rows of a file or of an open binary stream, in their order, as they are read.
 
-    A text file may start with a byte order mark and end its lines either way. Lines that are not
-    UTF-8 are read as Latin-1. An extension behind a SMILES string (CXSMILES) is left out of the item.
+    What is gzipped or Parquet is known by its content, whatever the name says; so are UTF-8, UTF-16 and UTF-32.
+    Lines in another encoding are read as Latin-1, and end with LF, CR LF or CR. An extension behind a SMILES string
+    (CXSMILES) is left out of the item.
 
     Args:
         source: a path, or a stream, which stays open.
@@ -68,42 +69,37 @@ def read(source: str | Path | IO[bytes], *, format: str | None = None, column: s
         column: the column of a table that holds the SMILES; found by its usual names without it.
 
     Raises:
-        UsageError: the file is missing, empty or damaged, or has no such column; from the first
+        UsageError: the file is missing, empty, damaged or of another kind, or has no such column; from the first
             row on, not at the call.
     """
-    return _records(source, find_format(source, format), column)
+    return _records(source, _format(source, format), column)
+
+
+def _format(source: str | Path | IO[bytes], format: str | None) -> Format:
+    """As `find_format`; a pipe without a name is a list or a table, as its first line says."""
+    unnamed = format is None and isinstance(source, str | Path) and os.path.basename(source).isdigit()
+    return Format("text") if unnamed else find_format(source, format)
 
 
 def _records(source: str | Path | IO[bytes], form: Format, column: str | None) -> Iterator[Record]:
     name = name_of(source)
     try:
-        with _opened(source, form) as stream:
-            yield from _reader(form.kind, stream, name, column)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with opened(source, seekable=form.kind == "parquet") as (head, stream):
+            yield from _reader(form.kind, head, stream, name, column)
+    except _DAMAGED as error:
         raise UsageError(f"{name}: the gzipped data are damaged: {error}") from error
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror or error}") from error
 
 
-def _reader(kind: str, stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
-    if kind == "smi":
+def _reader(kind: str, head: bytes, stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
+    if kind == "parquet" or head.startswith(PARQUET):
+        return parquet.read(stream, name, column)
+    if found := kind_of(head):
+        raise UsageError(f"{name} seems to be {found}, not a list or a table of molecules")
+    if kind == "smi" or (kind == "text" and not reading.is_table(head)):
         return reading.smi(stream, name)
-    if kind == "parquet":
-        return reading.parquet(stream, name, column)
     return reading.delimited(stream, name, column, "\t" if kind == "tsv" else ",")
-
-
-@contextmanager
-def _opened(source: str | Path | IO[bytes], form: Format) -> Iterator[IO[bytes]]:
-    with ExitStack() as closing:
-        stream = closing.enter_context(open(source, "rb")) if isinstance(source, str | Path) else source
-        if form.compressed:
-            stream = cast(IO[bytes], closing.enter_context(gzip.GzipFile(fileobj=stream)))
-        if form.kind == "parquet" and not stream.seekable():
-            copy = closing.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(stream, copy)
-            stream = cast(IO[bytes], copy)
-        yield stream
 
 
 def write(rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None) -> int:
@@ -132,5 +128,5 @@ def _write(kind: str, rows: Iterable[Mapping[str, Any]], stream: IO[bytes]) -> i
     if kind == "smi":
         return writing.smi(rows, stream)
     if kind == "parquet":
-        return writing.parquet(rows, stream)
+        return parquet.write(rows, stream)
     return writing.delimited(rows, stream, "\t" if kind == "tsv" else ",")

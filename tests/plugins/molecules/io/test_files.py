@@ -59,7 +59,7 @@ def test_rows_without_a_molecule_keep_their_place(tmp_path, format):
     assert [record.item for record in read(path)] == ["C", NO_SMILES, "O", NO_SMILES, NO_SMILES]
 
 
-CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r"), max_size=20)
+CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 
 
 @given(st.lists(st.tuples(st.sampled_from(EXAMPLES), CELLS), min_size=1, max_size=6), st.sampled_from(["csv", "tsv"]))
@@ -165,8 +165,6 @@ def test_a_very_long_line_is_one_bad_row_in_bounded_memory(tmp_path):
 @pytest.mark.parametrize(
     ("data", "format", "reason"),
     [
-        ("smiles\nC\n".encode("utf-16"), "csv", "UTF-16"),
-        (b"smiles\nC\n", "csv.gz", "gzipped data are damaged"),
         (gzip.compress(b"smiles\n" + b"C\n" * 1000, mtime=0)[:-12], "csv.gz", "gzipped data are damaged"),
         (b"", "parquet", "not a whole Parquet file"),
         (b"PAR1 and so on, and so on", "parquet", "not a whole Parquet file"),
@@ -235,11 +233,7 @@ def test_a_row_with_another_column_is_an_error(tmp_path, format):
         write([{"smiles": "C"}, {"smiles": "C", "b": 1}], tmp_path / f"x.{format}")
 
 
-def test_values_that_do_not_fit_their_column_are_an_error(tmp_path):
-    with pytest.raises(UsageError, match="mixes values"):
-        write([{"a": 1}, {"a": "x"}], tmp_path / "x.parquet")
-    with pytest.raises(UsageError, match="'a' holds int64, but rows 4096 to 4999"):
-        write(({"a": n if n < 4500 else "x"} for n in range(5000)), tmp_path / "x.parquet")
+def test_a_smi_file_without_smiles_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="needs the column smiles"):
         write([{"a": 1}], tmp_path / "x.smi")
 
