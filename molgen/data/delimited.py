@@ -9,7 +9,7 @@ import codecs
 import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 from molgen.data.content import encoding_of, peeked
 from molgen.errors import UsageError
@@ -153,7 +153,7 @@ class Table:
 
     def _header(self, choose: Callable[[Sequence[str]], int], delimiters: str) -> tuple[str, list[str], int]:
         """The delimiter under which there is the column that matters, the names, and its place."""
-        first, failures = self._waiting[0], []
+        first, failures = self._waiting[0], list[tuple[int, int, UsageError]]()
         for delimiter in delimiters:
             self.delimiter, self.names = delimiter, []
             row, taken = self._next(lambda cells: True)
@@ -273,7 +273,7 @@ class TableWriter:
     def __init__(self, stream: IO[bytes], delimiter: str = ",") -> None:
         text = codecs.getwriter("utf-8")(stream, "backslashreplace")
         # A cell with either line break must stand in quotes, which the module sees to for those of its own line end.
-        self._writer = csv.writer(cast(Any, _LineFeeds(text)), delimiter=delimiter, lineterminator="\r\n")
+        self._writer = csv.writer(_LineFeeds(text), delimiter=delimiter, lineterminator="\r\n")
         self._columns: dict[str, None] | None = None
         self.count = 0
 
@@ -294,11 +294,12 @@ class TableWriter:
 class _LineFeeds:
     """A text in which the line ends of rows become LF."""
 
-    def __init__(self, text: IO[str]) -> None:
+    def __init__(self, text: codecs.StreamWriter) -> None:
         self._text = text
 
     def write(self, row: str) -> object:
-        return self._text.write(row[:-2] + "\n")
+        self._text.write(row[:-2] + "\n")
+        return None
 
 
 def require_known(row: Mapping[str, Any], columns: Mapping[str, Any], number: int) -> None:

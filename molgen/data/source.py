@@ -9,7 +9,7 @@ from typing import Any
 
 from molgen import registry
 from molgen.config import Part, settings_of
-from molgen.data.tables import reopenable
+from molgen.data.tables import printable, reopenable
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Record
 from molgen.errors import UsageError
@@ -90,8 +90,9 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
     first = next(iter(records()), None)
     if first is None:
         raise UsageError(f"{path} has no row to learn from")
-    card = {"file": path.name, "licence": "not stated: it is the user's own file"}
-    return Source(path.name.partition(".")[0] or path.name, records, list(first.columns), card=card)
+    name = printable(path.name)
+    card = {"file": name, "licence": "not stated: it is the user's own file"}
+    return Source(name.partition(".")[0] or name, records, list(first.columns), card=card)
 
 
 def with_classes(source: Source, conditions: Sequence[str], named: Sequence[str], known: Classes) -> Source:

@@ -58,3 +58,8 @@ def reopenable(path: Path) -> Path:
     with path.open("rb") as source, copy.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
     return copy
+
+
+def printable(text: str) -> str:
+    """A name in which bytes that are no UTF-8 are escaped, so that it can be written anywhere."""
+    return text.encode(errors="backslashreplace").decode()
