@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from molgen.domain import Sample
-from molgen.space import Axis, Categorical, Field, Real, Space, variable_axes
+from molgen.space import Axis, Categorical, Field, Real, Space, is_symmetric, variable_axes
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def mask(field: Field, sizes: Mapping[str, Tensor], shape: Sequence[int], rows: 
         if axis.variable:
             inside = torch.arange(shape[position], device=device) < sizes[axis.name][:, None]
             exists &= inside.view(rows, *(shape[position] if k == position else 1 for k in range(len(shape))))
-    if isinstance(field, Categorical) and field.symmetric:
+    if is_symmetric(field):
         exists &= ~torch.eye(shape[0], dtype=torch.bool, device=device)
     return exists
 
@@ -186,13 +186,8 @@ def _(field: Categorical, tensor: Tensor, exists: Tensor) -> Packed:
 def _(field: Categorical, values: Tensor, exists: Tensor) -> Tensor:
     tail = values.shape[2:]
     if field.symmetric:
-        row, column = _lower_triangle(exists.shape[1])
-        full = values.new_zeros(*exists.shape, *tail)
-        full[:, row, column] = values
-        full[:, column, row] = values
-    else:
-        full = values.reshape(*exists.shape, *tail)
-    return _zero_outside(full, exists)
+        return _zero_outside(_over_pairs(values, exists.shape[1]), exists)
+    return _zero_outside(values.reshape(*exists.shape, *tail), exists)
 
 
 @pack_field.register
@@ -202,18 +197,32 @@ def _(field: Real, tensor: Tensor, exists: Tensor) -> Packed:
         # Row k of the basis touches atoms 0..k+1 only, so one basis serves every size.
         tensor = torch.einsum("mn,bn...->bm...", helmert(tensor.shape[1]).to(tensor), tensor)
         exists = exists[:, 1:]
+    if field.symmetric:
+        row, column = _lower_triangle(exists.shape[1])
+        tensor, exists = tensor[:, row, column], exists[:, row, column]
     exists = exists[..., None].expand(*exists.shape, channels).reshape(rows, -1)
     return _masked(tensor.reshape(rows, -1), exists)
 
 
 @unpack_field.register
 def _(field: Real, values: Tensor, exists: Tensor) -> Tensor:
+    if field.symmetric:
+        return _zero_outside(_over_pairs(values.unflatten(1, (-1, *field.channels)), exists.shape[1]), exists)
     places = (max(0, exists.shape[1] - 1),) if field.centred else exists.shape[1:]
     full = values.reshape(len(values), *places, *field.channels)
     if field.centred:
         full = _zero_outside(full, exists[:, 1:])
         full = torch.einsum("mn,bm...->bn...", helmert(exists.shape[1]).to(full), full)
     return _zero_outside(full, exists)
+
+
+def _over_pairs(values: Tensor, n: int) -> Tensor:
+    """What belongs to the pairs i > j of n indices, (B, E, ...), at both of their places, (B, n, n, ...)."""
+    row, column = _lower_triangle(n)
+    full = values.new_zeros(len(values), n, n, *values.shape[2:])
+    full[:, row, column] = values
+    full[:, column, row] = values
+    return full
 
 
 def helmert(n: int) -> Tensor:
@@ -286,14 +295,23 @@ def to_tensor_values(field: Field, array: np.ndarray) -> np.ndarray:
     if isinstance(field, Categorical):
         return np.asarray(array, dtype=np.int64)
     if isinstance(field, Real) and field.levels is not None:
-        array = (2 * np.asarray(array, dtype=np.float64) + 1) / field.levels - 1
+        array = _without_diagonal(field, (2 * np.asarray(array, dtype=np.float64) + 1) / field.levels - 1)
     return np.asarray(array, dtype=np.float32)
+
+
+def _without_diagonal(field: Field, array: np.ndarray) -> np.ndarray:
+    """The numbers of pairs with 0 where an index meets itself, which no level but the middle one stands for."""
+    if is_symmetric(field):
+        places = np.arange(array.shape[-1 - len(field.channels_shape)])
+        inside: tuple[Any, ...] = (..., places, places, *(slice(None) for _ in field.channels_shape))
+        array[inside] = 0
+    return array
 
 
 def _to_sample_values(field: Field, tensor: Tensor) -> np.ndarray:
     """The inverse of `to_tensor_values`."""
     if isinstance(field, Real) and field.levels is not None:
-        tensor = values_to_levels(field, tensor)
+        return _without_diagonal(field, values_to_levels(field, tensor).cpu().numpy())
     return tensor.cpu().numpy()
 
 

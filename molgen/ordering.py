@@ -21,7 +21,19 @@ from torch import Tensor
 from molgen.batch import Batch, Partial, field_mask, lengths, levels_to_values, values_to_levels
 from molgen.batch import mask as place_mask
 from molgen.errors import UnsupportedSpace
-from molgen.space import Axis, Categorical, Field, Real, Slice, Space, axes, is_pairwise, order, variable_axes
+from molgen.space import (
+    Axis,
+    Categorical,
+    Field,
+    Real,
+    Slice,
+    Space,
+    axes,
+    is_pairwise,
+    is_symmetric,
+    order,
+    variable_axes,
+)
 
 
 @dataclass(frozen=True)
@@ -273,8 +285,9 @@ def _field_from(
     places = tuple(index[inside] for index in indices)
     full = ids.new_zeros(len(ids), *shape)
     full[_in_every_row(places)] = ids[:, steps[inside]].reshape(full[_in_every_row(places)].shape)
-    if isinstance(field, Categorical) and field.symmetric:
-        full[_in_every_row(places[::-1])] = ids[:, steps[inside]]
+    if is_symmetric(field):
+        other = (places[1], places[0], *places[2:])
+        full[_in_every_row(other)] = full[_in_every_row(places)]
     exists = _over_channels(field, place_mask(field, sizes, lengths, len(ids))).to(full.device)
     values = from_tokens(field, full)
     return torch.where(exists, values, torch.zeros((), dtype=values.dtype, device=values.device))

@@ -57,15 +57,21 @@ class Real(Field):
     `levels=L` says that the values are quantised: the sample of an encoder holds the level numbers
     k of 0..L-1, the tensor of a batch the values (2k+1)/L - 1. `centred` says that the mean over the
     first axis is zero. `rotates` says that the last channel is a vector in space, so that only
-    equivariant networks may transform it.
+    equivariant networks may transform it. A `symmetric` field has the same axis twice; x[i, j] = x[j, i], and the
+    diagonal is always 0: numbers of pairs, such as distances.
+
+    Raises:
+        ValueError: parts of the description contradict each other.
     """
 
     channels: tuple[int, ...] = ()
     levels: int | None = None
     centred: bool = False
     rotates: bool = False
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
+        _require_pairs(self, self.symmetric)
         if self.centred and len(self.axes) != 1:
             raise ValueError("a centred field has exactly one axis, over which its mean is zero")
         if self.rotates and not self.channels:
@@ -124,11 +130,15 @@ class Categorical(Field):
             raise ValueError("a field with a grammar needs one ordered axis, along which it is read")
         if self.classes < 1:
             raise ValueError(f"a categorical field needs at least one class, not {self.classes}")
-        if self.symmetric and (len(self.axes) != 2 or self.axes[0] != self.axes[1]):
-            raise ValueError("a symmetric field needs the same axis twice")
+        _require_pairs(self, self.symmetric)
 
 
 Space = Mapping[str, Field]
+
+
+def _require_pairs(field: Field, symmetric: bool) -> None:
+    if symmetric and not is_pairwise(field):
+        raise ValueError("a symmetric field needs the same axis twice")
 
 
 class Layout(enum.Enum):
@@ -171,6 +181,11 @@ def without_grammars(space: Space) -> dict[str, Field]:
 def is_pairwise(field: Field) -> bool:
     """Whether the field has a value for each pair of elements of one axis."""
     return len(field.axes) == 2 and field.axes[0] == field.axes[1]
+
+
+def is_symmetric(field: Field | None) -> bool:
+    """Whether the two orders of a pair have one value, and a place with itself has none."""
+    return isinstance(field, Categorical | Real) and field.symmetric
 
 
 def layout(space: Space) -> Layout:
@@ -234,7 +249,7 @@ def _require_decided_sizes(space: Space) -> None:
                 )
     for axis in variable_axes(space).values():
         fields = [field for field in space.values() if axis in field.axes]
-        if all(isinstance(field, Categorical) and field.symmetric for field in fields):
+        if all(is_symmetric(field) for field in fields):
             raise ValueError(f"the variable axis {axis.name!r} needs a field with an element at its first index")
 
 
@@ -250,7 +265,7 @@ def _slices_at(space: Space, axis: Axis, i: int, lengths: Mapping[str, int]) -> 
 
 def _indices(field: Field, i: int, lengths: Mapping[str, int]) -> Iterator[tuple[int, ...]]:
     """The indices of a field that are decided at index i of its leading axis."""
-    if isinstance(field, Categorical) and field.symmetric:
+    if is_symmetric(field):
         yield from ((i, j) for j in range(i))
     elif is_pairwise(field):
         yield from (pair for j in range(i) for pair in ((i, j), (j, i)))

@@ -29,7 +29,7 @@ from molgen.atomic_files import fsync_folder, temporary_sibling
 from molgen.batch import Batch, collate, size_of, to_tensor_values
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import MolgenError
-from molgen.space import Axis, Categorical, Field, Real, Space, variable_axes
+from molgen.space import Axis, Categorical, Field, Real, Space, is_symmetric, variable_axes
 from molgen.workers.pool import usable_processes
 
 FORMAT = 1
@@ -120,16 +120,26 @@ def storage_type(field: Field) -> np.dtype:
 
 @flatten.register
 def _(field: Categorical, array: np.ndarray) -> np.ndarray:
-    return array[_pairs(len(array))] if field.symmetric else array.reshape(-1)
+    return _flat(field, array)
 
 
 @restore.register
 def _(field: Categorical, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if not field.symmetric:
-        return flat.reshape(shape)
-    full = np.zeros(shape, dtype=flat.dtype)
-    full[_pairs(shape[0])] = flat
-    return full + full.T
+    return _restored(field, flat, shape)
+
+
+def _flat(field: Field, array: np.ndarray) -> np.ndarray:
+    """The free numbers of an array; a symmetric field has those of its pairs i > j."""
+    return array[_pairs(len(array))].reshape(-1) if is_symmetric(field) else array.reshape(-1)
+
+
+def _restored(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `_flat`."""
+    if not is_symmetric(field):
+        return flat.reshape((*shape, *field.channels_shape))
+    full = np.zeros((*shape, *field.channels_shape), dtype=flat.dtype)
+    full[_pairs(shape[0])] = flat.reshape(-1, *field.channels_shape)
+    return full + full.swapaxes(0, 1)
 
 
 @lru_cache(maxsize=256)
@@ -145,12 +155,12 @@ def _(field: Categorical) -> np.dtype:
 
 @flatten.register
 def _(field: Real, array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1)
+    return _flat(field, array)
 
 
 @restore.register
 def _(field: Real, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return flat.reshape((*shape, *field.channels))
+    return _restored(field, flat, shape)
 
 
 @storage_type.register
@@ -160,9 +170,9 @@ def _(field: Real) -> np.dtype:
 
 def element_count(field: Field, axis_sizes: Sequence[np.ndarray]) -> np.ndarray:
     """How many numbers the store keeps of a field for each sample, (R,)."""
-    if isinstance(field, Categorical) and field.symmetric:
-        return axis_sizes[0] * (axis_sizes[0] - 1) // 2
     count: np.ndarray = np.asarray(np.prod(field.channels_shape, dtype=np.int64))
+    if is_symmetric(field):
+        return count * (axis_sizes[0] * (axis_sizes[0] - 1) // 2)
     for sizes in axis_sizes:
         count = count * sizes
     return count

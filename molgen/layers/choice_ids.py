@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from molgen.batch import levels_to_values
 from molgen.ordering import Ordering, TokenBatch, vocabulary_size
-from molgen.space import Categorical, Field, Real, Slice, Space, is_pairwise
+from molgen.space import Field, Real, Slice, Space, is_symmetric
 
 #: How far the vectors of two neighbouring levels may differ beside the line that all lie on.
 OFF_THE_LINE = 0.1
@@ -104,8 +104,8 @@ def longest_walk(space: Space) -> int:
 
 def most_elements(field: Field) -> int:
     """How many numbers a field has in the largest sample; a symmetric one has those of its pairs."""
-    if is_pairwise(field) and isinstance(field, Categorical) and field.symmetric:
-        return field.axes[0].maximum * (field.axes[0].maximum - 1) // 2
+    if is_symmetric(field):
+        return field.axes[0].maximum * (field.axes[0].maximum - 1) // 2 * prod(field.channels_shape)
     return prod(axis.maximum for axis in field.axes) * prod(field.channels_shape)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from molgen.batch import Batch, mask
-from molgen.space import Axis, Categorical, Field, Space, is_pairwise
+from molgen.space import Axis, Field, Space, is_pairwise, is_symmetric
 
 Lengths = Mapping[str, int]
 #: An axis, and how many times the same group has it before.
@@ -114,11 +114,6 @@ def _alone(name: str) -> str:
 
 def _spanned(axes: tuple[Axis, ...], symmetric: bool) -> Group:
     return Group(group_name("", axes), axes, symmetric)
-
-
-def is_symmetric(field: Field | None) -> bool:
-    """Whether the two orders of a pair have one value."""
-    return isinstance(field, Categorical) and field.symmetric
 
 
 def ordered_directions(groups: Iterable[Group]) -> list[Direction]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from molgen.batch import Batch, Partial, field_mask, lengths
 from molgen.ordering import ordering_of
 from molgen.seeding import Rng
-from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_pairwise, variable_axes
+from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_pairwise, is_symmetric, variable_axes
 from molgen.testing.checks import Skipped, require
 
 #: Conditions that every family and every network must read.
@@ -111,7 +111,7 @@ def prefix(space: Space, batch: Batch) -> dict[str, Tensor]:
         place: list[Any] = list(step.index[: len(field.axes)])
         if all(index < length for index, length in zip(place, mask.shape[1:], strict=True)):
             mask[(slice(None), *place)] = True
-            if isinstance(field, Categorical) and field.symmetric:
+            if is_symmetric(field):
                 mask[(slice(None), *reversed(place))] = True
     return {name: mask & field_mask(space, batch, name) for name, mask in given.items()}
 

@@ -13,7 +13,7 @@ import torch
 
 from molgen.batch import Batch, field_mask, levels_to_values, separate, values_to_levels
 from molgen.domain import Sample
-from molgen.space import Categorical, Field, Grammar, Real, Space, variable_axes
+from molgen.space import Categorical, Field, Grammar, Real, Space, is_symmetric, variable_axes
 from molgen.testing.checks import require
 
 #: How far from zero the mean of a centred field may lie, in units of its largest number.
@@ -94,11 +94,15 @@ def _(field: Categorical, array: np.ndarray) -> str:
         return f"holds class numbers as {array.dtype}, where whole numbers belong"
     if array.size and not (array.min() >= 0 and array.max() < field.classes):
         return f"holds the classes {array.min()} to {array.max()}, and has 0 to {field.classes - 1}"
-    if field.symmetric and not np.array_equal(array, array.T):
+    return _symmetry_problem(field, array)
+
+
+def _symmetry_problem(field: Field, array: np.ndarray) -> str:
+    if not is_symmetric(field):
+        return ""
+    if not np.array_equal(array, array.swapaxes(0, 1)):
         return "is declared symmetric and is not"
-    if field.symmetric and array.diagonal().any():
-        return "is symmetric, and its diagonal is not zero"
-    return ""
+    return "is symmetric, and its diagonal is not zero" if array.diagonal().any() else ""
 
 
 @field_problem.register
@@ -108,7 +112,7 @@ def _(field: Real, array: np.ndarray) -> str:
             return f"holds level numbers as {array.dtype}, where whole numbers belong"
         if array.size and not (array.min() >= 0 and array.max() < field.levels):
             return f"holds the levels {array.min()} to {array.max()}, and has 0 to {field.levels - 1}"
-        return ""
+        return _symmetry_problem(field, array)
     if array.dtype.kind != "f":
         return f"holds numbers as {array.dtype}, where floating-point numbers belong"
     if not np.isfinite(array).all():
@@ -117,7 +121,7 @@ def _(field: Real, array: np.ndarray) -> str:
         centre, scale = np.abs(array.mean(0, dtype=np.float64)).max(), max(1.0, float(np.abs(array).max()))
         if centre > CENTRE * scale:
             return f"is declared centred, and its mean is {centre:.2g}"
-    return ""
+    return _symmetry_problem(field, array)
 
 
 def require_batch(space: Space, batch: Batch) -> None:

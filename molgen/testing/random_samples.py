@@ -17,7 +17,7 @@ from torch import Tensor
 
 from molgen.batch import Batch, levels_to_values, mask, pack_field, unpack
 from molgen.domain import Sample
-from molgen.space import Axis, Categorical, Field, Real, Space, axes, variable_axes
+from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_symmetric, variable_axes
 from molgen.testing.checks import Skipped
 
 #: A space with more samples is not enumerated.
@@ -72,21 +72,26 @@ def draw_field(field: Field, shape: list[int], generator: np.random.Generator) -
 @draw_field.register
 def _(field: Categorical, shape: list[int], generator: np.random.Generator) -> np.ndarray:
     ids = generator.integers(0, field.classes, shape)
-    if field.symmetric:
-        ids = np.tril(ids, -1)
-        ids = ids + ids.T
-    return np.asarray(ids, dtype=np.int64)
+    return _both_orders(field, np.asarray(ids, dtype=np.int64))
 
 
 @draw_field.register
 def _(field: Real, shape: list[int], generator: np.random.Generator) -> np.ndarray:
     full = [*shape, *field.channels]
     if field.levels is not None:
-        return np.asarray(generator.integers(0, field.levels, full), dtype=np.int64)
+        return _both_orders(field, np.asarray(generator.integers(0, field.levels, full), dtype=np.int64))
     numbers = np.asarray(generator.standard_normal(full))
     if field.centred and numbers.size:
         numbers = numbers - numbers.mean(0)
-    return numbers.astype(np.float32)
+    return _both_orders(field, numbers).astype(np.float32)
+
+
+def _both_orders(field: Field, array: np.ndarray) -> np.ndarray:
+    """An array in which a symmetric field has one value for both orders of a pair, and 0 on the diagonal."""
+    if not is_symmetric(field):
+        return array
+    lower = np.where(np.tri(len(array), k=-1, dtype=bool).reshape(*array.shape[:2], *[1] * (array.ndim - 2)), array, 0)
+    return lower + lower.swapaxes(0, 1)
 
 
 class Values(NamedTuple):

@@ -20,7 +20,7 @@ from molgen.batch import (
     unpack,
     values_to_levels,
 )
-from molgen.space import Axis, Categorical, Field, Real, axes, variable_axes
+from molgen.space import Axis, Categorical, Field, Real, axes, is_symmetric, variable_axes
 
 N, M = Axis("n", 5, minimum=0), Axis("m", 3, variable=False)
 
@@ -34,6 +34,9 @@ KINDS = {
     "real": Real((N,)),
     "real with channels": Real((N, M), channels=(2, 3)),
     "quantised": Real((N,), channels=(2,), levels=256),
+    "numbers of pairs": Real((N, N), symmetric=True),
+    "levels of pairs": Real((N, N), channels=(2,), levels=4, symmetric=True),
+    "vectors of pairs": Real((N, N), channels=(2, 2), symmetric=True),
     "centred": Real((N,), channels=(3,), centred=True, rotates=True),
     "centred numbers": Real((N,), centred=True),
 }
@@ -50,11 +53,13 @@ def a_batch(field, sizes, seed, padding=0):
     shape = [length if axis.variable else axis.maximum for axis in field.axes]
     if isinstance(field, Categorical):
         full = torch.from_numpy(random.integers(0, field.classes, (len(sizes), *shape)))
-        full = torch.maximum(full, full.transpose(1, 2)) if field.symmetric else full
     elif field.levels:
-        full = levels_to_values(field, torch.from_numpy(random.integers(0, field.levels, (len(sizes), *shape, 2))))
+        full = levels_to_values(
+            field, torch.from_numpy(random.integers(0, field.levels, (len(sizes), *shape, *field.channels)))
+        )
     else:
         full = torch.from_numpy(random.normal(size=(len(sizes), *shape, *field.channels)))
+    full = torch.maximum(full, full.transpose(1, 2)) if is_symmetric(field) else full
     space = {"x": field}
     batch = Batch({"x": full}, {name: torch.tensor(sizes) for name in variable_axes(space)})
     exists = field_mask(space, batch, "x")
@@ -140,9 +145,14 @@ def test_the_centred_basis_is_orthonormal_and_sums_to_zero(n):
     torch.testing.assert_close(basis.sum(1), torch.zeros(max(0, n - 1), dtype=torch.float64))
 
 
-def test_a_symmetric_field_counts_each_pair_once():
-    space, batch = a_batch(KINDS["symmetric"], [0, 1, 4], seed=0)
-    assert pack(space, batch)["x"].mask.sum(1).tolist() == [0, 0, 6]
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [("symmetric", 1), ("numbers of pairs", 1), ("levels of pairs", 2), ("vectors of pairs", 4)],
+)
+def test_a_symmetric_field_counts_each_pair_once(kind, numbers):
+    space, batch = a_batch(KINDS[kind], [0, 1, 4], seed=0)
+    assert pack(space, batch)["x"].mask.sum(1).tolist() == [0, 0, 6 * numbers]
+    assert not field_mask(space, batch, "x").diagonal(dim1=1, dim2=2).any()
 
 
 def test_one_hot_classes_are_packed_like_ids():

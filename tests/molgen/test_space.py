@@ -42,6 +42,8 @@ def test_an_axis_without_possible_sizes_is_refused(minimum, maximum):
         (lambda: Real((N,), levels=4, centred=True), "neither centred nor rotating"),
         (lambda: Categorical((N,), classes=0), "at least one class"),
         (lambda: Categorical((N, Axis("m", 4)), symmetric=True), "same axis twice"),
+        (lambda: Real((N, Axis("m", 4)), symmetric=True), "same axis twice"),
+        (lambda: Real((N,), symmetric=True), "same axis twice"),
     ],
 )
 def test_a_contradictory_field_is_refused(field, message):
@@ -88,6 +90,11 @@ def test_a_fixed_grid_is_read_row_by_row():
     assert not any(step.ends for step in found)
 
 
+def test_numbers_of_pairs_are_decided_as_bonds_are():
+    found = order({"atoms": Categorical((N,)), "distances": Real((N, N), symmetric=True)}, {"n": 3})
+    assert [step.index for step in found if step.field == "distances"] == [(1, 0), (2, 0), (2, 1)]
+
+
 def test_directed_pairs_grow_with_both_ends():
     found = order({"x": Categorical((N, N))}, {"n": 2})
     assert [step.index for step in found] == [(0, 0), (1, 0), (0, 1), (1, 1)]
@@ -99,6 +106,7 @@ def test_directed_pairs_grow_with_both_ends():
         {"x": Categorical((ROW, N))},
         {"x": Categorical((ROW, N)), "y": Categorical((N,))},
         {"x": Categorical((N, N), symmetric=True)},
+        {"x": Real((N, N), symmetric=True)},
     ],
 )
 def test_a_size_that_no_step_could_decide_is_refused(space):

@@ -94,6 +94,10 @@ LEVELS = {
         "light": Real(channels=(2,), levels=2),
         "pixels": Real((ROW, COLUMN), levels=2),
     },
+    "levels of pairs": {
+        "atoms": Categorical((Axis("n", 3),), classes=2),
+        "near": Real((Axis("n", 3),) * 2, channels=(1,), levels=2, symmetric=True),
+    },
     "growing picture": {"pixels": Real((Axis("n", 3, minimum=0), COLUMN), levels=2)},
 }
 SPACES = CLASSES | LEVELS | GRAMMARS

@@ -40,10 +40,9 @@ from molgen.layers.tokens import (
     arrange,
     group_name,
     groups_of,
-    is_symmetric,
     lengths_of,
 )
-from molgen.space import Axis, Field, Layout, Space, axes, is_pairwise
+from molgen.space import Axis, Field, Layout, Space, axes, is_pairwise, is_symmetric
 
 
 class Graph(LinearHeads, Backbone):

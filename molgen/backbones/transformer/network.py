@@ -34,12 +34,11 @@ from molgen.layers.tokens import (
     arrange,
     group_name,
     groups_of,
-    is_symmetric,
     lengths_of,
     ordered_directions,
     shared_axes,
 )
-from molgen.space import Axis, Field, Real, Space, axes
+from molgen.space import Axis, Field, Real, Space, axes, is_symmetric
 
 
 @dataclass(frozen=True)

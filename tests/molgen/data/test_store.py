@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from support.toys import TOYS, Tokens
 
-from molgen.batch import collate
+from molgen.batch import collate, separate
 from molgen.data import store as store_module
 from molgen.data.store import Store, StoreError, StoreWriter, encode_chunk, write_store
 from molgen.domain import Encoder, Invalid
 from molgen.space import Axis, Categorical, Real
+from molgen.testing.containment import require_batch
+from molgen.testing.random_samples import draw_samples
 
 
 class Given(Encoder):
@@ -60,6 +62,33 @@ def test_levels_are_stored_as_numbers_and_read_as_values(tmp_path, channels):
     store = write_store(tmp_path / "store", partial(Given, space), space, [(sample, {}) for sample in samples])
     assert store.fields["x"].dtype == np.uint8
     same(store.batch(np.arange(3)), collate(space, samples))
+
+
+PAIRS = (Axis("n", 4, minimum=0),) * 2
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Categorical(PAIRS, classes=3, symmetric=True),
+        Real(PAIRS, symmetric=True),
+        Real(PAIRS, channels=(2,), symmetric=True),
+        Real(PAIRS, channels=(1,), levels=4, symmetric=True),
+    ],
+    ids=["classes", "numbers", "vectors", "levels"],
+)
+def test_of_symmetric_pairs_one_order_is_stored(tmp_path, field):
+    space = {"x": field}
+    samples = draw_samples(space, 5, seed=0)
+    store = write_store(tmp_path / "store", partial(Given, space), space, [(sample, {}) for sample in samples])
+    pairs = sum(len(sample["x"]) * (len(sample["x"]) - 1) // 2 for sample in samples)
+    assert len(store.fields["x"]) == pairs * np.prod(field.channels_shape, dtype=int)
+    batch = store.batch(np.arange(5))
+    same(batch, collate(space, samples))
+    require_batch(space, batch)
+    for sample, again in zip(samples, separate(space, batch), strict=True):
+        np.testing.assert_array_equal(again["x"], sample["x"])
+        np.testing.assert_array_equal(store.sample(1)["x"], samples[1]["x"])
 
 
 def test_samples_without_any_element_are_stored(tmp_path):
