@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 generate: $(READY)
-	$(BIN)/molgen generate --count 1000 --accept valid,unique,new --output molecules.csv --draw molecules.svg --overwrite
+	$(BIN)/molgen generate --count 1000 --accept valid,unique,novel --output molecules.csv --draw molecules.svg --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal $(ARGS)

@@ -1,4 +1,4 @@
-"""The errors that a user can cause or mend. The command line turns each into one line and an exit code."""
+"""The errors that a user can cause or correct. The command line turns each into one line and an exit code."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
 """What a metric is: a number about a set of items, with an interval. This module imports no torch.
 
-A set comes in portions, so that a million items need no more memory than a thousand. Every item belongs
+A set comes in chunks, so that a million items need no more memory than a thousand. Every item belongs
 to one of `GROUPS` groups by its row number, and what a metric adds up, it adds up for each group: from
 that `molgen.evaluation.intervals` makes the interval, whatever the metric computes in the end.
 
-Letters in shapes: R rows of a portion, V valid ones among them, G groups.
+Letters in shapes: R rows of a chunk, V valid ones among them, G groups.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Chunk:
         return groups_of(self.rows)
 
     def take(self, places: Sequence[int]) -> Chunk:
-        """The portion of some of the valid rows alone, by their places among them in ascending order.
+        """The chunk of some of the valid rows alone, by their places among them in ascending order.
 
         The others count as invalid.
         """
@@ -127,7 +127,7 @@ def undefined(reason: str, count: int = 0) -> Estimate:
 
 
 class Metric(ABC):
-    """A number about a set of items: takes them in portions and gives the number with its interval at the end.
+    """A number about a set of items: takes them in chunks and gives the number with its interval at the end.
 
     One object serves one set. Only `add` and `estimate` have no default. A metric that fails raises;
     whoever runs it reports that and goes on with the others.
@@ -140,7 +140,7 @@ class Metric(ABC):
 
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
-    #: names of the features of the domain that it reads from the portions.
+    #: names of the features of the domain that it reads from the chunks.
     needs: ClassVar[tuple[str, ...]] = ()
     against: ClassVar[Against] = Against.NOTHING
     #: how the reference set, and the training set, are summarised for it.
@@ -155,7 +155,7 @@ class Metric(ABC):
 
     @abstractmethod
     def add(self, chunk: Chunk) -> None:
-        """Take in some rows, which follow those of the portion before."""
+        """Take in some rows, which follow those of the chunk before."""
 
     @abstractmethod
     def estimate(self, rng: np.random.Generator) -> Estimate:

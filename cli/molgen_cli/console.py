@@ -1,4 +1,4 @@
-"""What the commands tell people: on stderr, so that stdout holds data and nothing else."""
+"""Messages for people: on stderr, so that stdout holds data and nothing else."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _write(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-class Clock:
+class Stopwatch:
     """Seconds since the verb began, with named laps."""
 
     def __init__(self) -> None:

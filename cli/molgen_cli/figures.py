@@ -118,11 +118,11 @@ def _remarks(files: Sequence[Evaluated]) -> Iterator[str]:
     """Each warning and reason once, with the metrics that it is of."""
     for one in files:
         where = f" of {one.name}" if len(files) > 1 else ""
-        told: dict[str, list[str]] = {}
+        labels_of: dict[str, list[str]] = {}
         for figure in one.figures:
             for text in dict.fromkeys(_texts(figure)):
-                told.setdefault(text, []).append(figure.label)
-        for text, labels in told.items():
+                labels_of.setdefault(text, []).append(figure.label)
+        for text, labels in labels_of.items():
             yield f"{', '.join(labels)}{where}: {text}"
 
 

@@ -29,16 +29,16 @@ EPILOG = "'molgen VERB --help' says more about a verb. MOLGEN_DEBUG=1 shows the 
 
 #: The module of each verb, and its line in the help. Strings, so that the help imports none of them.
 VERBS: dict[str, tuple[str, str]] = {
-    "generate": ("molgen_cli.verbs.generate", "draw new items from a model"),
+    "generate": ("molgen_cli.verbs.generate", "sample items from a model"),
     "score": ("molgen_cli.verbs.score", "log-density and properties of the items in a file"),
     "encode": ("molgen_cli.verbs.encode", "the latents of the items in a file"),
-    "reconstruct": ("molgen_cli.verbs.reconstruct", "the items in a file, back from their latents"),
+    "reconstruct": ("molgen_cli.verbs.reconstruct", "the items in a file, decoded from their latents"),
     "interpolate": ("molgen_cli.verbs.interpolate", "items on the way from one latent to another"),
     "evaluate": ("molgen_cli.verbs.evaluate", "the metrics of the field for the items in files"),
     "train": ("molgen_cli.verbs.train", "train a model, or fine-tune one on your own file"),
     "models": ("molgen_cli.verbs.models", "list the models at hand, or describe one"),
     "data": ("molgen_cli.verbs.data", "list, describe or fetch data sets"),
-    "plugins": ("molgen_cli.verbs.plugins", "list what is plugged in: domains, families, …; or check it"),
+    "plugins": ("molgen_cli.verbs.plugins", "list what is plugged in: domains, families and so on; or check it"),
     "env": ("molgen_cli.verbs.env", "versions and devices, for a report of a problem"),
 }
 

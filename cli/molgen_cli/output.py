@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-#: Rows that go to the writing thread together, and how many such portions may wait for it.
+#: Rows that go to the writing thread together, and how many such chunks may wait for it.
 CHUNK, WAITING = 256, 16
 
 
@@ -59,7 +59,7 @@ class Output:
         self.path = None if target == "-" else Path(target)
         self._format = format or (self.path.name if self.path else "csv")
         domain.write((), io.BytesIO(), format=self._format)  # says now, not after the work, that it does not know it
-        self._portions: queue.SimpleQueue[list[Row] | BaseException | None] = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[list[Row] | BaseException | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._failure: BaseException | None = None
@@ -97,17 +97,17 @@ class Output:
                 if len(chunk) == CHUNK:
                     self._room.acquire()
                     full, chunk = chunk, []
-                    self._portions.put(full)
+                    self._chunks.put(full)
                 if self._failure is not None:
                     break
         except BaseException as stopped:
-            self._portions.put(chunk)
+            self._chunks.put(chunk)
             return stopped
-        self._portions.put(chunk)
+        self._chunks.put(chunk)
         return None
 
     def _end(self, failure: BaseException | None) -> None:
-        self._portions.put(failure)
+        self._chunks.put(failure)
         self._thread.join()
 
     def _run(self) -> None:
@@ -117,10 +117,10 @@ class Output:
         except BaseException as failure:
             self._failure = failure
             for _ in range(WAITING):
-                self._room.release()  # nobody takes portions any more; whoever waits to give one must not wait
+                self._room.release()  # nobody takes chunks any more; whoever waits to give one must not wait
 
     def _received(self) -> Iterator[Row]:
-        while (chunk := self._portions.get()) is not None:
+        while (chunk := self._chunks.get()) is not None:
             if isinstance(chunk, BaseException):
                 raise chunk
             self._room.release()

@@ -39,7 +39,7 @@ def claimed(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
     What a killed run left half written is cleared away.
 
     Raises:
-        UsageError: it holds something and neither `resume` nor `overwrite` was said, it is no run, or another
+        UsageError: it holds something and neither `resume` nor `overwrite` was given, it is no run, or another
             run is in it.
     """
     _require_usable(folder, resume=resume, overwrite=overwrite)

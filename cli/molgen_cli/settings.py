@@ -32,7 +32,7 @@ from molgen.errors import UsageError
 PRESETS = Path(__file__).parent / "conf"
 #: The groups whose options are registry names; each is the kind of the registry that it is called after.
 GROUPS = ("encoder", "family", "backbone", "dataset")
-#: Where nothing is said. The backbone follows from the layout of the encoder's space.
+#: Where nothing is given. The backbone follows from the layout of the encoder's space.
 DEFAULTS: Mapping[str, str | None] = {
     "encoder": "molecules.smiles",
     "family": "autoregressive",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from molgen.model.generative_model import Drawn, GenerativeModel
 
 #: What a draw can be asked to be. Each one implies `valid`.
-CRITERIA = ("valid", "unique", "new", "filters")
+CRITERIA = ("valid", "unique", "novel", "filters")
+#: Former names of criteria, which are still understood.
+RENAMED = {"new": "novel"}
 #: Batches that are drawn ahead of the one that is waited for.
 AHEAD = 2
 #: The smallest batch when only a few more draws are needed: fewer would hardly take less time.
 SMALLEST_BATCH = 64
-#: Draws after which the share of accepted ones is looked at again, and the least share to go on with.
-PATIENCE, HOPELESS = 10_000, 0.001
+#: Samples after which the share of accepted ones is looked at again, and the least share to go on with.
+PATIENCE, LEAST_ACCEPTANCE = 10_000, 0.001
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Request:
         condition: what is asked for, by name.
         known: a beginning that every draw has.
         options: of the family, such as temperature.
-        repair: what the encoder does, one after the other, to draws that are no items; none by default.
+        repair: what the encoder does, one after the other, to samples that are no items; none by default.
+        max_samples: where `accept` names a criterion, stop after so many samples even if too few were accepted.
 
     Raises:
         UsageError: a criterion that does not exist, or no draw at all.
@@ -59,10 +62,12 @@ class Request:
     known: Item | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     repair: tuple[str, ...] = ()
+    max_samples: int | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.batch_size < 1:
             raise UsageError(f"at least 1 must be asked for, not {min(self.count, self.batch_size)}")
+        object.__setattr__(self, "accept", tuple(RENAMED.get(name, name) for name in self.accept))
         for name in self.accept:
             if name not in CRITERIA:
                 raise UsageError(f"no criterion is named {name!r}; known: {', '.join(CRITERIA)}")
@@ -119,7 +124,7 @@ class Tally:
         valid: those that are items of the domain without any repair.
         repaired: those that a repair made items; None where none was asked for. They count as items below.
         unique: distinct items.
-        new: distinct items outside the training data; None where the model cannot say.
+        novel: distinct items outside the training data; None where the model cannot say.
         passing: items that pass all filters; None where filters were not asked for.
         accepted: those that meet every criterion of the request; None where it names none.
     """
@@ -128,18 +133,18 @@ class Tally:
     valid: int = 0
     repaired: int | None = None
     unique: int = 0
-    new: int | None = None
+    novel: int | None = None
     passing: int | None = None
     accepted: int | None = None
 
     def rates(self) -> dict[str, float]:
-        """Shares by criterion: valid and repaired of all draws, unique and filters of items, new of unique ones."""
+        """Shares by criterion: valid and repaired of all draws, unique and filters of items, novel of unique ones."""
         items = self.valid + (self.repaired or 0)
         parts = {
             "valid": (self.valid, self.drawn),
             "repaired": (self.repaired, self.drawn),
             "unique": (self.unique, items),
-            "new": (self.new, self.unique),
+            "novel": (self.novel, self.unique),
             "filters": (self.passing, items),
             "accepted": (self.accepted, self.drawn),
         }
@@ -152,27 +157,35 @@ class Generation:
     Args:
         model: a fitted or loaded model.
         request: what to generate.
-        judge: of the model's domain; with filters where the request names them.
+        inspector: of the model's domain; with filters where the request names them.
+        watch: called with the tally after each batch, however few of it were accepted.
 
     Raises:
-        UsageError: new items are asked for, and the model carries no keys of its training data.
+        UsageError: novel items are asked for, and the model carries no keys of its training data.
     """
 
-    def __init__(self, model: GenerativeModel, request: Request, inspector: Inspector) -> None:
-        if "new" in request.accept and not model.keys:
-            raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
+    def __init__(
+        self,
+        model: GenerativeModel,
+        request: Request,
+        inspector: Inspector,
+        watch: Callable[[Tally], object] = lambda tally: None,
+    ) -> None:
+        if "novel" in request.accept and not model.keys:
+            raise UsageError("this model carries no keys of its training data, so it cannot say what is novel")
         _require_repairs(model, request.repair)
         self._model, self._request, self._judge = model, request, inspector
+        self._watch = watch
         self._key = model.domain.key
         self._seen: set[str] = set()
         self._next = 0
         self._window = (0, 0)
-        self._hopeless = False
+        self._low = False
         #: why draws were no items before they were repaired.
         self._repaired: dict[int, str] = {}
         self.tally = Tally(
             repaired=0 if request.repair else None,
-            new=0 if model.keys else None,
+            novel=0 if model.keys else None,
             accepted=0 if request.accept else None,
         )
 
@@ -181,7 +194,7 @@ class Generation:
 
         Raises:
             UsageError: the model cannot do what the request asks for.
-            PartialFailure: so few draws are acceptable that there is no hope; the rows before stay good.
+            PartialFailure: so few draws are acceptable that it stops; the rows before stay good.
         """
         waiting: deque[tuple[list[Drawn], Future[list[Inspection]]]] = deque()
         while not self._done():
@@ -190,8 +203,9 @@ class Generation:
                 waiting.append((drawn, self._judge.submit([each.item for each in drawn])))
             drawn, inspections = waiting.popleft()
             yield from self._settled(drawn, inspections.result())
-            if self._hopeless:
-                raise PartialFailure(self._despair())
+            self._watch(self.tally)
+            if self._low or self._at_the_limit():
+                raise PartialFailure(self._low_acceptance())
 
     def _done(self) -> bool:
         settled = self.tally.drawn if self.tally.accepted is None else self.tally.accepted
@@ -205,7 +219,9 @@ class Generation:
         # As if nine of ten draws had been accepted before the first one.
         rate = (self.tally.accepted + 9) / (self.tally.drawn + 10)
         missing = (wanted - self.tally.accepted) / rate - pending
-        return min(most, max(SMALLEST_BATCH, math.ceil(1.02 * missing))) if missing > 0 else 0
+        if self._request.max_samples is not None:
+            most = min(most, self._request.max_samples - self.tally.drawn - pending)
+        return max(0, min(most, max(SMALLEST_BATCH, math.ceil(1.02 * missing)))) if missing > 0 else 0
 
     def _draw(self, size: int) -> list[Drawn]:
         request = self._request
@@ -220,11 +236,11 @@ class Generation:
                 **request.options,
             )
             self._next += size
-            return [self._mended(draw) for draw in drawn] if request.repair else list(drawn)
+            return [self._after_repairs(draw) for draw in drawn] if request.repair else list(drawn)
         except ValueError as error:  # an option that the family has not, or a value that it does not take
             raise UsageError(str(error)) from error
 
-    def _mended(self, draw: Drawn) -> Drawn:
+    def _after_repairs(self, draw: Drawn) -> Drawn:
         """A draw that is no item after the repairs, if that made it one; its density was of what it was before."""
         if not isinstance(draw.item, Invalid):
             return draw
@@ -246,7 +262,7 @@ class Generation:
             accepted = self._count(inspection, draw.index in self._repaired)
             if accepted or not self._request.accept:
                 kept.append((draw, inspection))
-            if self._done() or self._without_hope():
+            if self._done() or self._acceptance_is_low() or self._at_the_limit():
                 break
         return [
             Row(
@@ -269,8 +285,8 @@ class Generation:
         else:
             self.tally.valid += "valid" in met
         self.tally.unique += "unique" in met
-        if self.tally.new is not None:
-            self.tally.new += {"unique", "new"} <= met
+        if self.tally.novel is not None:
+            self.tally.novel += {"unique", "novel"} <= met
         if inspection.passes is not None:
             self.tally.passing = (self.tally.passing or 0) + ("filters" in met)
         accepted = "valid" in met and met.issuperset(self._request.accept)
@@ -287,23 +303,30 @@ class Generation:
             self._seen.add(key)
             met.add("unique")
         if not any(key in known for known in self._model.keys.values()):
-            met.add("new")
+            met.add("novel")
         return met
 
-    def _without_hope(self) -> bool:
-        """Whether the last `PATIENCE` draws held next to nothing acceptable."""
+    def _acceptance_is_low(self) -> bool:
+        """Whether nearly none of the last `PATIENCE` draws were accepted."""
         start, accepted = self._window
         if self.tally.accepted is not None and self.tally.drawn - start >= PATIENCE:
-            self._hopeless = self.tally.accepted - accepted < HOPELESS * PATIENCE
+            self._low = self.tally.accepted - accepted < LEAST_ACCEPTANCE * PATIENCE
             self._window = (self.tally.drawn, self.tally.accepted)
-        return self._hopeless
+        return self._low
 
-    def _despair(self) -> str:
+    def _at_the_limit(self) -> bool:
+        """Whether all samples that may be drawn are drawn and more are wanted."""
+        limit = self._request.max_samples if self.tally.accepted is not None else None
+        return limit is not None and self.tally.drawn >= limit and not self._done()
+
+    def _low_acceptance(self) -> str:
         rates = ", ".join(f"{name} {rate:.2%}" for name, rate in self.tally.rates().items())
+        because = f"of the last {PATIENCE:,} fewer than 1 in {1 / LEAST_ACCEPTANCE:,.0f} was acceptable"
+        if not self._low:
+            because = "which is the limit"
         return (
-            f"stopped with {self.tally.accepted or 0:,} of {self._request.count:,} after {self.tally.drawn:,} draws: "
-            f"of the last {PATIENCE:,} fewer than 1 in {1 / HOPELESS:,.0f} was acceptable ({rates}); "
-            "ask for fewer, or for fewer criteria"
+            f"stopped with {self.tally.accepted or 0:,} of {self._request.count:,} after {self.tally.drawn:,} samples: "
+            f"{because} ({rates}); ask for fewer, or for fewer criteria"
         )
 
     # --- density ----------------------------------------------------------------------------------
@@ -339,5 +362,5 @@ def _equal(sample: Sample | Invalid, drawn: Sample) -> bool:
 
 
 def false_positive_rate(model: GenerativeModel) -> float:
-    """The probability that `new` is denied to an item that is new."""
+    """The probability that `novel` is denied to an item that is novel."""
     return 1 - math.prod(1 - keys.false_positive_rate for keys in model.keys.values())

@@ -1,6 +1,6 @@
 """What a classifier makes of items: how sure it is of each, how many classes there are, and in which shares.
 
-Letters in shapes: V valid rows of a portion, K classes, G groups.
+Letters in shapes: V valid rows of a chunk, K classes, G groups.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Fréchet distance between two sets in a space of features, each taken for a normal distribution.
 
-Letters in shapes: V valid rows of a portion, D features of an item.
+Letters in shapes: V valid rows of a chunk, D features of an item.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_FOLDS, FEWEST_FOLDS, FOLD_BYTES = 32, 8, 1 << 27
 
 
 class Moments(Summary):
-    """The mean and the covariance of a feature, whatever the portions, in float64.
+    """The mean and the covariance of a feature, whatever the chunks, in float64.
 
     Portions are merged about their own means (Chan, Golub & LeVeque, Am. Stat. 37(3), 1983), so that
     nothing cancels where features are far from zero.

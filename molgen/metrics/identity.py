@@ -3,7 +3,7 @@
 Items are compared by 64-bit hashes of their keys, 8 bytes each. The chance that any two of n distinct
 keys share a hash is below n^2 / 2^65: one in nine million for two million keys.
 
-Letters in shapes: R rows of a portion, V valid ones among them, N hashes.
+Letters in shapes: R rows of a chunk, V valid ones among them, N hashes.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Keys(Summary):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config if config is not None else TrainingConfig())
-        self._portions: list[np.ndarray] = [np.empty(0, np.uint64)]
+        self._chunks: list[np.ndarray] = [np.empty(0, np.uint64)]
 
     @classmethod
     def name(cls, config: Any) -> str:
@@ -129,12 +129,12 @@ class Keys(Summary):
     def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
         stored = self.config.as_stored
-        self._portions.append(hashed(map(str, chunk.raw)) if stored else _keys(chunk, self.config))
+        self._chunks.append(hashed(map(str, chunk.raw)) if stored else _keys(chunk, self.config))
 
     @property
     def hashes(self) -> np.ndarray:
         """The distinct ones in ascending order, uint64 (N,)."""
-        return np.unique(np.concatenate(self._portions))
+        return np.unique(np.concatenate(self._chunks))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The hashes."""
@@ -142,13 +142,13 @@ class Keys(Summary):
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
-        self._portions = [arrays["hashes"]]
+        self._chunks = [arrays["hashes"]]
 
 
 # --- metrics --------------------------------------------------------------------------------------
 
 
-class Share(Metric):
+class Proportion(Metric):
     """The share of rows of which something is true."""
 
     Config: ClassVar[type] = Equality
@@ -170,7 +170,7 @@ class Share(Metric):
         return self.share.estimate(rng, self.nothing)
 
 
-class TrainingShare(Share):
+class TrainingProportion(Proportion):
     """A share that depends on which items are among the training items."""
 
     Config: ClassVar[type] = TrainingConfig
@@ -191,7 +191,7 @@ class TrainingShare(Share):
         return self.share.estimate(rng, self.nothing, note)
 
 
-class Validity(Share):
+class Validity(Proportion):
     """The share of all rows that are items."""
 
     Config: ClassVar[type] = Protocol
@@ -207,7 +207,7 @@ class Validity(Share):
         self.share.add(_all_groups(chunk), chunk.valid)
 
 
-class Uniqueness(Share):
+class Uniqueness(Proportion):
     """The share of distinct items among the first k valid rows (Unique@k of MOSES), or among all valid rows.
 
     A row counts where it is the first of its kind, so that drawing groups again repeats no item.
@@ -234,7 +234,7 @@ class Uniqueness(Share):
         return self.share.estimate(rng, self.nothing, note)
 
 
-class Novelty(TrainingShare):
+class Novelty(TrainingProportion):
     """The share of the distinct valid items that are not among the training items."""
 
     def __init__(self, config: Any = None, reference: Any = None, training: Any = None) -> None:
@@ -248,7 +248,7 @@ class Novelty(TrainingShare):
         self.share.add(chunk.groups[first], ~self.known(chunk, hashes)[first])
 
 
-class ValidUnique(Share):
+class ValidUnique(Proportion):
     """The share of all rows that are valid and the first of their kind: V.U. of the graph papers."""
 
     nothing: ClassVar[str] = "no rows"
@@ -262,7 +262,7 @@ class ValidUnique(Share):
         _add_to_all(self.share, chunk, self._seen.first(_keys(chunk, self.config)))
 
 
-class ValidUniqueNovel(TrainingShare):
+class ValidUniqueNovel(TrainingProportion):
     """The share of all rows that are valid, the first of their kind and not among the training items: V.U.N."""
 
     nothing: ClassVar[str] = "no rows"
@@ -277,7 +277,7 @@ class ValidUniqueNovel(TrainingShare):
         _add_to_all(self.share, chunk, self._seen.first(hashes) & ~self.known(chunk, hashes))
 
 
-class Copies(TrainingShare):
+class Copies(TrainingProportion):
     """The share of valid rows that are exact copies of training items, repeats included."""
 
     better: ClassVar[Better] = Better.LOWER
@@ -292,7 +292,7 @@ def _all_groups(chunk: Chunk) -> np.ndarray:
 
 
 def _add_to_all(share: GroupedMean, chunk: Chunk, good: np.ndarray) -> None:
-    """Count all rows of a portion, of which those are good that are valid and good (V,)."""
+    """Count all rows of a chunk, of which those are good that are valid and good (V,)."""
     numbers = np.zeros(len(chunk.valid), bool)
     numbers[chunk.valid] = good
     share.add(_all_groups(chunk), numbers)

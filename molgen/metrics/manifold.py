@@ -24,7 +24,7 @@ from molgen.metric import GROUPS, Against, Better, Estimate, Summary, undefined
 from molgen.metrics.distances import BLOCK, nearest, rounding, squared_distances
 from molgen.metrics.sample import SampleConfig, SampledMetric, Subsample
 
-#: Neighbours that are found together: as many as any metric here asks for unless it is told otherwise.
+#: Neighbours that are found together: as many as any metric here asks for unless its settings say otherwise.
 USUAL = 5
 
 

@@ -1,6 +1,6 @@
 """Features of items as vectors, and random samples of them.
 
-Letters in shapes: V valid rows of a portion, D features of an item, N items of a sample.
+Letters in shapes: V valid rows of a chunk, D features of an item, N items of a sample.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SampleConfig(FeatureConfig):
 class Subsample(Summary):
     """At most `most` feature vectors of a set, drawn without replacement, in random order.
 
-    Every row number has a rank that is as good as random, and the lowest ranks stay. So portions do not
+    Every row number has a rank that is as good as random, and the lowest ranks stay. So chunks do not
     matter, no count is needed beforehand, and the first n of a sample are a sample of n.
 
     Attributes:

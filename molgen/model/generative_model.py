@@ -168,7 +168,7 @@ class GenerativeModel(WithLatents):
             UsageError: the model does not carry the keys of its training data.
         """
         if not self.keys:
-            raise UsageError("this model carries no keys of its training data, so it cannot say what is new")
+            raise UsageError("this model carries no keys of its training data, so it cannot say what is novel")
         key = self.domain.key(item)
         return not any(key in known for known in self.keys.values())
 

@@ -1,4 +1,4 @@
-"""What the report gathers of a file: little, the same whatever the portions, and by hand where it can be."""
+"""What the report gathers of a file: little, the same whatever the chunks, and by hand where it can be."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def _letters(word):
 
 
 def chunks(words, size):
-    """Words in portions of a size; an empty one is invalid."""
+    """Words in chunks of a size; an empty one is invalid."""
     features = Words().descriptors().features
     for first in range(0, len(words), size):
         rows = words[first : first + size]
@@ -56,7 +56,7 @@ def gathered(words, size, seed=0):
     return found
 
 
-def test_what_is_gathered_does_not_depend_on_portions():
+def test_what_is_gathered_does_not_depend_on_chunks():
     words = random_words(500)
     one, other = gathered(words, 7), gathered(words, 500)
     assert one.sample.items == other.sample.items

@@ -192,8 +192,8 @@ def _means(row: _Row) -> str:
     if not len(own):
         return "no value"
     reference = finite(row.references[0][0].values) if row.references else own[:0]
-    told = f"mean {short(float(own.mean()))}"
-    return f"{told}, reference {short(float(reference.mean()))}" if len(reference) else told
+    mean = f"mean {short(float(own.mean()))}"
+    return f"{mean}, reference {short(float(reference.mean()))}" if len(reference) else mean
 
 
 def _outline(found: Histogram, scale: Scale, foot: float, top: float, class_: str) -> Html | None:
@@ -211,10 +211,10 @@ def _cut_off(found: Histogram, scale: Scale, above: float, top: float) -> Html |
     times = float(found.heights[highest]) / top
     if times <= 1.001:
         return None
-    told = f"peak {times:.1f} times as high"
+    peak = f"peak {times:.1f} times as high"
     if highest > len(found.heights) / 2:
-        return words(told, scale(found.edges[highest]) - 6, above + 14, "soft", "end")
-    return words(told, scale(found.edges[highest + 1]) + 6, above + 14, "soft")
+        return words(peak, scale(found.edges[highest]) - 6, above + 14, "soft", "end")
+    return words(peak, scale(found.edges[highest + 1]) + 6, above + 14, "soft")
 
 
 _WIDTH, _LEFT, _RIGHT = 720.0, 40.0, 690.0

@@ -1,9 +1,9 @@
-"""What a report shows of a set, taken from its portions as they pass, in bounded memory.
+"""What a report shows of a set, taken from its chunks as they pass, in bounded memory.
 
-An observer is called with each portion of a set and names the features that it reads in `needs`. What it
-draws at random depends on the seed and on row numbers alone: not on the size of portions.
+An observer is called with each chunk of a set and names the features that it reads in `needs`. What it
+draws at random depends on the seed and on row numbers alone: not on the size of chunks.
 
-Letters in shapes: V valid rows of a portion, K rows that are kept, M rows of a training set, B bytes of a
+Letters in shapes: V valid rows of a chunk, K rows that are kept, M rows of a training set, B bytes of a
 fingerprint.
 """
 
@@ -32,7 +32,7 @@ FINGERPRINT = "fingerprint"
 
 
 class Observer(Protocol):
-    """Sees every portion of a set."""
+    """Sees every chunk of a set."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -251,7 +251,7 @@ class Fingerprints(Summary):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self.rows, self.bits = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
-        self._portions: list[tuple[np.ndarray, np.ndarray]] = []
+        self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
 
     @classmethod
     def needed(cls, config: Any) -> tuple[str, ...]:
@@ -261,11 +261,11 @@ class Fingerprints(Summary):
     def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
         if chunk.items:
-            self._portions.append((chunk.rows, np.asarray(chunk.features[FINGERPRINT], np.uint8)))
+            self._chunks.append((chunk.rows, np.asarray(chunk.features[FINGERPRINT], np.uint8)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Row numbers and fingerprints."""
-        rows, bits = zip(*self._portions, strict=True) if self._portions else ([self.rows], [self.bits])
+        rows, bits = zip(*self._chunks, strict=True) if self._chunks else ([self.rows], [self.bits])
         return {"rows": np.concatenate(rows), "bits": np.concatenate(bits)}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:

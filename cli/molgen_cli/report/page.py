@@ -132,11 +132,11 @@ def _cards(files: Sequence[Evaluated]) -> Html:
 def _problems(files: Sequence[Evaluated]) -> Html | None:
     """What a reader must know before the first number: failures, missing values, small samples."""
     kinds = {
-        "failed": [_told(one, figure) for one in files for figure in one.figures if figure.error],
-        "without a value": [_told(one, figure) for one in files for figure in one.figures if _undefined(figure)],
-        "with a warning": [_told(one, figure) for one in files for figure in one.figures if figure.warning],
+        "failed": [_label(one, figure) for one in files for figure in one.figures if figure.error],
+        "without a value": [_label(one, figure) for one in files for figure in one.figures if _undefined(figure)],
+        "with a warning": [_label(one, figure) for one in files for figure in one.figures if figure.warning],
     }
-    lines = [_problem(kind, told) for kind, told in kinds.items() if told]
+    lines = [_problem(kind, labels) for kind, labels in kinds.items() if labels]
     return tag("ul", lines, class_="problems") if lines else None
 
 
@@ -144,11 +144,11 @@ def _undefined(figure: Figure) -> bool:
     return not figure.error and not math.isfinite(figure.estimate.value)
 
 
-def _told(one: Evaluated, figure: Figure) -> str:
+def _label(one: Evaluated, figure: Figure) -> str:
     return f"{figure.label} of {one.name}"
 
 
-def _problem(kind: str, told: Sequence[str], most: int = 6) -> Html:
-    more = f" and {len(told) - most} more" if len(told) > most else ""
-    noun = "figure" if len(told) == 1 else "figures"
-    return tag("li", tag("strong", f"{len(told)} {noun} {kind}"), f": {', '.join(told[:most])}{more}")
+def _problem(kind: str, labels: Sequence[str], most: int = 6) -> Html:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    noun = "figure" if len(labels) == 1 else "figures"
+    return tag("li", tag("strong", f"{len(labels)} {noun} {kind}"), f": {', '.join(labels[:most])}{more}")

@@ -128,8 +128,8 @@ def in_full(files: Sequence[Evaluated]) -> Html:
 
 def _full(one: Evaluated, figure: Figure) -> Html:
     estimate = figure.estimate
-    told = figure.error and f"failed: {figure.error}"
-    remarks = "; ".join(text for text in (told, figure.warning, "" if told else estimate.note) if text)
+    failure = figure.error and f"failed: {figure.error}"
+    remarks = "; ".join(text for text in (failure, figure.warning, "" if failure else estimate.note) if text)
     given = [_exact(estimate.value), _exact(estimate.low), _exact(estimate.high), numbers.count(estimate.count)]
     return tag(
         "tr",

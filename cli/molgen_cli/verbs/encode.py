@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from molgen_cli.arguments import add_model_arguments, describe_model, load_model, properties_of
-from molgen_cli.console import Clock, say
+from molgen_cli.console import Stopwatch, say
 from molgen_cli.output import Output, refuse_existing, write_record
 from molgen_cli.verbs.score import add_input_arguments, exit_code, read, require_input, watched
 
@@ -31,15 +31,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode, write, and say how it went: 0 when every row has a latent, 3 when some have, 1 when none has."""
-    clock = Clock()
+    stopwatch = Stopwatch()
     refuse_existing((args.output,), args.overwrite)
     require_input(args)
     model = load_model(args)
-    clock.lap("loading")
-    return _encode(args, model, clock)
+    stopwatch.lap("loading")
+    return _encode(args, model, stopwatch)
 
 
-def _encode(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
+def _encode(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatch) -> int:
     from molgen.inference.encode import LATENT, Encoding
     from molgen.workers.inspector import Inspector
     from molgen_cli.latent_files import LatentFile
@@ -54,7 +54,7 @@ def _encode(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> i
     with Inspector(domain, args.properties, processes=args.workers) as inspector:
         encoding = Encoding(model, inspector, args.properties, args.batch_size, dict(args.condition))
         stopped = output.write(watched(args, "encoding", encoding.rows(records), statuses))
-    clock.lap("encoding")
+    stopwatch.lap("encoding")
     write_record(
         output,
         "encode",
@@ -63,7 +63,7 @@ def _encode(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> i
         model=describe_model(model, args.model),
         latent={name: [*(axis.maximum for axis in f.axes), *f.channels_shape] for name, f in space.items()},
         counts=dict(statuses),
-        seconds=clock.record(),
+        seconds=stopwatch.record(),
     )
     counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common()) or "none"
     say(f"{output.rows:,} rows ({counts}), {model.latent_width} numbers each", quiet=args.quiet)

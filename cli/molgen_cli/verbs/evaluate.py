@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from molgen.atomic_files import sha256, total_bytes
 from molgen.errors import PartialFailure, UsageError
 from molgen_cli.arguments import from_zero, names, whole
-from molgen_cli.console import Clock, progress, say
+from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.output import record_path, refuse_existing
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Run:
         from molgen.evaluation.evaluate import Evaluation, chosen
         from molgen.evaluation.references import References
 
-        self.args, self.clock = args, Clock()
+        self.args, self.stopwatch = args, Stopwatch()
         self.domain: Domain = registry.get("domain", args.domain)()
         self.inputs = _inputs(args, self.domain)
         found = References(self.domain, args.domain, args.reference_column, partial(say, quiet=args.quiet))
@@ -142,10 +142,10 @@ class Run:
         Raises:
             BaseException: what ended it before the first file was done.
         """
-        self.clock.lap("checking")
+        self.stopwatch.lap("checking")
         try:
             self.evaluation.prepare(self.report.summaries() if self.report else ())
-            self.clock.lap("summarising")
+            self.stopwatch.lap("summarising")
             for one in self.inputs:
                 self.files.append(self._evaluated(one))
         except BaseException as stopped:
@@ -163,7 +163,7 @@ class Run:
             items = (record.item for record in _records(self.args, self.domain, one))
             observers: list[Observer] = [counts, gathered] if gathered else [counts]
             figures = self.evaluation.evaluate(items, observers, gathered.needs if gathered else ())
-        taken = self.clock.lap(one.name)
+        taken = self.stopwatch.lap(one.name)
         rate = counts.rows / max(taken, 1e-9)
         say(f"{one.name}: {counts.rows:,} rows in {taken:.1f} s ({rate:,.0f} rows/s)", quiet=self.args.quiet)
         seconds = {"all": taken, **self.evaluation.seconds}
@@ -216,7 +216,7 @@ class Run:
             "format": FORMAT,
             "complete": stopped is None,
             **self.about(),
-            "seconds": dict(self.clock.record()),
+            "seconds": dict(self.stopwatch.record()),
             "files": files,
         }
 

@@ -1,4 +1,4 @@
-"""`molgen generate`: new items from a model, judged by their domain, with their log-density."""
+"""`molgen generate`: items sampled from a model, checked by their domain, with their log-density."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import math
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -24,14 +25,11 @@ from molgen_cli.arguments import (
     share,
     whole,
 )
-from molgen_cli.console import Clock, progress, say
+from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 
 if TYPE_CHECKING:
-    from molgen.inference.generate import Row
-
-if TYPE_CHECKING:
-    from molgen.inference.generate import Generation, Request, Row
+    from molgen.inference.generate import Generation, Request, Row, Tally
     from molgen.model.generative_model import GenerativeModel
 
 #: The most items of a contact sheet.
@@ -41,14 +39,20 @@ DRAWN = 60
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add = parser.add_argument
-    add("-n", "--count", type=whole, default=100, metavar="N", help="raw draws, or accepted ones (default: 100)")
+    add("-n", "--count", type=whole, default=100, metavar="N", help="samples, or accepted ones (default: 100)")
     add(
         "--accept",
-        type=names,
+        type=criteria,
         default=(),
         metavar="LIST",
-        help="draw until N meet all of these: valid, unique, new (not in the training data), filters; "
-        "without it every draw is a row",
+        help="sample until N meet all of these: valid, unique, novel (not in the training data), filters; "
+        "without it every sample is a row",
+    )
+    add(
+        "--max-samples",
+        type=whole,
+        metavar="N",
+        help="with --accept: stop after N samples (default: when fewer than 1 in 1,000 of 10,000 were accepted)",
     )
     add_output_arguments(parser)
     add_model_arguments(parser)
@@ -74,39 +78,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=(),
         metavar="LIST",
-        help="mend draws that are no items, where the encoder can: of molecules.graph valence, largest-fragment; "
-        "mended ones are counted apart",
+        help="repair samples that are no items, where the encoder can: of molecules.graph valence, "
+        "largest-fragment; repaired ones are counted apart",
     )
     add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
 
 
 def run(args: argparse.Namespace) -> int:
     """Generate, write, and say how it went."""
-    clock = Clock()
+    stopwatch = Stopwatch()
     refuse_existing((args.output, args.draw), args.overwrite)
     if args.seed is None:
         args.seed = secrets.randbits(32)
     model = load_model(args)
     request = _request(args, model)
-    clock.lap("loading")
-    return _generate(args, model, request, clock)
+    stopwatch.lap("loading")
+    return _generate(args, model, request, stopwatch)
 
 
-def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, clock: Clock) -> int:
+def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, stopwatch: Stopwatch) -> int:
     from molgen.inference.generate import Generation
     from molgen.workers.inspector import Inspector
 
     domain = model.domain
-    obtained = Obtained(dict(args.condition), domain.descriptors().properties if args.condition else ())
-    args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *obtained.asked]))
+    errors = ConditionError(dict(args.condition), domain.descriptors().properties if args.condition else ())
+    args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *errors.asked]))
     output = Output(domain, args.output, args.format)
     with Inspector(domain, args.properties, "filters" in request.accept, args.workers) as inspector:
-        generation = Generation(model, request, inspector)
+        generation = Generation(model, request, inspector, LowAcceptance(args.quiet))
         sheet: list[Row] = []
-        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, obtained))
+        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, errors))
         stopped = output.write(rows)
-    clock.lap("generating")
-    _report(args, model, generation, output, clock, stopped, obtained)
+    stopwatch.lap("generating")
+    _report(args, model, generation, output, stopwatch, stopped, errors)
     if args.draw:
         _draw(args.draw, model, sheet)
     if stopped is not None:
@@ -130,15 +134,18 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.known or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
         args.repair,
+        args.max_samples,
     )
 
 
-def _watched(args: argparse.Namespace, generation: Generation, sheet: list[Row], obtained: Obtained) -> Iterator[Row]:
+def _watched(
+    args: argparse.Namespace, generation: Generation, sheet: list[Row], errors: ConditionError
+) -> Iterator[Row]:
     """The rows, shown as progress and looked at for what was asked, the first valid ones kept for the sheet."""
     with progress("generating", args.count, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
         for row in generation.rows():
             bar.advance()
-            obtained.take(row)
+            errors.take(row)
             if args.draw and row.item is not None and len(sheet) < DRAWN:
                 sheet.append(row)
             yield row
@@ -156,12 +163,12 @@ def _report(
     model: GenerativeModel,
     generation: Generation,
     output: Output,
-    clock: Clock,
+    stopwatch: Stopwatch,
     stopped: BaseException | None,
-    obtained: Obtained,
+    errors: ConditionError,
 ) -> None:
     """Record the run beside its file, and summarise it for people."""
-    tally, seconds = generation.tally, clock.record()
+    tally, seconds = generation.tally, stopwatch.record()
     counts: Mapping[str, Any] = {name: value for name, value in vars(tally).items() if value is not None}
     per_second = round(output.rows / max(seconds["generating"], 1e-9), 1)
     write_record(
@@ -173,12 +180,12 @@ def _report(
         model=describe_model(model, args.model),
         counts=counts,
         rates=tally.rates(),
-        new_false_positive_rate=_false_positive_rate(model),
+        novel_false_positive_rate=_false_positive_rate(model),
         seconds=seconds,
         rows_per_second=per_second,
-        **({"obtained": obtained.facts()} if obtained.asked else {}),
+        **({"obtained": errors.facts()} if errors.asked else {}),
     )
-    for line in (*_summary(args, model, generation, output.rows, seconds, per_second), *obtained.lines()):
+    for line in (*_summary(args, model, generation, output.rows, seconds, per_second), *errors.lines()):
         say(line, quiet=args.quiet)
 
 
@@ -197,15 +204,51 @@ def _summary(
     per_second: float,
 ) -> Iterator[str]:
     where = "" if args.output == "-" else f" in {args.output}"
-    yield f"{rows:,} rows{where} from {generation.tally.drawn:,} draws of {args.model}, seed {args.seed}"
+    yield f"{rows:,} rows{where} from {generation.tally.drawn:,} samples of {args.model}, seed {args.seed}"
     yield "  " + ", ".join(f"{name} {rate:.2%}" for name, rate in generation.tally.rates().items())
-    if model.keys and "new" in generation.tally.rates():
-        yield f"  (of the new ones, {_false_positive_rate(model):.2%} are taken for known by mistake)"
+    if model.keys and "novel" in generation.tally.rates():
+        yield f"  (of the novel ones, {_false_positive_rate(model):.2%} are taken for training items by mistake)"
     yield f"  {seconds['generating']:.1f} s ({per_second:,.0f} rows/s), after {seconds['loading']:.1f} s of loading"
 
 
-class Obtained:
-    """Collects the properties of rows for which a number was asked.
+class LowAcceptance:
+    """Says now and then how few samples are accepted, so that nobody waits in the dark.
+
+    Args:
+        quiet: whether people asked for no messages.
+    """
+
+    #: samples and seconds before the first message, seconds before another, and the share that is low.
+    FIRST, EARLIEST, EVERY, LOW = 1_000, 20.0, 30.0, 0.01
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._begun = time.monotonic()
+        self._last: float | None = None
+
+    def __call__(self, tally: Tally) -> None:
+        """Look at the tally after a batch."""
+        now = time.monotonic()
+        if tally.accepted is None or tally.accepted >= self.LOW * tally.drawn:
+            return
+        if now - self._last >= self.EVERY if self._last is not None else self._is_time(tally, now):
+            self._say(tally)
+            self._last = now
+
+    def _is_time(self, tally: Tally, now: float) -> bool:
+        return tally.drawn >= self.FIRST or now - self._begun >= self.EARLIEST
+
+    def _say(self, tally: Tally) -> None:
+        rates = ", ".join(f"{name} {rate:.2%}" for name, rate in tally.rates().items())
+        say(
+            f"{tally.accepted or 0:,} of {tally.drawn:,} samples accepted so far ({rates}); it stops when fewer than "
+            "1 in 1,000 of 10,000 are, or after --max-samples N",
+            quiet=self._quiet,
+        )
+
+
+class ConditionError:
+    """How far the properties of rows are from the numbers that they were conditioned on.
 
     Args:
         condition: what was asked for, by name.
@@ -244,6 +287,17 @@ class Obtained:
                 f"  {name}: asked for {found['asked']:g}, obtained {found['mean']:.4g} on average; "
                 f"{found['mean absolute difference']:.4g} off on average, over {found['rows']:,} rows"
             )
+
+
+def criteria(text: str) -> tuple[str, ...]:
+    """Names of criteria with commas, as an argument; a former name is understood and said to be one."""
+    from molgen.inference.generate import RENAMED
+
+    asked = names(text)
+    for name in asked:
+        if name in RENAMED:
+            say(f"--accept {name} is now called {RENAMED[name]}")
+    return tuple(RENAMED.get(name, name) for name in asked)
 
 
 def _number(text: str) -> float:

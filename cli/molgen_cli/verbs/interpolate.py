@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
 from molgen_cli.arguments import add_model_arguments, describe_model, load_model, properties_of, whole
-from molgen_cli.console import Clock, say
+from molgen_cli.console import Stopwatch, say
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 from molgen_cli.verbs.score import exit_code, watched
 
@@ -33,14 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate, write, and say how it went: 0 when every item is valid, 3 when some are, 1 when none is."""
-    clock = Clock()
+    stopwatch = Stopwatch()
     refuse_existing((args.output, args.draw), args.overwrite)
     model = load_model(args)
-    clock.lap("loading")
-    return _interpolate(args, model, clock)
+    stopwatch.lap("loading")
+    return _interpolate(args, model, stopwatch)
 
 
-def _interpolate(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
+def _interpolate(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatch) -> int:
     from molgen.inference.encode import way
     from molgen.workers.inspector import Inspector
 
@@ -53,8 +53,8 @@ def _interpolate(args: argparse.Namespace, model: GenerativeModel, clock: Clock)
     with Inspector(domain, args.properties, processes=args.workers or 1) as inspector:
         rows = way(model, inspector, ends, args.steps, args.properties, dict(args.condition))
         stopped = output.write(_kept(watched(args, "interpolating", rows, statuses), sheet))
-    clock.lap("interpolating")
-    counts, seconds = dict(statuses), clock.record()
+    stopwatch.lap("interpolating")
+    counts, seconds = dict(statuses), stopwatch.record()
     described = describe_model(model, args.model)
     write_record(output, "interpolate", args, stopped, model=described, counts=counts, seconds=seconds)
     if args.draw:

@@ -1,4 +1,4 @@
-"""`molgen plugins`: what is installed, by name, and whether one keeps its promises. Listing imports none of it."""
+"""`molgen plugins`: what is installed, by name, and whether one keeps its contract. Listing imports none of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help=line, description=f"List {line}; none is imported.")
     listing.add_argument("--kind", choices=registry.KINDS, help="list only this kind")
     listing.set_defaults(action=_list)
-    line = "whether a plugin keeps what its kind promises, a line for each check"
+    line = "whether a plugin keeps the contract of its kind, a line for each check"
     checking = actions.add_parser("check", help=line, description=f"Check {line}. Exits with 1 if one fails.")
     checking.add_argument("name", metavar="NAME", help="an encoder (under every family), a family or a backbone")
     checking.add_argument("--kind", choices=CHECKED, help="what the name means, where it means more than one thing")

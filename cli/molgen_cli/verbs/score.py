@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
 from molgen_cli.arguments import add_model_arguments, add_option_argument, describe_model, load_model, properties_of
-from molgen_cli.console import Clock, progress, say
+from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write, and say how it went: 0 when every row has a density, 3 when some have, 1 when none has."""
-    clock = Clock()
+    stopwatch = Stopwatch()
     refuse_existing((args.output,), args.overwrite)
     require_input(args)
     model = load_model(args)
-    clock.lap("loading")
-    return _score(args, model, clock)
+    stopwatch.lap("loading")
+    return _score(args, model, stopwatch)
 
 
 def require_input(args: argparse.Namespace) -> None:
@@ -60,7 +60,7 @@ def require_input(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.input}: there is no such file")
 
 
-def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> int:
+def _score(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatch) -> int:
     from molgen.inference.score import Scoring
     from molgen.workers.inspector import Inspector
 
@@ -72,8 +72,8 @@ def _score(args: argparse.Namespace, model: GenerativeModel, clock: Clock) -> in
     with Inspector(domain, args.properties, processes=args.workers) as inspector:
         scoring = Scoring(model, inspector, args.properties, args.batch_size, dict(args.condition), dict(args.option))
         stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
-    clock.lap("scoring")
-    _report(args, model, output, clock, stopped, statuses)
+    stopwatch.lap("scoring")
+    _report(args, model, output, stopwatch, stopped, statuses)
     if stopped is not None:
         raise stopped
     return exit_code(statuses)
@@ -109,12 +109,12 @@ def _report(
     args: argparse.Namespace,
     model: GenerativeModel,
     output: Output,
-    clock: Clock,
+    stopwatch: Stopwatch,
     stopped: BaseException | None,
     statuses: Counter[str],
 ) -> None:
     """Record the run beside its file, and summarise it for people."""
-    seconds = clock.record()
+    seconds = stopwatch.record()
     per_second = round(output.rows / max(seconds["scoring"], 1e-9), 1)
     write_record(
         output,

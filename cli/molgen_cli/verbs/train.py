@@ -154,8 +154,8 @@ class Run:
             data.card = {**data.card, "tuned from": _description(self.args.base, self.model)}
             self.model.info.pop("title", None)
         self._say(
-            f"{keys.count:,} keys of training items, of which {keys.false_positive_rate:.2%} of new ones "
-            "will be taken for seen"
+            f"{keys.count:,} keys of training items, by which {keys.false_positive_rate:.2%} of novel items "
+            "will be taken for known"
         )
         return data
 

@@ -47,14 +47,14 @@ def test_zero_is_a_seed_and_no_seed_is_random(generate, capsys):
 
 
 def test_accept_gives_exactly_the_count(generate, tmp_path, record_of):
-    rows = generate("-n", "4", "--accept", "valid,unique,new", "--seed", "0")
+    rows = generate("-n", "4", "--accept", "valid,unique,novel", "--seed", "0")
     assert len({row["smiles"] for row in rows}) == 4
     assert not {row["smiles"] for row in rows} & {"CCO", "CCN", "C1CC1"}
     record = record_of(tmp_path / "generated-0.csv")
     assert record["counts"]["accepted"] == 4 < record["counts"]["drawn"]
-    assert record["counts"]["new"] <= record["counts"]["unique"] <= record["counts"]["valid"]
+    assert record["counts"]["novel"] <= record["counts"]["unique"] <= record["counts"]["valid"]
     assert 0 < record["rates"]["valid"] <= 1
-    assert 0 < record["new_false_positive_rate"] < 0.01
+    assert 0 < record["novel_false_positive_rate"] < 0.01
 
 
 def test_accept_does_not_depend_on_batch_size(generate, tmp_path, record_of):
@@ -83,15 +83,26 @@ def test_the_density_is_of_the_canonical_string(generate, model):
         assert row["log_density_kind"] == "exact"
 
 
-def test_hopeless_acceptance_stops_and_keeps_what_there_is(generate, monkeypatch, capsys, tmp_path, record_of):
+def test_low_acceptance_stops_and_keeps_what_there_is(generate, monkeypatch, capsys, tmp_path, record_of):
     monkeypatch.setattr("molgen.inference.generate.PATIENCE", 400)
-    monkeypatch.setattr("molgen.inference.generate.HOPELESS", 0.02)
+    monkeypatch.setattr("molgen.inference.generate.LEAST_ACCEPTANCE", 0.02)
     rows = generate("-n", "500", "--accept", "valid,unique", "--seed", "0", "--temperature", "0.5", code=3)
     assert 0 < len(rows) < 60
     assert f"{len(rows)} of 500" in capsys.readouterr().err
     record = record_of(tmp_path / "generated-0.csv")
     assert record["complete"] is False
     assert record["counts"]["drawn"] % 400 == 0
+
+
+def test_a_limit_of_samples_ends_it_and_is_said(generate, monkeypatch, capsys):
+    monkeypatch.setattr("molgen_cli.verbs.generate.LowAcceptance.FIRST", 1)
+    monkeypatch.setattr("molgen_cli.verbs.generate.LowAcceptance.LOW", 0.9)
+    rows = generate("-n", "500", "--accept", "new,unique", "--seed", "0", "--max-samples", "150", code=3)
+    assert 0 < len(rows) < 20
+    said = capsys.readouterr().err
+    assert "--accept new is now called novel" in said
+    assert "samples accepted so far" in said
+    assert f"stopped with {len(rows)} of 500 after 150 samples: which is the limit" in said
 
 
 def test_the_record_names_everything(generate, tmp_path, record_of):
@@ -165,7 +176,7 @@ def test_options_of_the_family(generate):
         (["--top-p", "1.5"], "at most 1"),
         (["--temperature", "-1"], "above 0"),
         (["--seed", "-4"], "from 0"),
-        (["--accept", "valid,pretty"], "known: valid, unique, new, filters"),
+        (["--accept", "valid,pretty"], "known: valid, unique, novel, filters"),
         (["--properties", "qed,colour"], "no property is named 'colour'"),
         (["--condition", "qed=0.9"], "no condition qed"),
         (["--condition", "qed"], "NAME=VALUE"),
@@ -204,7 +215,7 @@ def test_new_needs_keys(model, tmp_path, capsys):
     without = GenerativeModel.load(model)
     without.keys = {}
     without.save(tmp_path / "model")
-    assert main(["generate", "-m", str(tmp_path / "model"), "--accept", "new"]) == 2
+    assert main(["generate", "-m", str(tmp_path / "model"), "--accept", "novel"]) == 2
     assert "no keys" in capsys.readouterr().err
 
 

@@ -101,7 +101,7 @@ def test_rows_follow_the_draws(model):
     assert tally.passing is None
 
 
-@pytest.mark.parametrize("accept", [CRITERIA[:1], CRITERIA[:2], CRITERIA[:3], ("new",)])
+@pytest.mark.parametrize("accept", [CRITERIA[:1], CRITERIA[:2], CRITERIA[:3], ("novel",)])
 @pytest.mark.usefixtures("here")
 def test_accepted_rows_meet_their_criteria(model, accept):
     rows, tally = _generate(model, Request(5, accept, seed=0, batch_size=9))
@@ -110,7 +110,7 @@ def test_accepted_rows_meet_their_criteria(model, accept):
     assert all(row.item is not None for row in rows)
     if "unique" in accept:
         assert len({row.item for row in rows}) == 5
-    if "new" in accept:
+    if "novel" in accept:
         assert all(model.is_novel(row.item) for row in rows)
 
 
@@ -131,9 +131,9 @@ def test_workers_say_what_this_process_says(model, monkeypatch):
 
 
 @pytest.mark.usefixtures("here")
-def test_without_hope_it_stops(model, monkeypatch):
+def test_low_acceptance_stops_it(model, monkeypatch):
     monkeypatch.setattr("molgen.inference.generate.PATIENCE", 100)
-    monkeypatch.setattr("molgen.inference.generate.HOPELESS", 0.05)
+    monkeypatch.setattr("molgen.inference.generate.LEAST_ACCEPTANCE", 0.05)
     with Inspector(model.domain) as inspector:
         generation = Generation(model, Request(1000, ("unique",), batch_size=64), inspector)
         with pytest.raises(PartialFailure, match="of 1,000 after"):
@@ -163,8 +163,8 @@ def test_columns():
 
 
 def test_rates_have_the_denominators_they_say():
-    tally = Tally(drawn=100, valid=80, unique=40, new=10, passing=20, accepted=5)
-    assert tally.rates() == {"valid": 0.8, "unique": 0.5, "new": 0.25, "filters": 0.25, "accepted": 0.05}
+    tally = Tally(drawn=100, valid=80, unique=40, novel=10, passing=20, accepted=5)
+    assert tally.rates() == {"valid": 0.8, "unique": 0.5, "novel": 0.25, "filters": 0.25, "accepted": 0.05}
     assert Tally().rates() == {}
 
 

@@ -46,7 +46,7 @@ def test_it_knows_its_training_set_from_new_molecules(moses):
 
 def test_generate_uses_it_by_default(tmp_path):
     target = tmp_path / "molecules.csv"
-    arguments = ["generate", "-n", "20", "--accept", "valid,unique,new,filters", "--seed", "0", "--quiet"]
+    arguments = ["generate", "-n", "20", "--accept", "valid,unique,novel,filters", "--seed", "0", "--quiet"]
     assert main([*arguments, "--output", str(target), "--draw", str(tmp_path / "sheet.svg")]) == 0
     rows = list(csv.DictReader(target.open()))
     assert len({row["smiles"] for row in rows}) == 20
