@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
+from molgen_cli.console import warn
 
 if TYPE_CHECKING:
     from molgen.domain import Domain
@@ -121,7 +122,10 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    return GenerativeModel.load(args.model, automatic if args.device == "auto" else args.device)
+    model = GenerativeModel.load(args.model, automatic if args.device == "auto" else args.device)
+    for line in model.conditions.outside(dict(args.condition)):  # raises where a name or a value is none
+        warn(line)
+    return model
 
 
 def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:

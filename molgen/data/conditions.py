@@ -29,12 +29,14 @@ class Conditions:
         names: of all conditions.
         means, scales: of the training values of each; 0 and 1 for classes.
         classes: the names of the classes of each condition that is no number.
+        ranges: the smallest and the largest training value of each number; models of earlier versions have none.
     """
 
     names: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, columns: Mapping[str, np.ndarray], classes: Mapping[str, tuple[str, ...]] | None = None) -> Conditions:
@@ -54,6 +56,7 @@ class Conditions:
             tuple(0.0 if name in known else float(values.mean()) for name, values in finite.items()),
             tuple(1.0 if name in known else _scale(values) for name, values in finite.items()),
             known,
+            {name: (float(v.min()), float(v.max())) for name, v in finite.items() if name not in known},
         )
 
     @property
@@ -71,7 +74,8 @@ class Conditions:
             asked: a value for all rows, or one for each, by name; numbers may be written as text.
 
         Raises:
-            UsageError: a name or a class that the model was not trained on, or no number.
+            UsageError: a name or a class that the model was not trained on, no number, or one that is not finite;
+                only NaN among the values for single rows says that one is not given.
         """
         self._require_known(asked)
         return {name: self._column(name, np.asarray(values)) for name, values in asked.items()}
@@ -79,10 +83,25 @@ class Conditions:
     def _column(self, name: str, values: np.ndarray) -> np.ndarray:
         if name not in self.classes:
             try:
-                return values.astype(np.float64)
+                numbers = values.astype(np.float64)
             except ValueError:
                 raise UsageError(f"the condition {name} takes a number, not {str(values)!r}") from None
+            if np.isinf(numbers).any() or (numbers.ndim == 0 and np.isnan(numbers)):
+                raise UsageError(f"the condition {name} takes a finite number, not {str(values)!r}")
+            return numbers
         return np.vectorize(lambda value: self._class(name, value), otypes=[np.float64])(values)
+
+    def outside(self, asked: Mapping[str, Any]) -> list[str]:
+        """A line for each number that is beyond what the model was trained on, where it cannot be trusted."""
+        found = []
+        for name, values in self.numbers(asked).items():
+            low, high = self.ranges.get(name, (-np.inf, np.inf))
+            if (np.nan_to_num(values, nan=low) < low).any() or (np.nan_to_num(values, nan=high) > high).any():
+                found.append(
+                    f"the condition {name}={asked[name]} is outside of what the model was trained on, "
+                    f"{low:g} to {high:g}"
+                )
+        return found
 
     def _class(self, name: str, value: Any) -> float:
         text = f"{value:g}" if isinstance(value, float) else str(value)
@@ -118,13 +137,15 @@ class Conditions:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         found: dict[str, Any] = {"names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
+        found["ranges"] = {name: list(limits) for name, limits in self.ranges.items()}
         return found | {"classes": {name: list(names) for name, names in self.classes.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Conditions:
-        """What `to_json` gave; models of earlier versions have no classes."""
+        """What `to_json` gave; models of earlier versions have no classes or no ranges."""
         classes = {str(name): tuple(map(str, names)) for name, names in data.get("classes", {}).items()}
-        return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]), classes)
+        ranges = {str(name): (float(low), float(high)) for name, (low, high) in data.get("ranges", {}).items()}
+        return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]), classes, ranges)
 
 
 def _scale(values: np.ndarray) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 
 from molgen.atomic_files import replaced_file
 from molgen.data.bloom import BloomFilter
+from molgen.data.condition_columns import read_class, read_number
 from molgen.data.source import Classes, Source
 from molgen.data.store import Row
 from molgen.domain import Domain, Invalid, Record
@@ -116,22 +117,8 @@ def _numbers(record: Record, inspection: Inspection, conditions: Sequence[str], 
         if text is None:
             found[name] = inspection.properties.get(name, math.nan)
         else:
-            found[name] = _class_number(text, classes[name]) if name in classes else _number(text)
+            found[name] = read_class(text, classes[name]) if name in classes else read_number(text)
     return found
-
-
-def _class_number(text: Any, names: tuple[str, ...]) -> float:
-    """The place of a class among the known ones; another value means that the condition is not known for this row."""
-    text = str(text).strip()
-    return float(names.index(text)) if text in names else math.nan
-
-
-def _number(text: Any) -> float:
-    """A number as the user wrote it; anything else means that the condition is not known for this row."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 # --- in canonical form ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,6 @@ from molgen.errors import UsageError
 
 #: The split that is trained on.
 SPLIT = "train"
-
-
-#: The most classes that one condition may have.
-MOST_CLASSES = 1000
-
 
 Classes = Mapping[str, tuple[str, ...]]
 
@@ -38,6 +33,7 @@ class Source:
         count: of the records, where that is known.
         card: what the model card says of the data.
         classes: the columns that hold classes and no numbers, each with the names of its classes.
+        notes: what people must know of how the columns are read, a line each.
     """
 
     name: str
@@ -48,6 +44,7 @@ class Source:
     count: int | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     classes: Classes = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def dataset_source(part: Part, domain: str) -> Source:
@@ -93,52 +90,6 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
     name = printable(path.name)
     card = {"file": name, "licence": "not stated: it is the user's own file"}
     return Source(name.partition(".")[0] or name, records, list(first.columns), card=card)
-
-
-def with_classes(source: Source, conditions: Sequence[str], named: Sequence[str], known: Classes) -> Source:
-    """The source with the classes of every condition that holds no numbers.
-
-    Args:
-        source: the records.
-        conditions: names of columns and properties.
-        named: those that hold classes even where their values look like numbers.
-        known: classes of a model that is tuned; a value that it has not is not given.
-
-    Raises:
-        UsageError: a condition has too many classes to be one, or is no column.
-    """
-    columns = [name for name in conditions if name in source.columns]
-    for name in named:
-        if name not in columns:
-            raise UsageError(f"the condition {name!r} cannot have classes: it is no column of {source.name}")
-    open_ones = [name for name in columns if name not in source.classes and name not in known]
-    found: dict[str, set[str]] = {name: set() for name in open_ones}
-    if source.digest is None or named:
-        for record in source.records() if open_ones else ():
-            for name in open_ones:
-                found[name].add(str(record.columns.get(name, "")).strip())
-    classes = {name: _class_names(name, texts, name in named) for name, texts in found.items()}
-    return replace(source, classes={**source.classes, **{n: c for n, c in classes.items() if c}, **known})
-
-
-def _class_names(name: str, texts: set[str], named: bool) -> tuple[str, ...]:
-    """The classes of a column, none where it holds numbers: some text among them is a number that is not known."""
-    texts = texts - {""}
-    if not named and any(_is_number(text) for text in texts):
-        return ()
-    if len(texts) > MOST_CLASSES:
-        raise UsageError(
-            f"the condition {name!r} has {len(texts):,} different values; classes are at most {MOST_CLASSES:,}"
-        )
-    return tuple(sorted(texts))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from molgen.domain import Domain, Invalid, Item, Record, Sample
-from molgen.inference.score import Scoring, beside, number_columns, written
+from molgen.inference.score import Scoring, asked_columns, beside, number_columns, written
 from molgen.model.generative_model import GenerativeModel
 from molgen.workers.inspector import Inspection, Inspector
 
@@ -36,6 +36,7 @@ class LatentRows(Scoring, ABC):
                 "status": invalid if isinstance(sample, Invalid) else "valid",
                 "error": sample.reason if isinstance(sample, Invalid) else "",
                 **number_columns(inspection.properties, self._properties),
+                **asked_columns(self._condition),
                 **ours,
             }
             yield beside(record, columns)
@@ -137,4 +138,5 @@ def way(
             "status": "invalid" if inspection.item is None else "valid",
             "error": inspection.error or "",
             **number_columns(inspection.properties, properties),
+            **asked_columns(condition),
         }

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +63,11 @@ def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[st
     return {name: cell(float(f"{values.get(name, math.nan):.6g}")) for name in names}
 
 
+def asked_columns(condition: Mapping[str, float | str] | None) -> dict[str, Any]:
+    """A column for each condition with what was asked for."""
+    return {f"condition_{name}": value for name, value in (condition or {}).items()}
+
+
 def cell(value: float) -> float | None:
     """The number, or None where it is none."""
     return value if math.isfinite(value) else None
@@ -73,10 +79,29 @@ def written(record: Record) -> Item:
 
 
 def beside(record: Record, ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Our columns around those of the file, which have `input_` before their names where ours have the same ones."""
-    theirs = {f"input_{name}" if name in ours else name: text for name, text in record.columns.items()}
+    """Our columns around those of the file; none of either is lost, see `kept_columns`."""
+    names = kept_columns(tuple(record.columns), tuple(ours))
+    theirs = dict(zip(names, record.columns.values(), strict=True))
     first = next(iter(ours))
     return {first: ours[first], **theirs, **ours}
+
+
+@lru_cache(maxsize=16)
+def kept_columns(theirs: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+    """Names under which the columns of a file stand beside ours.
+
+    Those that we have too get `input_` before their names, and a number behind them where the file has that as well.
+    """
+    taken = {*theirs, *ours}
+    found = []
+    for name in theirs:
+        free, number = name, 1
+        if name in ours:
+            while (free := f"input_{name}" + (f"_{number}" if number > 1 else "")) in taken:
+                number += 1
+            taken.add(free)
+        found.append(free)
+    return tuple(found)
 
 
 class Scoring:
@@ -136,5 +161,6 @@ class Scoring:
             "status": status,
             "error": found.error,
             **number_columns(inspection.properties, self._properties),
+            **asked_columns(self._condition),
         }
         return beside(record, {self._column: written(record), **ours})

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, stopwatch: Stopwatch) -> int:
     from molgen.inference.generate import Generation
+    from molgen.inference.score import asked_columns
     from molgen.workers.inspector import Inspector
 
     domain = model.domain
@@ -107,7 +108,11 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     with Inspector(domain, args.properties, "filters" in request.accept, args.workers) as inspector:
         generation = Generation(model, request, inspector, LowAcceptance(args.quiet))
         sheet: list[Row] = []
-        rows = (row.columns(domain.column, args.properties) for row in _watched(args, generation, sheet, errors))
+        asked = asked_columns(request.condition)
+        rows = (
+            {**row.columns(domain.column, args.properties), **asked}
+            for row in _watched(args, generation, sheet, errors)
+        )
         stopped = output.write(rows)
     stopwatch.lap("generating")
     _report(args, model, generation, output, stopwatch, stopped, errors)

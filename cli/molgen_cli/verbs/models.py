@@ -13,6 +13,9 @@ from molgen_cli.console import say, table, warn
 if TYPE_CHECKING:
     from molgen.model.checkpoint import Checkpoint
 
+#: Classes of a condition that are listed.
+SHOWN = 20
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
@@ -100,12 +103,27 @@ def _description(checkpoint: Checkpoint, card: str) -> dict[str, Any]:
         "bytes": _size(checkpoint),
         "molgen": checkpoint.config.get("molgen"),
         "parts": _parts(checkpoint),
-        "conditions": checkpoint.config.get("conditions", {}).get("names", []),
+        "conditions": _conditions(checkpoint),
         "licence": info.get("licence") or info.get("data", {}).get("licence"),
         "training_keys": {name: keys["count"] for name, keys in checkpoint.config.get("keys", {}).items()},
         **info,
         "card": card,
     }
+
+
+def _conditions(checkpoint: Checkpoint) -> dict[str, Any]:
+    """By name the classes, or the smallest and the largest training number; null where they are unknown."""
+    known = checkpoint.config.get("conditions", {})
+    values = {**known.get("ranges", {}), **known.get("classes", {})}
+    return {name: values.get(name) for name in known.get("names", [])}
+
+
+def _condition(name: str, values: list[Any] | None) -> str:
+    if not values:
+        return name
+    if isinstance(values[0], str):
+        return f"{name} ({', '.join(values[:SHOWN])}{', ...' * (len(values) > SHOWN)})"
+    return f"{name} ({values[0]:g} to {values[1]:g})"
 
 
 def _parts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -125,7 +143,7 @@ def _text(found: dict[str, Any]) -> str:
         "path": found["path"],
         "sha256": found["sha256"],
         "size": f"{found['bytes'] / 1e6:.1f} MB",
-        "conditions": ", ".join(found["conditions"]) or "none",
+        "conditions": ", ".join(_condition(*one) for one in found["conditions"].items()) or "none",
         "licence": found["licence"] or "not stated",
         "knows": ", ".join(f"{count:,} items of {name}" for name, count in found["training_keys"].items())
         or "no items",

@@ -94,7 +94,8 @@ class Run:
     """
 
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
-        from molgen.data.source import computed_conditions, with_classes
+        from molgen.data.condition_columns import with_classes
+        from molgen.data.source import computed_conditions
         from molgen.training.config import TrainingConfig
 
         self.args, self.composition = args, composition
@@ -105,6 +106,8 @@ class Run:
         source = _source(args, composition, self.model)
         known = self.model.conditions.classes
         self.source = with_classes(source, self.conditions, composition.classes, known)
+        for note in self.source.notes:
+            say(note, quiet=args.quiet)
         self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()

@@ -123,3 +123,17 @@ def test_a_missing_file(model, capsys):
 
 def test_a_header_alone_is_no_failure(score):
     assert score("smiles,id\n") == []
+
+
+def test_every_column_of_the_file_stays_however_often_it_is_scored(model, tmp_path, rows_of):
+    path = tmp_path / "0.csv"
+    path.write_text("smiles,qed,input_qed\nCCO,mine,other\n")
+    for number in range(3):
+        after = tmp_path / f"{number + 1}.csv"
+        assert main(["score", str(path), "-m", model, "--properties", "qed", "-o", str(after), "--workers", "1"]) == 0
+        path = after
+        row = rows_of(path)[0]
+        kept = [value for name, value in row.items() if name.startswith("input_log_density") and "kind" not in name]
+        assert kept == [row["log_density"]] * number
+    values = [value for name, value in row.items() if "qed" in name]
+    assert sorted(values) == sorted(["mine", "other", *[row["qed"]] * 3])

@@ -275,6 +275,8 @@ def test_what_was_asked_for_stands_beside_what_came(finished, tmp_path, capsys):
     with output.open() as file:
         weights = [float(row["mw"]) for row in csv.DictReader(file) if row["mw"]]
     obtained = json.loads((tmp_path / "out.csv.run.json").read_text())["obtained"]
+    with output.open() as file:
+        assert {(row["condition_mw"], row["condition_pIC50"]) for row in csv.DictReader(file)} == {("100", "6")}
     assert list(obtained) == ["mw"]
     assert obtained["mw"]["asked"] == 100
     assert obtained["mw"]["rows"] == len(weights) > 0
@@ -282,13 +284,17 @@ def test_what_was_asked_for_stands_beside_what_came(finished, tmp_path, capsys):
     off = [abs(weight - 100) for weight in weights]
     assert obtained["mw"]["mean absolute difference"] == pytest.approx(sum(off) / len(off), rel=1e-4)
     assert "mw: asked for 100, obtained" in capsys.readouterr().err
+    assert main(["models", "info", str(folder)]) == 0
+    assert "conditions  pIC50 (0 to 6), mw (" in capsys.readouterr().out
+    assert main(["generate", "--model", str(folder), "-n", "1", "--condition", "mw=9999", "-q"]) == 0
+    assert "molgen: the condition mw=9999 is outside of what" in capsys.readouterr().err
 
 
 def test_a_column_of_free_text_is_no_condition(tmp_path, capsys):
     path = tmp_path / "notes.csv"
     path.write_text("smiles,note\n" + "".join(f"{'C' * (1 + k % 9)},note {k}\n" for k in range(1001)))
     assert main(["train", "--data", str(path), *TINY, "conditions=[note]", "--output", str(tmp_path / "run")]) == 2
-    assert "'note' has 1,001 different values; classes are at most 1,000" in capsys.readouterr().err
+    assert "'note' has 1,001 different values in 1,001 rows: that is a name or an id" in capsys.readouterr().err
 
 
 def test_tuning_learns_new_tokens_and_keeps_what_the_base_has_seen(model, tmp_path, capsys):

@@ -160,3 +160,19 @@ def test_every_field_of_a_condition_matters(name):
     embedding, condition = an_embedding(), a_condition(2)
     others = {other: mask for other, mask in condition.given.items() if other != name}
     assert not torch.allclose(embedding(condition, 2), embedding(Partial(condition.batch, others), 2))
+
+
+@pytest.mark.parametrize("value", ["nan", float("nan"), "inf", -np.inf, np.array([1.0, np.inf])])
+def test_what_is_not_finite_is_refused(value):
+    with pytest.raises(UsageError, match="weight takes a finite number"):
+        FITTED.numbers({"weight": value})
+    assert np.isnan(FITTED.numbers({"weight": np.array([1.0, np.nan])})["weight"][1])
+
+
+def test_a_number_beyond_the_training_data_is_said_to_be():
+    assert FITTED.ranges == {"weight": (1.0, 3.0), "charge": (0.0, 2.0)}
+    assert FITTED.outside({"weight": 2, "charge": "2"}) == []
+    assert FITTED.outside({"weight": "7"}) == [
+        "the condition weight=7 is outside of what the model was trained on, 1 to 3"
+    ]
+    assert CLASSED.outside({"target": "kinase", "weight": 1.5}) == []
