@@ -12,7 +12,7 @@ from traceback import format_exception
 
 from molgen.errors import UsageError
 from molgen.testing import Check, Outcome, Result, checks_of, run_checks
-from molgen_cli.console import progress, say
+from molgen_cli.console import progress, say, show
 
 
 def check(args: argparse.Namespace) -> int:
@@ -23,7 +23,7 @@ def check(args: argparse.Namespace) -> int:
         for result in run_checks(checks):
             results.append(result)
             if args.format == "table":
-                print(_line(result), flush=True)
+                show(_line(result))
             bar.advance()
     if args.format == "json":
         print(json.dumps([_row(result) for result in results], indent=2))

@@ -7,30 +7,50 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
+#: Characters that a terminal acts on, and those that turn the direction of a text: written as what they are.
+_CONTROLS = (range(0x20), range(0x7F, 0xA0), (0x200E, 0x200F), range(0x2028, 0x202F), range(0x2066, 0x206A))
+_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in chain(*_CONTROLS)}
+#: The same for texts of several lines.
+_VISIBLE_IN_LINES = {code: text for code, text in _VISIBLE.items() if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """A text of one line without anything that a terminal acts on, whoever wrote it: names, cards, messages."""
+    return " ".join(text.splitlines()).translate(_VISIBLE) if not text.isprintable() else text
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text of several lines, which stay."""
+    return text.translate(_VISIBLE_IN_LINES)
+
+
 def say(text: str, *, quiet: bool = False) -> None:
     """Print a note for people, unless they asked for quiet."""
     if not quiet:
-        _write(text)
+        _write(printable_lines(text))
 
 
 def warn(text: str) -> None:
-    """Print something that people must know even when they asked for quiet."""
-    _write(f"molgen: {text}")
+    """Print one line that people must know even when they asked for quiet."""
+    _write(f"molgen: {printable(text)}")
+
+
+def show(text: str) -> None:
+    """Print text for people on stdout."""
+    print(printable_lines(text))
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows of equal keys as aligned text under a heading; columns that are empty throughout are left out."""
     columns = [name for name in (rows[0] if rows else ()) if any(str(row[name]) for row in rows)]
-    cells = [columns, *([str(row[name]) for name in columns] for row in rows)]
+    cells = [list(map(printable, columns)), *([printable(str(row[name])) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
@@ -60,7 +80,7 @@ def progress(description: str, total: int | None = None, *, quiet: bool = False)
         yield Progress()
         return
     with _rich_progress() as bars:
-        yield _Bar(bars, description, total)
+        yield _Bar(bars, printable(description), total)
 
 
 class _Bar(Progress):
@@ -81,12 +101,12 @@ def _rich_progress() -> RichProgress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR"))),
         redirect_stdout=False,  # stdout is for data, never for the bar's console
         transient=True,

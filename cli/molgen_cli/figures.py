@@ -13,7 +13,7 @@ import numpy as np
 from molgen.domain import Item
 from molgen.evaluation.evaluate import Figure
 from molgen.metric import Better
-from molgen_cli.console import table
+from molgen_cli.console import printable, table
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -85,7 +85,7 @@ def _drawn(files: Sequence[Evaluated]) -> RichTable:
 
 
 def _heading(files: Sequence[Evaluated]) -> list[tuple[str, str]]:
-    return [(name, name) for name in ("metric", " ", *(one.name for one in files))]
+    return [(name, printable(name)) for name in ("metric", " ", *(one.name for one in files))]
 
 
 def _rows(files: Sequence[Evaluated]) -> Iterator[list[tuple[str, str]]]:
@@ -123,7 +123,7 @@ def _remarks(files: Sequence[Evaluated]) -> Iterator[str]:
             for text in dict.fromkeys(_texts(figure)):
                 labels_of.setdefault(text, []).append(figure.label)
         for text, labels in labels_of.items():
-            yield f"{', '.join(labels)}{where}: {text}"
+            yield printable(f"{', '.join(labels)}{where}: {text}")
 
 
 def _texts(figure: Figure) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -68,7 +69,11 @@ class LatentFile:
             latents.append(self._latent(row))
         arrays = {name: _array(values) for name, values in columns.items() if len(values) == len(latents)}
         arrays[self.column] = np.stack(latents) if latents else np.zeros((0, self.width), np.float32)
-        np.savez_compressed(stream, **cast(Any, arrays))
+        # Not by `numpy.savez`, which takes names for arguments of its own.
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
         return len(latents)
 
     def _parquet(self, rows: Iterator[Row], stream: IO[bytes]) -> int:

@@ -11,6 +11,7 @@ SIGINT, 143 ended by SIGTERM. `MOLGEN_DEBUG=1` shows the traceback behind an err
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import select
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the command's name; those of the process by default.
     """
+    _prepare_streams()
     try:
         with signals_as_exceptions():
             code = _run(sys.argv[1:] if argv is None else list(argv))
@@ -71,6 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except BaseException as error:
         return _report(error)
+
+
+def _prepare_streams() -> None:
+    """See that no file takes the place of a closed standard stream, and that stdout takes any text."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest free number
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _run(argv: list[str]) -> int:
@@ -167,12 +180,16 @@ def _verdict(error: BaseException) -> tuple[str, int]:
     if isinstance(error, Terminated):
         return "ended by SIGTERM", TERMINATED
     if isinstance(error, OSError) and error.strerror:
-        return ": ".join(str(part) for part in (error.filename, error.strerror) if part), FAILED
+        return ": ".join(_readable(part) for part in (error.filename, error.strerror) if part), FAILED
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("molgen"):
         package = error.name.partition(".")[0]
         return f"the package {package!r} is needed and not installed; type: pip install {package}", USAGE
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return f"{line.removesuffix(':')} (MOLGEN_DEBUG=1 shows where)", FAILED
+
+
+def _readable(part: Any) -> str:
+    return os.fsdecode(part) if isinstance(part, bytes) else str(part)
 
 
 def _reader_left() -> bool:

@@ -8,11 +8,13 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from molgen.atomic_files import sha256, total_bytes, write_text
+from molgen.atomic_files import sha256, temporary_sibling, total_bytes, write_text
 from molgen.errors import UsageError
 from molgen.versions import versions
 from molgen_cli.signals import Terminated
@@ -24,6 +26,8 @@ Row = Mapping[str, Any]
 
 #: Rows that go to the writing thread together, and how many such chunks may wait for it.
 CHUNK, WAITING = 256, 16
+#: Bytes that are written to see whether a folder takes them: more than a full disk has left over.
+TRIAL_BYTES = 65_536
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +61,8 @@ class Output:
     def __init__(self, domain: Domain, target: str, format: str | None) -> None:
         self._domain = domain
         self.path = None if target == "-" else Path(target)
+        if self.path is None and sys.stdout is None:
+            raise UsageError("the standard output is closed; type --output FILE")
         self._format = format or (self.path.name if self.path else "csv")
         domain.write((), io.BytesIO(), format=self._format)  # says now, not after the work, that it does not know it
         self._chunks: queue.SimpleQueue[list[Row] | BaseException | None] = queue.SimpleQueue()
@@ -127,19 +133,74 @@ class Output:
             yield from chunk
 
 
-def refuse_existing(paths: Iterable[str | None], overwrite: bool) -> None:
-    """See that no file is replaced unasked.
+def to_terminal(args: argparse.Namespace) -> bool:
+    """Whether rows go to a terminal, where progress would be drawn between them."""
+    return args.output == "-" and sys.stdout is not None and sys.stdout.isatty()
+
+
+def standard_input() -> IO[bytes]:
+    """What is piped in.
 
     Raises:
-        UsageError: a file exists, or its folder does not.
+        UsageError: the standard input is closed.
     """
-    for path in (Path(name) for name in paths if name not in (None, "-")):
+    if sys.stdin is None:
+        raise UsageError("the standard input is closed; name a file")
+    return sys.stdin.buffer
+
+
+def refuse_existing(names: Iterable[str | None], overwrite: bool) -> None:
+    """See that files can be written, each in a place of its own, and that none is replaced unasked.
+
+    Raises:
+        UsageError: a file exists, its folder does not or cannot be written to, or a record that is not ours is in the
+            place of the file's own.
+    """
+    paths = [Path(name) for name in names if name is not None and name != "-"]
+    if Path() in paths:
+        raise UsageError("the name of a file to write is empty")
+    _require_apart(paths)
+    for path in paths:
         if not path.parent.is_dir():
             raise UsageError(f"{path}: the folder {path.parent} does not exist; type: mkdir -p {path.parent}")
         if path.is_dir() and not record_path(path).is_file():
             raise UsageError(f"{path} is a folder that was not written here; give another name")
         if (path.is_file() or path.is_dir()) and not overwrite:
             raise UsageError(f"{path} exists; type --overwrite to replace it, or choose another name")
+        if path.is_file() or path.is_dir() or not path.exists():
+            _require_no_other_record(record_path(path))
+            _require_writable(path)
+
+
+def _require_apart(paths: Sequence[Path]) -> None:
+    places = Counter(place.resolve() for path in paths for place in (path, record_path(path)))
+    if shared := [place for place, count in places.items() if count > 1]:
+        raise UsageError(f"two files would be written to {shared[0]}; give each a name of its own")
+
+
+def _require_no_other_record(path: Path) -> None:
+    if path.exists() and not _is_record(path):
+        raise UsageError(f"{path} is in the way of the record of this run and is none; move it, or choose another name")
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"command", "output", "versions"} <= found.keys()
+
+
+def _require_writable(path: Path) -> None:
+    """Nothing may be computed that cannot be kept."""
+    trial = temporary_sibling(path.resolve())
+    try:
+        trial.write_bytes(b"\0" * TRIAL_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}; choose another place") from None
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def write_record(

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from support.autoencoders import memorising_autoencoder
 
 from molgen.model.generative_model import GenerativeModel
+from molgen_cli.latent_files import LatentFile
 from molgen_cli.main import main
 
 TEXT = "smiles,name\nCCO,a\nOCC,b\nnonsense,c\nC" + "C" * 60 + ",d\nCC#N,e\n"
@@ -196,3 +197,12 @@ def test_a_bad_request_is_one_line(arguments, words, autoencoder, tmp_path, monk
     assert main([*arguments, "-m", autoencoder, "--workers", "1", "--properties", "none"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_any_name_of_a_column_is_an_array(tmp_path):
+    rows = [{"file": f"{k}.png", "a/b": k, "latent": np.full(2, k, np.float32)} for k in range(3)]
+    assert LatentFile("latent", 2).write(rows, tmp_path / "x.npz") == 3
+    with np.load(tmp_path / "x.npz") as found:
+        assert found["file"].tolist() == ["0.png", "1.png", "2.png"]
+        assert found["a/b"].tolist() == [0, 1, 2]
+        assert found["latent"].shape == (3, 2)

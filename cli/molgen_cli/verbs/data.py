@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from molgen_cli.console import progress, say, warn
+from molgen_cli.console import progress, say, show, warn
 
 if TYPE_CHECKING:
     from molgen.dataset import Dataset
@@ -52,7 +52,7 @@ def _list(args: argparse.Namespace) -> int:
         except PluginError as error:  # one that is broken does not hide the others
             warn(str(error))
             broken += 1
-    print(json.dumps(facts, indent=2) if args.format == "json" else _table(facts))
+    show(json.dumps(facts, indent=2) if args.format == "json" else _table(facts))
     return PartialFailure.exit_code if broken else 0
 
 
@@ -61,7 +61,7 @@ def _info(args: argparse.Namespace) -> int:
     facts = _facts(args.name, dataset)
     facts["columns"] = {split: dict(dataset.columns(split)) for split in dataset.splits}
     facts["digests"] = {split: dataset.digest(split) for split in dataset.splits}
-    print(json.dumps(facts, indent=2) if args.format == "json" else _page(facts))
+    show(json.dumps(facts, indent=2) if args.format == "json" else _page(facts))
     return 0
 
 
@@ -69,7 +69,7 @@ def _fetch(args: argparse.Namespace) -> int:
     dataset = _dataset(args.name)
     with _bar(args.name) as watch:
         folder = dataset.fetch(watch, args.split)
-    print(json.dumps({"name": args.name, "folder": str(folder)}) if args.format == "json" else folder)
+    show(json.dumps({"name": args.name, "folder": str(folder)}) if args.format == "json" else str(folder))
     say(f"licence: {dataset.licence}\ncite: {dataset.citation}")
     return 0
 

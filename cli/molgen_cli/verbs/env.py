@@ -15,7 +15,7 @@ from typing import Any
 import molgen
 from molgen.registry import DISTRIBUTION
 from molgen.versions import PACKAGES, _version
-from molgen_cli.console import warn
+from molgen_cli.console import show, warn
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report, and each problem as a line on stderr."""
     found = report()
-    print(json.dumps(found, indent=2) if args.format == "json" else _lines(found))
+    show(json.dumps(found, indent=2) if args.format == "json" else _lines(found))
     for problem in found["problems"]:
         warn(problem)
     return 0

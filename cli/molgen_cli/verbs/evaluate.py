@@ -18,7 +18,7 @@ from molgen.atomic_files import sha256, total_bytes
 from molgen.errors import PartialFailure, UsageError
 from molgen_cli.arguments import from_zero, names, whole
 from molgen_cli.console import Stopwatch, progress, say
-from molgen_cli.output import record_path, refuse_existing
+from molgen_cli.output import record_path, refuse_existing, standard_input
 
 if TYPE_CHECKING:
     from molgen.domain import Domain, Record
@@ -195,10 +195,14 @@ class Run:
         form = self.args.format or ("json" if self.args.output.lower().endswith(".json") else "table")
         facts = self._facts(stopped)
         if self.args.output == "-":
-            print(_json(facts)) if form == "json" else show(self.files, sys.stdout)
+            self._print(form, facts)
         else:
             path = Path(self.args.output)
-            write_text(path, _json(facts) + "\n" if form == "json" else _text(self.files))
+            try:
+                write_text(path, _json(facts) + "\n" if form == "json" else _text(self.files))
+            except OSError:  # the disk is full by now; what was computed is not lost
+                self._print(form, facts)
+                raise
             self._write_record(path, facts, stopped)
             if not self.args.quiet:
                 show(self.files, sys.stderr)
@@ -206,6 +210,11 @@ class Run:
             path = Path(self.args.report)
             self.report.write(path, self.files, self.about(), self.evaluation.summaries)
             self._write_record(path, facts, stopped)
+
+    def _print(self, form: str, facts: Mapping[str, Any]) -> None:
+        from molgen_cli.figures import show
+
+        print(_json(facts)) if form == "json" else show(self.files, sys.stdout)
 
     def _facts(self, stopped: BaseException | None) -> dict[str, Any]:
         from molgen_cli.figures import as_json
@@ -301,7 +310,7 @@ def _records(args: argparse.Namespace, domain: Domain, one: Input) -> Iterator[R
     from molgen.evaluation.references import records_of
 
     if one.path is None:
-        return domain.read(sys.stdin.buffer, format=args.input_format or "csv", column=args.column)
+        return domain.read(standard_input(), format=args.input_format or "csv", column=args.column)
     return records_of(domain, one.path, format=args.input_format, column=args.column)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import secrets
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from molgen_cli.arguments import (
     whole,
 )
 from molgen_cli.console import Stopwatch, progress, say
-from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
+from molgen_cli.output import Output, add_output_arguments, refuse_existing, to_terminal, write_record
 
 if TYPE_CHECKING:
     from molgen.inference.generate import Generation, Request, Row, Tally
@@ -147,7 +146,7 @@ def _watched(
     args: argparse.Namespace, generation: Generation, sheet: list[Row], errors: ConditionError
 ) -> Iterator[Row]:
     """The rows, shown as progress and looked at for what was asked, the first valid ones kept for the sheet."""
-    with progress("generating", args.count, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
+    with progress("generating", args.count, quiet=args.quiet or to_terminal(args)) as bar:
         for row in generation.rows():
             bar.advance()
             errors.take(row)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import MolgenError, UsageError
-from molgen_cli.console import say, table, warn
+from molgen_cli.console import printable, say, show, table, warn
 
 if TYPE_CHECKING:
     from molgen.model.checkpoint import Checkpoint
@@ -52,7 +52,7 @@ def _list(args: argparse.Namespace) -> int:
         except MolgenError as error:
             damaged += 1
             warn(str(error))
-    print(json.dumps(rows, indent=2) if args.format == "json" else table(rows))
+    show(json.dumps(rows, indent=2) if args.format == "json" else table(rows))
     if not rows:
         say("no model comes with the installed domains; train one: molgen train --help")
     return 1 if damaged else 0
@@ -76,7 +76,7 @@ def _info(args: argparse.Namespace) -> int:
     checkpoint = Checkpoint(resolve(args.model))
     card = (checkpoint.path / CARD).read_text(encoding="utf-8") if CARD in checkpoint.files else ""
     found = _description(checkpoint, card)
-    print(json.dumps(found, indent=2) if args.format == "json" else _text(found))
+    show(json.dumps(found, indent=2) if args.format == "json" else _text(found))
     return 0
 
 
@@ -149,4 +149,5 @@ def _text(found: dict[str, Any]) -> str:
         or "no items",
     }
     width = max(map(len, facts))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()) + f"\n\n{found['card']}".rstrip()
+    lines = [f"{name:<{width}}  {printable(str(value))}" for name, value in facts.items()]
+    return "\n".join([*lines, "", found["card"]]).rstrip()

@@ -7,7 +7,7 @@ import json
 from importlib import import_module
 
 from molgen import registry
-from molgen_cli.console import table, warn
+from molgen_cli.console import show, table, warn
 
 #: The kinds of plugins of which there are checks.
 CHECKED = ("encoder", "domain", "family", "backbone")
@@ -45,7 +45,7 @@ def _check(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     kinds = [kind for kind in registry.KINDS if args.kind in (None, kind)]
     rows = [_row(plugin) for kind in kinds for plugin in registry.plugins(kind)]
-    print(json.dumps(rows, indent=2) if args.format == "json" else table(rows))
+    show(json.dumps(rows, indent=2) if args.format == "json" else table(rows))
     hidden = [str(plugin) for plugin in registry.hidden() if plugin.kind in kinds]
     if hidden:
         warn(f"{registry.DISABLE} is set and hides {', '.join(hidden)}")

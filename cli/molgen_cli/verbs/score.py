@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from molgen.errors import UsageError
 from molgen_cli.arguments import add_model_arguments, add_option_argument, describe_model, load_model, properties_of
 from molgen_cli.console import Stopwatch, progress, say
-from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
+from molgen_cli.output import Output, add_output_arguments, refuse_existing, standard_input, to_terminal, write_record
 
 if TYPE_CHECKING:
     from molgen.domain import Domain, Record
@@ -82,7 +81,7 @@ def _score(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatc
 def read(args: argparse.Namespace, domain: Domain) -> Iterator[Record]:
     """The rows of the file, or of stdin."""
     if args.input == "-":
-        return domain.read(sys.stdin.buffer, format=args.input_format or "csv", column=args.column)
+        return domain.read(standard_input(), format=args.input_format or "csv", column=args.column)
     return domain.read(args.input, format=args.input_format, column=args.column)
 
 
@@ -90,7 +89,7 @@ def watched(
     args: argparse.Namespace, doing: str, rows: Iterable[Mapping[str, Any]], statuses: Counter[str]
 ) -> Iterator[Mapping[str, Any]]:
     """The rows, shown as progress and counted by status."""
-    with progress(doing, quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as bar:
+    with progress(doing, quiet=args.quiet or to_terminal(args)) as bar:
         for row in rows:
             bar.advance()
             statuses[row["status"]] += 1

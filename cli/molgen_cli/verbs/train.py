@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
     existing.add_argument("--overwrite", action="store_true", help="start the run in the folder anew")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, … (default: auto)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument("--show-config", action="store_true", help="print the whole configuration and stop")
     parser.add_argument("-q", "--quiet", action="store_true", help="print no progress and no summary")
     _take_settings_anywhere(parser)

@@ -458,3 +458,14 @@ def test_a_report_without_a_part(words, monkeypatch, tmp_path, capsys):
     words("--report", "report.html")
     assert "the report lacks a part: birds could not be summarised: KeyError" in capsys.readouterr().err
     assert "Length/birds" in (tmp_path / "report.html").read_text()
+
+
+def test_figures_are_not_lost_where_the_disk_is_full_at_the_end(words, monkeypatch, capsys):
+    def full(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("molgen.atomic_files.write_text", full)
+    words("-o", "figures.json", "-q", code=1)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["files"][0]["figures"]
+    assert "figures.json: No space left on device" in printed.err
