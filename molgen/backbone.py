@@ -6,18 +6,22 @@ Letters in shapes: B batch, T slices of a walk, S slices of one field, W width o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil, log2
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
+from molgen.config import Part, settings_of
 from molgen.domain import API_VERSION, Config
+from molgen.errors import UnsupportedSpace
+from molgen.layers.choice_ids import largest_count
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
-from molgen.space import Axis, Layout, Slice, Space, layout
+from molgen.space import Axis, Field, Layout, Real, Slice, Space, axes, layout
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,79 @@ class CausalBackbone(Backbone):
         """The output (B, W) for one slice, given the slice before it and the choices (B,) made there."""
 
 
-def make_build(backbone: type[Backbone], config: Any, condition: Space | None) -> Build:
-    """The `Build` of one backbone class and configuration; `condition` is what the model is conditioned on."""
+#: The networks that serve a layout when the user names none: along the order of generation, and all elements at once.
+DEFAULTS: Mapping[Layout, tuple[str, str]] = {
+    Layout.RECORD: ("recurrent", "transformer"),
+    Layout.SEQUENCE: ("recurrent", "transformer"),
+    Layout.SET: ("recurrent", "transformer"),
+    Layout.GRID: ("unet", "unet"),
+    Layout.GRAPH: ("recurrent", "graph"),
+}
+#: A sequence of more elements has convolutions: attention takes time as their square, recurrence step after step.
+LONG_SEQUENCE = 1024
+#: Places that attention at the coarsest resolution of a long sequence may have.
+COARSEST_PLACES = 128
+
+
+def default_backbone(space: Space, causal: bool) -> Part:
+    """The network that serves a space when the user names none, with what its size asks for.
+
+    Raises:
+        UnsupportedSpace: no network serves its layout.
+    """
+    arrangement = layout(space)
+    if arrangement not in DEFAULTS:
+        raise UnsupportedSpace(
+            f"no network serves {arrangement.value} by default: fields that rotate need one that is equivariant; "
+            "install one and name it with backbone=NAME, or let the encoder describe points by distances"
+        )
+    if arrangement is Layout.SEQUENCE:
+        reach = largest_count(space) if causal else max(axis.maximum for axis in axes(space).values())
+        if reach > LONG_SEQUENCE:
+            return Part("unet", _causal_convolutions(reach) if causal else _convolutions(reach))
+    return Part(DEFAULTS[arrangement][0 if causal else 1])
+
+
+def _causal_convolutions(reach: int) -> dict[str, Any]:
+    """Two rounds of dilations that together look back over all choices."""
+    return {"levels": ceil(log2(reach / 2 + 1)), "blocks": 2}
+
+
+def _convolutions(reach: int) -> dict[str, Any]:
+    """Resolutions of one width, down to so few places that attention costs little."""
+    return {"levels": 1 + ceil(log2(reach / COARSEST_PLACES)), "width": 64, "growth": 1}
+
+
+#: A class and its settings for a space, causally or all elements at once.
+Fallback = Callable[[Space, bool], tuple[type[Backbone], Any]]
+
+
+def default_network(space: Space, causal: bool) -> tuple[type[Backbone], Any]:
+    """The class and the settings of the default network of a space.
+
+    Raises:
+        UnsupportedSpace: no network serves its layout.
+    """
+    return settings_of("backbone", default_backbone(space, causal))
+
+
+def make_build(
+    backbone: type[Backbone],
+    config: Any,
+    condition: Space | None,
+    space: Space | None = None,
+    fallback: Fallback = default_network,
+) -> Build:
+    """The `Build` of one backbone class and configuration.
+
+    Args:
+        backbone: makes the networks.
+        config: its settings.
+        condition: what the model is conditioned on.
+        space: of the samples. A network whose inputs have another layout, such as noise or a latent, is the default
+            of what it reads and writes where the backbone cannot take them. Without it the backbone makes all.
+        fallback: says which class and settings those are.
+    """
     asked = dict(condition or {})
 
     def build(
@@ -181,32 +256,38 @@ def make_build(backbone: type[Backbone], config: Any, condition: Space | None) -
             raise ValueError(
                 f"the family has a condition of its own that is named {', '.join(taken)}; rename the column"
             )
-        return backbone.make(inputs, outputs, config, asked | dict(condition or {}), causal)
+        everything = asked | dict(condition or {})
+        if space is None or layout(inputs) == layout(space):
+            return backbone.make(inputs, outputs, config, everything, causal)
+        written = {f"output {name}": _as_field(head) for name, head in outputs.items()}
+        choices: list[Callable[[], tuple[type[Backbone], Any]]] = [
+            lambda: (backbone, config),
+            lambda: fallback({**inputs, **written}, causal),
+            lambda: fallback(inputs, causal),
+        ]
+        return _first_that_fits(choices, lambda cls, own: cls.make(inputs, outputs, own, everything, causal))
 
     return build
 
 
-#: The network along the autoregressive walk that serves a layout when the user names none.
-DEFAULT_CAUSAL_BACKBONES: Mapping[Layout, str] = {
-    Layout.RECORD: "recurrent",
-    Layout.SEQUENCE: "recurrent",
-    Layout.SET: "recurrent",
-    Layout.GRID: "unet",
-    Layout.GRAPH: "recurrent",
-}
+def _as_field(head: Head) -> Field:
+    return Real(head.axes, channels=(3,) if head.rotates else (), rotates=head.rotates)
 
-#: The same for networks that read all elements at once.
-DEFAULT_BACKBONES: Mapping[Layout, str] = {
-    Layout.RECORD: "transformer",
-    Layout.SEQUENCE: "transformer",
-    Layout.SET: "transformer",
-    Layout.GRID: "unet",
-    Layout.GRAPH: "graph",
-}
+
+def _first_that_fits(
+    choices: Iterable[Callable[[], tuple[type[Backbone], Any]]], make: Callable[[type[Backbone], Any], Backbone]
+) -> Backbone:
+    """The first network that is not refused; else the first refusal, which is of what the user chose."""
+    refusals = []
+    for choice in choices:
+        try:
+            return make(*choice())
+        except ValueError as error:
+            refusals.append(error)
+    raise refusals[0]
+
 
 __all__ = [
-    "DEFAULT_BACKBONES",
-    "DEFAULT_CAUSAL_BACKBONES",
     "Backbone",
     "Batch",
     "Build",
@@ -214,5 +295,7 @@ __all__ = [
     "Head",
     "LinearHeads",
     "State",
+    "default_backbone",
+    "default_network",
     "make_build",
 ]

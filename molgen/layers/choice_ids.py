@@ -97,8 +97,8 @@ def put_levels_on_a_line(vectors: nn.Embedding, first: int, field: Field) -> Non
         own.mul_(OFF_THE_LINE).addcmul_(values[:, None], along)
 
 
-def longest_walk(space: Space) -> int:
-    """How many slices the walk through the largest sample has."""
+def largest_count(space: Space) -> int:
+    """How many choices the largest sample has."""
     return sum(most_elements(field) for field in space.values())
 
 

@@ -11,7 +11,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from molgen.batch import Partial, field_mask
+from molgen.batch import Batch, Partial, field_mask
 from molgen.errors import UnsupportedSpace
 from molgen.layers.named import NamedModules, NamedParameters
 from molgen.space import Axis, Categorical, Field, Real, Space
@@ -41,6 +41,20 @@ class ConditionEmbedding(nn.Module):
         count = given.flatten(1).sum(1) if given.ndim > 1 else given.long()
         total = values.sum(1) if given.ndim > 1 else values
         return torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], absent)
+
+
+def with_rows(batch: Batch, condition: Partial | None) -> Batch:
+    """The batch; of a space without fields and variable axes, one that has the rows of the condition.
+
+    Raises:
+        ValueError: nothing says how many rows there are.
+    """
+    if batch.fields or batch.sizes:
+        return batch
+    if condition is None:
+        raise ValueError("a batch without fields and sizes has as many rows as its condition, and there is none")
+    given = next(iter(condition.given.values()))
+    return Batch({}, {"": torch.zeros(len(given), dtype=torch.long, device=given.device)})
 
 
 @singledispatch

@@ -22,13 +22,14 @@ TICKS = 1000.0
 class TimeEmbedding(nn.Module):
     """The time of each field as one vector per row, (B, D); fields may be at times of their own.
 
-    Without a time everything is data: time 0.
+    Without a time everything is data: time 0. Without fields there is no time, and one learned vector.
     """
 
     def __init__(self, fields: Iterable[str], width: int) -> None:
         super().__init__()
         self.read = NamedModules({name: nn.Linear(2 * WAVES, width) for name in fields})
-        self.write = nn.Linear(width, width)
+        self.write = nn.Linear(width, width) if self.read else None
+        self.timeless = None if self.read else nn.Parameter(torch.zeros(width))
 
     def forward(self, time: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor:
         """The vectors of `rows` rows; `time` is (B,), the same by the name of a field, or None.
@@ -39,6 +40,9 @@ class TimeEmbedding(nn.Module):
         times = time if isinstance(time, Mapping) else dict.fromkeys(self.read, time)
         if unknown := [name for name in times if name not in self.read]:
             raise ValueError(f"a time for {', '.join(unknown)}, which the network does not read")
+        if self.write is None:
+            assert self.timeless is not None
+            return self.timeless.expand(rows, -1)
         like = self.write.weight
         return self.write(silu(sum(read(_waves(times.get(name), rows, like)) for name, read in self.read.items())))
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from molgen import __version__, registry
-from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, make_build
+from molgen.backbone import default_backbone, make_build
 from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
 from molgen.data.bloom import BloomFilter
@@ -24,14 +24,14 @@ from molgen.data.conditions import Conditions
 from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics
 from molgen.domain import Domain, Encoder, Invalid, Item, Sample
-from molgen.errors import UsageError
+from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.model.card import model_card
 from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
 from molgen.model.latent import WithLatents
 from molgen.model.pretrained import resolve
 from molgen.seeding import Rng, content_key
-from molgen.space import layout, without_grammars
+from molgen.space import without_grammars
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class GenerativeModel(WithLatents):
     Args:
         encoder: registry name such as `molecules.smiles`, or a `Part` with settings.
         family: registry name or `Part`.
-        backbone: registry name or `Part`; by default the one that serves the layout of the space.
+        backbone: registry name or `Part`; by default the one that serves the space, by its layout and its size.
         conditions: names of numbers and classes that come with the training items and can be asked for later.
     """
 
@@ -78,6 +78,7 @@ class GenerativeModel(WithLatents):
         encoder, family = _part(encoder), _part(family)
         encoder_class, encoder_config = settings_of("encoder", encoder)
         self.encoder: Encoder = encoder_class(encoder_config)
+        self._chosen_backbone = backbone is not None
         backbone = _part(backbone) if backbone is not None else self._default_backbone(family)
         self.config = _with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
         self.conditions = Conditions()
@@ -91,12 +92,10 @@ class GenerativeModel(WithLatents):
         self._family: Family | None = None
 
     def _default_backbone(self, family: Part) -> Part:
-        arrangement = layout(self.encoder.space)
-        causal = registry.get("family", family.name).causal
-        defaults = DEFAULT_CAUSAL_BACKBONES if causal else DEFAULT_BACKBONES
-        if arrangement not in defaults:
-            raise UsageError(f"no backbone serves {arrangement.value} by default; name one with backbone=NAME")
-        return Part(defaults[arrangement])
+        try:
+            return default_backbone(self.encoder.space, registry.get("family", family.name).causal)
+        except UnsupportedSpace as error:
+            raise UsageError(str(error)) from None
 
     @property
     def domain(self) -> Domain:
@@ -127,9 +126,12 @@ class GenerativeModel(WithLatents):
 
     def build(self, seed: int = 0) -> Family:
         """Make the family with fresh weights for the space as the encoder has it now."""
+        if not self._chosen_backbone:
+            # Only now is it known how large the samples of the data are.
+            self.config = _with_all_settings(replace(self.config, backbone=self._default_backbone(self.config.family)))
         family_class, family_config = settings_of("family", self.config.family)
         backbone_class, backbone_config = settings_of("backbone", self.config.backbone)
-        build = make_build(backbone_class, backbone_config, self.conditions.space)
+        build = make_build(backbone_class, backbone_config, self.conditions.space, self.encoder.space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from molgen import registry
 from molgen.backbone import (
-    DEFAULT_BACKBONES,
-    DEFAULT_CAUSAL_BACKBONES,
     Backbone,
     Build,
     CausalBackbone,
     Head,
+    default_backbone,
     make_build,
 )
 from molgen.batch import Batch, collate
@@ -26,7 +25,7 @@ from molgen.config import make_settings
 from molgen.errors import UnsupportedSpace
 from molgen.family import Family, LogDensity
 from molgen.seeding import Rng
-from molgen.space import Field, Real, Space, layout
+from molgen.space import Field, Real, Space
 from molgen.testing.batches import CONDITION, in_float64, shake
 from molgen.testing.checks import Skipped, require
 from molgen.testing.random_samples import draw_samples
@@ -82,9 +81,12 @@ class FamilyTrial:
         return family.eval()
 
     def _build(self, condition: Space | None) -> Build:
-        # As a model does: one kind of network for the whole family.
-        backbone = self.backbone or _default_backbone(self.cls, self.space)
-        return _no_network(self.space) if backbone is None else make_build(backbone, tiny_config(backbone), condition)
+        try:
+            chosen = (self.backbone, tiny_config(self.backbone)) if self.backbone else None
+            backbone, config = chosen or _tiny_network(self.space, self.cls.causal)
+        except UnsupportedSpace as error:
+            return _refusing(error)
+        return make_build(backbone, config, condition, self.space, _tiny_network)
 
     def training(self, family: Family, steps: int, rate: float) -> Iterator[tuple[str, Tensor]]:
         """Train on the batch by Adam; gives the phase and the mean loss before each step is taken."""
@@ -110,15 +112,15 @@ class FamilyTrial:
         return density
 
 
-def _default_backbone(family: type[Family], space: Space) -> type[Backbone] | None:
-    defaults = DEFAULT_CAUSAL_BACKBONES if family.causal else DEFAULT_BACKBONES
-    name = defaults.get(layout(space))
-    return registry.get("backbone", name) if name else None
+def _tiny_network(space: Space, causal: bool) -> tuple[type[Backbone], Any]:
+    """The default network of a space, made small."""
+    backbone = registry.get("backbone", default_backbone(space, causal).name)
+    return backbone, tiny_config(backbone)
 
 
-def _no_network(space: Space) -> Build:
+def _refusing(error: UnsupportedSpace) -> Build:
     def build(*args: Any, **kwargs: Any) -> Backbone:
-        raise UnsupportedSpace(f"no backbone serves {layout(space).value} by default")
+        raise error
 
     return build
 

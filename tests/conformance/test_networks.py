@@ -1,14 +1,14 @@
 """Every network keeps its promises, by itself and in every family that it serves."""
 
 from molgen import registry
-from molgen.backbone import DEFAULT_BACKBONES, DEFAULT_CAUSAL_BACKBONES, CausalBackbone
+from molgen.backbone import DEFAULTS, CausalBackbone
 from molgen.testing import backbone_checks, family_checks, parametrize_with_checks
 
 
 def others(family):
     """The networks that serve a family, but not by default."""
     causal = registry.get("family", family).causal
-    defaults = set((DEFAULT_CAUSAL_BACKBONES if causal else DEFAULT_BACKBONES).values())
+    defaults = {names[0 if causal else 1] for names in DEFAULTS.values()}
     for name in registry.names("backbone"):
         backbone = registry.get("backbone", name)
         serves = backbone.causal if causal else not issubclass(backbone, CausalBackbone)

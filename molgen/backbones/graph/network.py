@@ -29,7 +29,7 @@ from molgen.backbones.transformer.causal import CausalTransformer
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
 from molgen.layers.attention import rotation
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
@@ -131,6 +131,7 @@ class Graph(LinearHeads, Backbone):
             time: of each row, or of each field and row; None is time 0, data.
             condition: what is given; None is nothing.
         """
+        batch = with_rows(batch, condition)
         lengths = lengths_of((*self.nodes, *self.pairs), self.inputs, batch)
         arrangement = arrange(self.nodes, tuple(lengths.items()))
         x = self.elements(batch, condition, arrangement, lengths)

@@ -17,7 +17,7 @@ from torch.nn.functional import dropout, pad, silu
 from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.batch import Batch, Partial, field_mask
 from molgen.errors import UnsupportedSpace
-from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.layers.condition_embedding import ConditionEmbedding, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
@@ -75,6 +75,7 @@ class Bidirectional(LinearHeads, Backbone):
             time: of each row, or of each field and row; None is time 0, data.
             condition: what is given; None is nothing.
         """
+        batch = with_rows(batch, condition)
         about = self.time(time, len(batch))
         if self.condition is not None:
             about = about + self.condition(condition, len(batch))

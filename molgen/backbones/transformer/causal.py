@@ -17,7 +17,7 @@ from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
 from molgen.batch import Partial
 from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
-from molgen.layers.choice_ids import Numbering, longest_walk
+from molgen.layers.choice_ids import Numbering, largest_count
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -67,7 +67,8 @@ class CausalTransformer(LinearHeads, CausalBackbone):
     density is of that order, and the network sees it. `step` records no gradients: train by `forward`.
 
     Raises:
-        UnsupportedSpace: a field has neither classes nor levels, or the longest walk more slices than `most_elements`.
+        UnsupportedSpace: a field has neither classes nor levels; or the largest sample has more choices than
+            `most_elements`.
     """
 
     Config = TransformerConfig
@@ -78,7 +79,7 @@ class CausalTransformer(LinearHeads, CausalBackbone):
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
         self.numbering = Numbering(inputs)
-        require_few_elements(longest_walk(inputs), config)
+        require_few_elements(largest_count(inputs), config)
         self.choice = nn.Embedding(self.numbering.batch_to_tokens, config.width)
         self.question = nn.Embedding(self.numbering.questions, config.width)
         self.place = nn.Embedding(self.numbering.places, config.width)

@@ -23,7 +23,7 @@ from molgen.backbones.transformer.incidence import Incidence, incidence_matrices
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
 from molgen.layers.attention import Attention, FeedForward, Rotation, rotation
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
@@ -156,6 +156,7 @@ class Transformer(LinearHeads, Backbone):
             time: of each row, or of each field and row; None is time 0, data.
             condition: what is given; None is nothing.
         """
+        batch = with_rows(batch, condition)
         lengths = lengths_of(self.groups, self.inputs, batch)
         arrangement = arrange(self.groups, tuple(lengths.items()))
         x = self.elements(batch, condition, arrangement, lengths)

@@ -86,8 +86,11 @@ class InputStem(nn.Module):
         return fitted(x, frame.shape(frame.pyramid.step(self.grid.level)))
 
     def _exists(self, batch: Batch, shape: tuple[int, int]) -> Tensor:
-        lengths = shape[2 - len(self.grid.axes) :]
-        return self.grid.spread(mask(Field(self.grid.axes), batch.sizes, lengths, len(batch)))[..., None]
+        # Other grids may reach beyond this one.
+        own = shape[2 - len(self.grid.axes) :]
+        lengths = [min(axis.maximum, length) for axis, length in zip(self.grid.axes, own, strict=True)]
+        exists = mask(Field(self.grid.axes), batch.sizes, lengths, len(batch))
+        return fitted(self.grid.spread(exists), shape)[..., None]
 
     def _planes(self, field: Field, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
         return planes(field, fitted(self.grid.spread(tensor), shape))

@@ -24,7 +24,7 @@ from molgen.backbones.unet.resolutions import Frame, Grid, Pyramid, fitted, head
 from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import Batch, Partial, lengths, mask
 from molgen.errors import UnsupportedSpace
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition
+from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
@@ -153,6 +153,7 @@ class UNet(LinearHeads, Backbone):
             time: of each row, or of each field and row; None is time 0, data.
             condition: what is given; None is nothing.
         """
+        batch = with_rows(batch, condition)
         frame = self.pyramid.frame(batch)
         about = silu(self._about(batch, time, condition))
         exists = [frame.exists(level) for level in range(self.config.levels)]

@@ -49,17 +49,17 @@ class Grid:
 class Pyramid:
     """Grids over the same picture, each in steps of its own, and the resolutions of a network.
 
-    The finest grid has the largest axes; the others divide it along each direction, such as a latent over (7, 7) the
-    pixels over (28, 28). A network halves its resolution a few times. A grid belongs to the coarsest resolution from
-    which its own can still be reached by whole steps; what then remains, such as 3 of a third, is one patch of places.
+    The finest grid has the largest axes; the others have steps of several of its places along each direction, such as a
+    latent over (7, 7) under pixels over (28, 28). Where sizes do not divide each other, the last steps reach beyond the
+    finest places. A network halves its resolution a few times. A grid belongs to the coarsest resolution from which its
+    own can still be reached by whole steps; what then remains, such as 3 of a third, is one patch of places.
 
     Args:
         spans: the axes of everything that is read or written; those without axes are left out.
         levels: how many resolutions there are.
 
     Raises:
-        UnsupportedSpace: no axes, other than one or two, unordered ones, a pair of the same, or sizes that do not
-            divide each other.
+        UnsupportedSpace: no axes, other than one or two, unordered ones, or a pair of the same.
     """
 
     def __init__(self, spans: Iterable[Span], levels: int) -> None:
@@ -67,20 +67,19 @@ class Pyramid:
         _require_alike(found)
         self.levels = levels
         extents = {span: _extent(span) for span in found}
-        self.extent: Pair = (max(e[0] for e in extents.values()), max(e[1] for e in extents.values()))
+        finest: Pair = (max(e[0] for e in extents.values()), max(e[1] for e in extents.values()))
         #: along which directions there is more than one place.
-        self.wide = (self.extent[0] > 1, self.extent[1] > 1)
-        self.grids = {span: self._grid(span, extent) for span, extent in extents.items()}
+        self.wide = (finest[0] > 1, finest[1] > 1)
+        self.grids = {span: self._grid(span, extent, finest) for span, extent in extents.items()}
+        reach = [
+            [own * step for own, step in zip(extents[span], g.stride, strict=True)] for span, g in self.grids.items()
+        ]
+        #: how many places of the finest resolution cover all grids.
+        self.extent: Pair = (max(rows for rows, _ in reach), max(columns for _, columns in reach))
 
-    def _grid(self, span: Span, extent: Pair) -> Grid:
-        for whole, own in zip(self.extent, extent, strict=True):
-            if whole % own:
-                sizes = (" by ".join(map(str, pair[2 - len(span) :])) for pair in (extent, self.extent))
-                raise UnsupportedSpace(
-                    f"at most {next(sizes)} places along {' and '.join(axis.name for axis in span)} do not divide the "
-                    f"{next(sizes)} of the finest axes"
-                )
-        stride = (self.extent[0] // extent[0], self.extent[1] // extent[1])
+    def _grid(self, span: Span, extent: Pair, finest: Pair) -> Grid:
+        coarsest = 2 ** (self.levels - 1)
+        stride = (_stride(finest[0], extent[0], coarsest), _stride(finest[1], extent[1], coarsest))
         level = max(k for k in range(self.levels) if all(s % t == 0 for s, t in zip(stride, self.step(k), strict=True)))
         step = self.step(level)
         return Grid(span, level, stride, (stride[0] // step[0], stride[1] // step[1]))
@@ -109,6 +108,15 @@ class Pyramid:
             axis = (None, *grid.axes)[-2:][direction]
             found.append(_size(axis, batch) * grid.stride[direction])
         return torch.stack(found).amax(0)
+
+
+def _stride(finest: int, own: int, coarsest: int) -> int:
+    """How many of the finest places one of a grid covers; rounded up so that halving the finest comes near to it."""
+    if finest % own == 0:
+        return finest // own
+    least = -(-finest // own)
+    unit = min(coarsest, 2 ** (least.bit_length() - 1))
+    return -(-least // unit) * unit
 
 
 def _size(axis: Axis | None, batch: Batch) -> Tensor:

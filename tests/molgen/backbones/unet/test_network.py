@@ -15,6 +15,7 @@ from molgen.backbones.unet.network import UNet
 from molgen.batch import Batch, Partial, mask
 from molgen.errors import UnsupportedSpace
 from molgen.space import Axis, Categorical, Field, Real, axes
+from molgen.testing.batches import padded
 
 SMALL = UNetConfig(width=8, levels=3, blocks=1, heads=2)
 CONDITION = {"height": Real(), "kind of all": Categorical(classes=2)}
@@ -359,6 +360,26 @@ def test_a_fresh_network_is_calm():
     assert outputs[0].abs().max() < 3
 
 
+@pytest.mark.parametrize(("finest", "own"), [(25, 8), (13, 5), (53, 9), (28, 28)])
+def test_sizes_need_not_divide_each_other(finest, own):
+    """Over a row of any length and another one of any length, both ways, padding changes nothing."""
+    space = {"x": Real((Axis("n", finest),)), "y": Real((Axis("m", own),))}
+    heads = {**{name: Head(2, field.axes) for name, field in space.items()}, "pooled": Head(2)}
+    network = a_network(space, heads)
+    sizes = [2, own - 1, 1]
+    batch = a_batch(space, sizes)
+    outputs, more = network(batch, None, None), network(padded(space, batch, 3), None, None)
+    for name in heads:
+        if name in space:
+            more[name] = more[name][:, : outputs[name].shape[1]]
+        torch.testing.assert_close(more[name], outputs[name], rtol=0, atol=1e-10)
+    alone = network(batch.take(slice(0, 1)), None, None)
+    torch.testing.assert_close(alone["pooled"][0], outputs["pooled"][0], rtol=0, atol=1e-10)
+    whole = network(a_batch(space, [finest]), None, None)
+    assert whole["x"].shape == (1, finest, 2)
+    assert whole["y"].shape == (1, own, 2)
+
+
 # --- what it refuses --------------------------------------------------------------------------------
 
 PAGE = fixed("page", 2)
@@ -367,8 +388,6 @@ PAGE = fixed("page", 2)
 @pytest.mark.parametrize(
     ("space", "heads", "message"),
     [
-        (PIXELS, {"z": Head(1, (fixed("a", 5), fixed("b", 7)))}, "5 by 7 places along a and b do not divide the 28"),
-        ({"x": Real((fixed("n", 25),))}, {"z": Head(1, (fixed("slot", 8),))}, "along slot do not divide the 25"),
         (PIXELS, {"z": Head(1, (fixed("a", 7),))}, "all of its fields alike"),
         ({"x": Real((HIGH, WIDE, PAGE))}, {"all": Head(1)}, "rows, or grids of two axes"),
         (PIXELS, {"z": Head(1, (PAGE, PAGE))}, "no pairs of elements"),
