@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup generate test lint clean
+.PHONY: setup generate test lint docs clean
 
 setup: $(READY)
 
@@ -29,5 +29,8 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --builder html docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/api/molgen* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The stranger's road as docs/plugins.md describes it: one class, its pyproject lines, its test of three lines."""
+"""The stranger's road as docs/guides/domain.md describes it: one class, its pyproject lines, its test of three lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from molgen import GenerativeModel
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "domain.md").read_text()
 #: The files of the guide: blocks of code that begin with their name.
 FILES = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", GUIDE, re.DOTALL))
 
