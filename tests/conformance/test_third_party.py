@@ -1,4 +1,4 @@
-"""The stranger's road as docs/guides/domain.md describes it: one class, its pyproject lines, its test of three lines."""
+"""The road of a third party as docs/guides/domain.md describes it: one class, its pyproject lines, its test."""
 
 from __future__ import annotations
 
