@@ -146,14 +146,19 @@ class Spectral(Feature):
 
 
 def heat_kernels(a: Tensor, doublings: int) -> tuple[Tensor, Tensor]:
-    """exp(-t L) at the first times, (B, N, N, TIMES), and after all doublings, (B, N, N)."""
+    """exp(-t L) at the first times, (B, N, N, TIMES), and after all doublings, (B, N, N).
+
+    No eigenvectors are computed, whose slopes are infinite where eigenvalues are equal. The last kernel has no slope:
+    it counts components, and a weight of 1 / t between two of them would change the count by about 1.
+    """
     laplacian = torch.diag_embed(a.sum(-1)) - a
-    kernel = torch.linalg.matrix_exp(-FIRST_TIME * laplacian)
-    found = [kernel]
-    for _ in range(doublings):
-        kernel = kernel @ kernel
-        found.append(kernel)
-    return torch.stack(found[:TIMES], dim=-1), kernel
+    found = [torch.linalg.matrix_exp(-FIRST_TIME * laplacian)]
+    for _ in range(TIMES - 1):
+        found.append(found[-1] @ found[-1])
+    last = found[-1].detach()
+    for _ in range(doublings - TIMES + 1):
+        last = last @ last
+    return torch.stack(found, dim=-1), last
 
 
 #: What can be counted, by the name that a configuration gives.

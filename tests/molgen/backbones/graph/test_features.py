@@ -5,6 +5,8 @@ from math import factorial
 
 import pytest
 import torch
+from support.graph_networks import CONFIGS, a_network
+from torch.nn.functional import one_hot
 
 from molgen.backbones.graph.features import (
     FEATURES,
@@ -16,6 +18,8 @@ from molgen.backbones.graph.features import (
     heat_kernels,
     walk_probabilities,
 )
+from molgen.batch import Batch
+from molgen.space import Axis, Categorical
 
 #: How many nodes the graphs of these tests have, in matrices of one more.
 SIZES = (1, 2, 6, 6, 6, 5, 6)
@@ -145,3 +149,28 @@ def test_gradients_flow_through_features(name, soft):
     sum((part**2).sum() for part in feature(a, EXISTS)).backward()
     assert torch.isfinite(a.grad).all()
     assert a.grad[2].abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["ids", "probabilities", "hard with slopes", "logits", "noised"])
+def test_features_of_relaxed_classes_are_finite_with_their_slopes(kind, dtype):
+    """Also of floats that are no shares of one, as noise and the last layer of a generator give them."""
+    space = {"bond": Categorical((Axis("node", 30, ordered=False),) * 2, classes=3, symmetric=True)}
+    network = a_network(space, config=CONFIGS["features"], dtype=dtype)
+    torch.manual_seed(0)
+    raw = torch.randn(2, 30, 30, 3, dtype=dtype)
+    raw = ((raw + raw.transpose(1, 2)) / 2).requires_grad_()
+    soft, hard = raw.softmax(-1), one_hot(raw.argmax(-1), 3).to(dtype)
+    values = {
+        "ids": hard + 0 * raw,
+        "probabilities": soft,
+        "hard with slopes": hard + soft - soft.detach(),
+        "logits": raw,
+        "noised": hard + raw,
+    }[kind]
+    outputs = network(Batch({"bond": values}, {"node": torch.tensor([30, 7])}), None, None)
+    sum(output.square().sum() for output in outputs.values()).backward()
+    for found in [*outputs.values(), raw.grad]:
+        assert torch.isfinite(found).all()
+    if kind != "ids":
+        assert 0 < raw.grad.abs().max() < 1e5
