@@ -25,7 +25,9 @@ from molgen.model.generative_model import GenerativeModel
 from molgen.training.config import TrainingConfig
 from molgen_datasets.sources.qm9 import QM9
 
-TRAINING = TrainingConfig(batch_size=64, learning_rate=2e-3, shards=2, validation=0, save_every=10**6, average=0.99)
+TRAINING = TrainingConfig(
+    batch_size=64, learning_rate=2e-3, gradient_shards=2, validation=0, save_every=10**6, average=0.99
+)
 PEERS = {"DiGress": DigressMolecularGenerator, "DeFoG": DeFoGMolecularGenerator, "GDSS": GDSSMolecularGenerator}
 #: Name -> family, network, options of sampling.
 OURS: Mapping[str, tuple[Part, Part, Mapping[str, Any]]] = {

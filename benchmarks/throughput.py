@@ -25,7 +25,9 @@ from molgen.model.generative_model import GenerativeModel
 from molgen.training.config import TrainingConfig
 from molgen_datasets.sources.moses import Moses
 
-TRAINING = TrainingConfig(batch_size=96, learning_rate=4e-3, shards=2, validation=0, save_every=10**6, average=0.99)
+TRAINING = TrainingConfig(
+    batch_size=96, learning_rate=4e-3, gradient_shards=2, validation=0, save_every=10**6, average=0.99
+)
 
 
 def main() -> None:

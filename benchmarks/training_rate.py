@@ -69,7 +69,7 @@ def _train(smiles: list[str], args: argparse.Namespace) -> tuple[GenerativeModel
     config = TrainingConfig(
         steps=args.steps + WARM_UP,
         batch_size=args.batch_size,
-        shards=args.shards,
+        gradient_shards=args.shards,
         validation=0,
         save_every=10**6,
         log_every=10**6,

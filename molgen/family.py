@@ -58,7 +58,7 @@ class Capability:
 
 @dataclass(frozen=True)
 class Loss:
-    """What training minimises: `total` (B,), in nats where it is a likelihood, and its named parts (B,)."""
+    """What training minimises: `total` (B,) and its named parts (B,); see `Family.loss_unit`."""
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
@@ -82,6 +82,49 @@ class Generated:
     log_density: LogDensity | None = None
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training step: which parameters it moves, and how.
+
+    Attributes:
+        modules: whose parameters are moved.
+        learning_rate: a factor on `training.learning_rate`.
+        betas: of AdamW; by default 0.9 and `training.beta2`.
+        weight_decay: by default `training.weight_decay`.
+        steps: optimiser steps in each training step, each on items and random numbers of its own.
+        averaged: whether the moving average of the weights, which is kept, follows these parameters; else it has their
+            last values.
+    """
+
+    modules: tuple[nn.Module, ...]
+    learning_rate: float = 1.0
+    betas: tuple[float, float] | None = None
+    weight_decay: float | None = None
+    steps: int = 1
+    averaged: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"a phase takes at least one step, not {self.steps}")
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that are moved, each once."""
+        return list(dict.fromkeys(p for module in self.modules for p in module.parameters() if p.requires_grad))
+
+
+def phases_of(family: Family) -> dict[str, Phase]:
+    """The phases of a family by name; a module alone is a phase with the usual settings."""
+    return {name: Phase((own,)) if isinstance(own, nn.Module) else own for name, own in family.phases.items()}
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a family sees of its own health: numbers to log by name, and sentences to show while it trains."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
 class Family(nn.Module, ABC):
     """loss(batch, condition, rng) -> (B,); sample(count, condition, rng) -> samples; log_density(batch) -> (B,).
 
@@ -92,7 +135,9 @@ class Family(nn.Module, ABC):
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
     capability: ClassVar[Capability]
-    #: whether the network runs along the autoregressive walk; chooses the default network.
+    #: the unit of what `validate` gives, such as "nats"; empty where it is no likelihood and no bound of one.
+    loss_unit: str = ""
+    #: whether the network decides element after element in the generation order; chooses the default network.
     causal: ClassVar[bool] = False
 
     def __init__(self, space: Space, build: Build, config: Any, condition: Space | None = None) -> None:
@@ -102,13 +147,33 @@ class Family(nn.Module, ABC):
         self.config = config
 
     @property
-    def phases(self) -> Mapping[str, nn.Module]:
-        """The optimisation phases by name, each with the module whose parameters it moves."""
-        return {"model": self}
+    def phases(self) -> Mapping[str, Phase | nn.Module]:
+        """What each training step optimises, one phase after the other; a module is a phase with the usual settings.
+
+        `loss` is called with the name of the phase. Only the parameters of the phase require gradients then.
+        """
+        return {"model": Phase((self,))}
 
     @abstractmethod
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """The training loss of each item."""
+
+    def validate(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:
+        """The held-out loss of each item, the less the better, in `loss_unit`: by default that of the first phase.
+
+        The trainer calls it in evaluation, with parameters that require no gradients; inputs may.
+        """
+        return self.loss(batch, condition, rng, phase=next(iter(self.phases)))
+
+    def diagnose(self, batch: Batch, condition: Partial | None, rng: Rng) -> Diagnostics:
+        """What to watch while training, such as a collapse to few samples; called at each check.
+
+        Args:
+            batch: held-out items where there are any, else training items.
+            condition: of the items.
+            rng: random numbers for their rows.
+        """
+        return Diagnostics()
 
     @abstractmethod
     def sample(
@@ -173,13 +238,18 @@ class Family(nn.Module, ABC):
         raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
-        """Set weights that depend on the data, once before training."""
+        """Set weights that depend on the data, once before training.
+
+        Args:
+            batch: training items, chosen at random.
+            statistics: of all items.
+        """
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Take over what is counted, not learned, such as the sizes of samples: before every training, tuning too."""
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Hear how far training is, before each of its `steps`: for what follows a schedule, such as a weight."""
+        """Take note of how far training is, before each of its `steps`: for what follows a schedule."""
 
     def training_state(self) -> dict[str, Tensor]:
         """What training needs beside the weights, such as a replay buffer."""
@@ -188,8 +258,28 @@ class Family(nn.Module, ABC):
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `training_state` gave."""
 
+    def state(self) -> dict[str, Any]:
+        """What the family needs, beside its settings and weights, to be made again from a checkpoint: JSON values."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave, before the weights are loaded; it may make modules."""
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], space: Space, build: Build, config: Any, condition: Space | None = None
+    ) -> Family:
+        """The family of a checkpoint, without its weights: by default the constructor, then `load_state`.
+
+        Override it where the constructor needs what only lies in the state. Checkpoints of families that had no state
+        give an empty one.
+        """
+        family = cls(space, build, config, condition)
+        family.load_state(state)
+        return family
+
     def forward(self, *args: Any, **kwargs: Any) -> Loss:
-        """The loss; so that wrappers for several devices, which call modules, train any family."""
+        """The loss: wrappers of modules, as accelerate has them, call this."""
         return self.loss(*args, **kwargs)
 
     @property

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from molgen.errors import UsageError
 from molgen_cli.console import warn
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"names with commas, 'all' or 'none' (default: {','.join(USUAL_PROPERTIES)})",
     )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs (default: auto)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, … (default: auto)")
     add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
     add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
 
@@ -115,14 +114,15 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
     """
     import torch
 
+    from molgen.model.devices import resolve_device
     from molgen.model.generative_model import GenerativeModel
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch sees no CUDA device; type --device cpu")
+    device = resolve_device(args.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    model = GenerativeModel.load(args.model, automatic if args.device == "auto" else args.device)
+    model = GenerativeModel.load(args.model, device)
+    if (step := model.unfinished_step) is not None:
+        warn(f"{args.model}: the run is not finished; these are its averaged weights after step {step:,}")
     for line in model.conditions.outside(dict(args.condition)):  # raises where a name or a value is none
         warn(line)
     return model

@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from molgen import registry
 from molgen.config import ModelConfig, Part, make_settings, part_class, to_settings
 from molgen.errors import UsageError
+from molgen_cli.console import warn
 
 PRESETS = Path(__file__).parent / "conf"
 #: The groups whose options are registry names; each is the kind of the registry that it is called after.
@@ -100,7 +101,7 @@ def _parsed(argument: str) -> Override:
             f"{argument}: a setting is never taken from the environment or another resolver; type the value itself"
         )
     # A preset is an addition to Hydra's list of defaults; the sign for that is optional here.
-    argument = re.sub(r"^experiment=", "+experiment=", argument)
+    argument = _with_current_name(re.sub(r"^experiment=", "+experiment=", argument))
     try:
         override: Override = OverridesParser.create().parse_override(argument)
     except (HydraException, OmegaConfBaseException) as error:
@@ -109,6 +110,17 @@ def _parsed(argument: str) -> Override:
         ) from None
     _require_plain(override, argument)
     return override
+
+
+def _with_current_name(argument: str) -> str:
+    """A setting of the training under the name that it has today."""
+    from molgen.training.config import FORMER_NAMES
+
+    key, equals, value = argument.partition("=")
+    if not key.startswith("training.") or (name := FORMER_NAMES.get(key.removeprefix("training."))) is None:
+        return argument
+    warn(f"{key} is called training.{name} now")
+    return f"training.{name}{equals}{value}"
 
 
 def _require_plain(override: Override, argument: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from molgen.data.standardise import standardise
 from molgen.data.statistics import Statistics
 from molgen.data.store import Store
 from molgen.errors import UsageError
-
-if TYPE_CHECKING:
-    from molgen.training.config import TrainingConfig
 
 
 class BatchPlan:
@@ -68,18 +64,39 @@ class Data:
 
     @classmethod
     def split(
-        cls, store: Store, conditions: Conditions, config: TrainingConfig, statistics: Statistics | None = None
+        cls,
+        store: Store,
+        conditions: Conditions,
+        held_out: float,
+        *,
+        limit: int,
+        seed: int,
+        statistics: Statistics | None = None,
     ) -> Data:
-        """Hold out a seeded random share.
+        """Hold out rows at random.
+
+        Args:
+            store: all rows.
+            conditions: what goes with them.
+            held_out: the share of the rows that are held out.
+            limit: the most of them.
+            seed: of the choice.
+            statistics: of all rows.
 
         Raises:
             UsageError: nothing is left to train on.
         """
-        order = np.random.Generator(np.random.Philox(key=[config.seed, 1 << 63])).permutation(len(store))
-        count = min(int(len(store) * config.validation), config.validation_limit)
+        order = np.random.Generator(np.random.Philox(key=[seed, 1 << 63])).permutation(len(store))
+        count = min(int(len(store) * held_out), limit)
         if len(store) - count < 1:
             raise UsageError("there is no item to train on")
         return cls(store, conditions, np.sort(order[count:]), np.sort(order[:count]), statistics or Statistics())
+
+    def some(self, count: int, seed: int, *, held_out: bool = False) -> np.ndarray:
+        """At most so many training rows, chosen at random, in their order; or held-out ones, where there are any."""
+        rows = self.held_out if held_out and len(self.held_out) else self.train
+        random = np.random.Generator(np.random.Philox(key=[seed, (1 << 63) + 1]))
+        return np.sort(random.choice(rows, min(count, len(rows)), replace=False))
 
     def batch(self, rows: np.ndarray) -> tuple[Batch, Partial | None]:
         """Samples at unit scale and conditions of some rows of the store."""

@@ -93,6 +93,7 @@ class Autoregressive(Family):
     """loss = -log p(x), exact; sampling decides slice after slice and stops where END is drawn."""
 
     Config = AutoregressiveConfig
+    loss_unit = "nats"
     capability = Capability(density=Density.EXACT, known=Known.PREFIX)
     causal = True
 

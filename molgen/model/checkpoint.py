@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from molgen.atomic_files import replaced_folder, sha256, superseded, usual_mode
 from molgen.errors import MolgenError, UsageError
@@ -102,7 +102,8 @@ class Checkpoint:
 def _existing(path: Path) -> Path:
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".bin"}:
         raise UsageError(f"{path}: pickled checkpoints can run code and are never loaded; molgen models are folders")
-    for candidate in (path, path / "model"):
+    # The finished model of a run, or its last state.
+    for candidate in (path, path / "model", path / "resume"):
         if (candidate / MANIFEST).is_file():
             return candidate
         # The writer was stopped between moving the old folder aside and the new one in.
@@ -150,6 +151,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same weights with floating-point numbers in float16."""
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def require_finite(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Refuse weights of a module with which it could compute nothing.
+
+    Raises:
+        CheckpointError: a parameter is not finite, or a buffer, which may hold infinities, is not a number.
+    """
+    parameters = dict(module.named_parameters())
+    for name, tensor in weights.items():
+        wrong = ~torch.isfinite(tensor) if name in parameters else torch.isnan(tensor)
+        if bool(wrong.any()):
+            raise CheckpointError(f"{where}: the weight {name} is not finite; such a model can do nothing")
 
 
 def array_tensor(array: np.ndarray) -> Tensor:

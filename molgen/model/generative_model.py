@@ -27,7 +27,7 @@ from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.model.card import model_card
-from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, save_checkpoint, to_half
+from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, require_finite, save_checkpoint, to_half
 from molgen.model.latent import WithLatents
 from molgen.model.pretrained import resolve
 from molgen.seeding import Rng, content_key
@@ -89,6 +89,8 @@ class GenerativeModel(WithLatents):
         self.info: dict[str, Any] = {}
         #: the SHA-256 of the weights file that the model came from.
         self.digest: str | None = None
+        #: the step of a run that is not finished, where the weights are its last average.
+        self.unfinished_step: int | None = None
         self._family: Family | None = None
 
     def _default_backbone(self, family: Part) -> Part:
@@ -124,18 +126,31 @@ class GenerativeModel(WithLatents):
         self.family.to(device)
         return self
 
-    def build(self, seed: int = 0) -> Family:
-        """Make the family with fresh weights for the space as the encoder has it now."""
+    def choose_backbone(self) -> None:
+        """Take the default network of the space as the encoder has it now, where none was named.
+
+        Only once the encoder is prepared it is known how large the samples of the data are.
+        """
         if not self._chosen_backbone:
-            # Only now is it known how large the samples of the data are.
             self.config = _with_all_settings(replace(self.config, backbone=self._default_backbone(self.config.family)))
+
+    def build(self, seed: int = 0, state: Mapping[str, Any] | None = None) -> Family:
+        """Make the family with fresh weights for the space as the encoder has it now.
+
+        Args:
+            seed: of the weights.
+            state: of the family, where it is that of a checkpoint; see `Family.from_state`.
+        """
+        self.choose_backbone()
+        family_class: type[Family]
         family_class, family_config = settings_of("family", self.config.family)
         backbone_class, backbone_config = settings_of("backbone", self.config.backbone)
         build = make_build(backbone_class, backbone_config, self.conditions.space, self.encoder.space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                self._family = family_class(self.encoder.space, build, family_config, self.conditions.space)
+                parts = (self.encoder.space, build, family_config, self.conditions.space)
+                self._family = family_class(*parts) if state is None else family_class.from_state(state, *parts)
             except ValueError as error:
                 raise UsageError(f"{self.config.family.name} over {self.config.encoder.name}: {error}") from error
         return self.family
@@ -159,7 +174,7 @@ class GenerativeModel(WithLatents):
             raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
         model.conditions, model.statistics = self.conditions, self.statistics
         model.keys, model.info, model.digest = dict(self.keys), dict(self.info), self.digest
-        model.build().load_state_dict(self.family.state_dict())
+        model.build(state=self.family.state()).load_state_dict(self.family.state_dict())
         model.use(model.family)
         return model
 
@@ -311,15 +326,20 @@ class GenerativeModel(WithLatents):
             path: the folder; an existing model there is replaced in one step.
             half: store the weights in float16, half the size.
             **extra: further files of tensors.
+
+        Raises:
+            CheckpointError: a weight is not finite, in float16 perhaps.
         """
         weights = self.family.state_dict()
+        weights = to_half(weights) if half else weights
+        require_finite(self.family, weights, Path(path))
         files = dict(extra)
         if self.keys:
             files["training_keys"] = {name: array_tensor(keys.bits) for name, keys in self.keys.items()}
         save_checkpoint(
             Path(path),
             self._to_json(),
-            to_half(weights) if half else weights,
+            weights,
             model_card(self.config, self.info),
             files,
         )
@@ -331,6 +351,7 @@ class GenerativeModel(WithLatents):
             "encoder_state": self.encoder.state(),
             "conditions": self.conditions.to_json(),
             "statistics": self.statistics.to_json(),
+            "family_state": self.family.state(),
             "keys": {name: {"hashes": keys.hashes, "count": keys.count} for name, keys in self.keys.items()},
             "info": self.info,
         }
@@ -360,6 +381,8 @@ class GenerativeModel(WithLatents):
             model.conditions = Conditions.from_json(data["conditions"])
             model.statistics = Statistics.from_json(data["statistics"])
             model.info = dict(data["info"])
+            if "resume" in model.info:
+                model.unfinished_step = int(model.info.pop("resume")["state"]["step"])
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -367,8 +390,12 @@ class GenerativeModel(WithLatents):
         return model
 
     def _load_weights(self, checkpoint: Checkpoint) -> None:
-        family = self.build()
+        try:
+            family = self.build(state=checkpoint.config.get("family_state", {}))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{checkpoint.path}: the state of the family is damaged ({error!r})") from error
         weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}
+        require_finite(family, {name: t for name, t in weights.items() if t.is_floating_point()}, checkpoint.path)
         try:
             family.load_state_dict(weights)
         except RuntimeError as error:

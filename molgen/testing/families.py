@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from molgen.batch import Batch, Partial, pack
-from molgen.family import Family, Known
+from molgen.family import Family, Known, phases_of
 from molgen.seeding import Rng
 from molgen.space import variable_axes
 from molgen.testing.batches import (
@@ -57,7 +57,7 @@ def loss_is_a_finite_number_per_item(trial: FamilyTrial) -> None:
 def every_parameter_has_a_phase(trial: FamilyTrial) -> None:
     """Each parameter is moved by the optimiser of some phase."""
     family = trial.family()
-    moved = {id(p) for module in family.phases.values() for p in module.parameters()}
+    moved = {id(p) for phase in phases_of(family).values() for p in phase.parameters()}
     forgotten = [name for name, p in family.named_parameters() if p.requires_grad and id(p) not in moved]
     require(not forgotten, f"no phase holds the parameters {', '.join(forgotten)}")
 
@@ -65,14 +65,15 @@ def every_parameter_has_a_phase(trial: FamilyTrial) -> None:
 def gradients_reach_every_parameter(trial: FamilyTrial) -> None:
     """Over conditions given and not, each parameter of a phase gets a finite gradient that is not zero."""
     family = trial.family(CONDITION).train()
-    for phase, module in family.phases.items():
+    moved = phases_of(family)
+    names = {parameter: name for name, parameter in family.named_parameters()}
+    for phase in moved:
         family.zero_grad()
         for given, draw in product((True, False), range(4)):
             rng = Rng(draw, trial.rng.items)
             family.loss(trial.batch, asked_for(len(trial.batch), given), rng, phase=phase).total.sum().backward()
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                _require_gradient(f"phase {phase!r}: {name}", parameter.grad)
+        for parameter in moved[phase].parameters():
+            _require_gradient(f"phase {phase!r}: {names[parameter]}", parameter.grad)
 
 
 def _require_gradient(name: str, gradient: Tensor | None) -> None:

@@ -23,7 +23,7 @@ from molgen.backbone import (
 from molgen.batch import Batch, collate
 from molgen.config import make_settings
 from molgen.errors import UnsupportedSpace
-from molgen.family import Family, LogDensity
+from molgen.family import Family, LogDensity, phases_of
 from molgen.seeding import Rng
 from molgen.space import Field, Real, Space
 from molgen.testing.batches import CONDITION, in_float64, shake
@@ -91,7 +91,7 @@ class FamilyTrial:
     def training(self, family: Family, steps: int, rate: float) -> Iterator[tuple[str, Tensor]]:
         """Train on the batch by Adam; gives the phase and the mean loss before each step is taken."""
         family.train()
-        optimisers = {name: torch.optim.Adam(module.parameters(), lr=rate) for name, module in family.phases.items()}
+        optimisers = {name: torch.optim.Adam(p.parameters(), lr=rate) for name, p in phases_of(family).items()}
         for step, (phase, optimiser) in product(range(steps), optimisers.items()):
             optimiser.zero_grad()
             loss = family.loss(self.batch, None, self.rng.fold(f"step {step}"), phase=phase).total.mean()

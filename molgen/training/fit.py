@@ -1,4 +1,4 @@
-"""The first walk: items to a store, the store to a trained model, in a folder that can be resumed.
+"""A whole run: items to a store, the store to a trained model, in a folder that can be resumed.
 
 A run folder holds `model/` (the finished model), `resume/` (the last state, a checkpoint as well),
 `metrics.jsonl`, `tensorboard/`.
@@ -7,39 +7,45 @@ A run folder holds `model/` (the finished model), `resume/` (the last state, a c
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from molgen.config import ModelConfig, make_settings, to_settings
 from molgen.data.conditions import Conditions
 from molgen.data.encode import encode
 from molgen.data.loader import Data
 from molgen.data.prepare import TrainingData
-from molgen.data.standardise import standardise
 from molgen.data.statistics import count
 from molgen.data.store import Store
 from molgen.domain import Invalid
 from molgen.errors import UsageError
+from molgen.family import Family
 from molgen.model.checkpoint import Checkpoint
 from molgen.model.generative_model import GenerativeModel
-from molgen.training.config import TrainingConfig
+from molgen.training.config import TrainingConfig, current_names
 from molgen.training.metrics_log import MetricsLog
 from molgen.training.trainer import Progress, Trainer
+
+#: Training items that `Family.initialise` sees.
+FIRST_ITEMS = 512
+#: What a held-out loss is called in the record of a training; a unit may follow in brackets.
+HELD_OUT = "held-out loss"
 
 
 @dataclass
 class Watcher:
-    """What a caller wants to see of a run; each has a silent default."""
+    """What a caller wants to see of a run; each has a silent default, but for what deserves attention."""
 
     encoded: Callable[[int], None] = lambda count: None
     stored: Callable[[Store], None] = lambda store: None
     progress: Callable[[Progress], None] = lambda progress: None
+    #: takes one sentence: what the family warns of, and how a resumed run differs from the one before.
+    notice: Callable[[str], None] = lambda text: warnings.warn(text, stacklevel=2)
 
 
 def fit(
@@ -65,20 +71,44 @@ def fit(
         folder: of the run.
         store: the folder under which encoded stores are kept.
         device: where to train.
-        resume: go on from `folder/resume` if it is there.
+        resume: go on from `folder/resume` if it is there; with more `steps` than the run had, it goes on to those.
         watcher: callbacks for display; what `progress` raises ends the run after a save, so that it can go on.
 
     Raises:
         UsageError: no row could be encoded, or the run in the folder is of another configuration.
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss or a weight is no longer finite.
     """
     watcher = watcher or Watcher()
-    fresh = model._family is None
+    encoded = _encode(model, data, store, watcher)
+    saved = _saved_run(model, config, folder, data, watcher.notice) if resume else None
+    split = _prepare(model, data, encoded, config, saved)
+    trainer = Trainer(model.family, split, config, device)
+    if saved is not None:
+        trainer.load(saved.config["info"]["resume"]["state"], saved.tensors("training"), saved.tensors())
+    with closing(MetricsLog(folder, trainer.state.step)) as log:
+        trainer.run(partial(_save_state, model, config, folder, data), watcher.progress, log, watcher.notice)
+    model.use(trainer.finished_family())
+    _describe(model, data, encoded, trainer)
+    model.save(folder / "model")
+    return model
+
+
+def _encode(model: GenerativeModel, data: TrainingData, store: Path, watcher: Watcher) -> Store:
     model.encoder.prepare(item for item, _ in data.rows() if not isinstance(item, Invalid))
     encoded = encode(model.encoder, model.config.encoder, data, store, model.config.conditions, watcher.encoded)
     watcher.stored(encoded)
     if not len(encoded):
         raise UsageError(f"no row of {data.name} can be encoded: {_first_reason(encoded)}")
+    if model._family is None:
+        model.choose_backbone()
+    return encoded
+
+
+def _prepare(
+    model: GenerativeModel, data: TrainingData, encoded: Store, config: TrainingConfig, saved: Checkpoint | None
+) -> Data:
+    """Count the data, and make the family where it is fresh, or that of the saved run; the data to train it on."""
+    fresh = model._family is None
     counted = count(encoded)
     if not fresh:
         # The weights know real values in the units that they were trained in.
@@ -87,19 +117,21 @@ def fit(
     if fresh:
         columns = {name: encoded.columns[name] for name in model.config.conditions}
         model.conditions = Conditions.fit(columns, data.classes)
-        first = standardise(encoded.space, model.statistics, encoded.batch(np.arange(min(len(encoded), 512))))
-        model.build(config.seed).initialise(first, model.statistics)
-    model.family.set_statistics(model.statistics)
-    split = Data.split(encoded, model.conditions, config, model.statistics)
-    trainer = Trainer(model.family, split, config, device)
-    if resume:
-        _resume(trainer, model, folder, config, data)
-    with closing(MetricsLog(folder, trainer.state.step)) as log:
-        trainer.run(partial(_save_state, model, config, folder, data), watcher.progress, log)
-    model.use(trainer.finished_family())
-    _describe(model, data, encoded, trainer)
-    model.save(folder / "model")
-    return model
+    split = Data.split(
+        encoded,
+        model.conditions,
+        config.validation,
+        limit=config.validation_limit,
+        seed=config.seed,
+        statistics=counted,
+    )
+    if saved is not None:
+        model.build(config.seed, saved.config.get("family_state", {}))
+    elif fresh:
+        first, _ = split.batch(split.some(FIRST_ITEMS, config.seed))
+        model.build(config.seed).initialise(first, counted)
+    model.family.set_statistics(counted)
+    return split
 
 
 def _first_reason(store: Store) -> str:
@@ -121,22 +153,35 @@ def _save_state(
         model.use(running)
 
 
-def _resume(trainer: Trainer, model: GenerativeModel, folder: Path, config: TrainingConfig, data: TrainingData) -> None:
+def _saved_run(
+    model: GenerativeModel, config: TrainingConfig, folder: Path, data: TrainingData, notice: Callable[[str], None]
+) -> Checkpoint | None:
+    """The last state of the run in a folder, if there is one.
+
+    Raises:
+        UsageError: the run is of another configuration, or on other data.
+    """
     if not (folder / "resume").exists() and not (folder / ".resume.superseded").exists():
-        return
+        return None
     checkpoint = Checkpoint(folder / "resume")
     saved = checkpoint.config["info"]["resume"]
     if _with_defaults(ModelConfig.from_json(checkpoint.config["model"])) != model.config:
         raise UsageError(f"{folder} holds a run of another model configuration; choose another --output")
     # Settings that came after the run was started had no effect then, which is what their defaults mean.
-    before = to_settings(make_settings(TrainingConfig, saved["training"], "training"))
-    if changed := sorted(name for name, value in to_settings(config).items() if before[name] != value):
+    before = make_settings(TrainingConfig, current_names(saved["training"]), "training")
+    if config.steps > before.steps:
+        notice(
+            f"training goes on to step {config.steps:,} instead of {before.steps:,}; "
+            "from here on the learning rate is that of a run of so many steps"
+        )
+        before = replace(before, steps=config.steps)
+    if changed := sorted(name for name, value in to_settings(config).items() if to_settings(before)[name] != value):
         raise UsageError(
             f"{folder} holds a run with other training settings ({', '.join(changed)}); choose another --output"
         )
     if saved.get("data") not in (None, data.digest):
         raise UsageError(f"{folder} holds a run on other data than {data.name}; choose another --output")
-    trainer.load(saved["state"], checkpoint.tensors("training"), checkpoint.tensors())
+    return checkpoint
 
 
 def _with_defaults(config: ModelConfig) -> ModelConfig:
@@ -154,8 +199,8 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
     model.info["training"] = {
         **({"before": _in_short(earlier)} if earlier else {}),
         "steps": trainer.state.step,
-        "items seen": trainer.state.step * trainer.config.batch_size,
-        "held-out loss (nats)": _held_out_loss(trainer),
+        "items seen": trainer.state.step * trainer.config.batch_size * trainer.batches,
+        _held_out_name(model.family): _held_out_loss(trainer),
         "minutes": round(trainer.state.seconds / 60, 1),
         "settings": json.dumps(to_settings(trainer.config)),
     }
@@ -165,8 +210,18 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
 
 def _in_short(training: Mapping[str, Any]) -> str:
     """What a model had learned before it was tuned."""
-    said = [f"{name}: {value}" for name, value in training.items() if name != "settings"]
-    return "; ".join(said)
+    return "; ".join(f"{name}: {value}" for name, value in training.items() if name != "settings")
+
+
+def held_out_loss(training: Mapping[str, Any]) -> str:
+    """The held-out loss with its unit, as a sentence names it, from the record of a training."""
+    name, value = next(pair for pair in training.items() if pair[0].startswith(HELD_OUT))
+    unit = name.removeprefix(HELD_OUT).strip(" ()")
+    return f"{value} {unit}" if unit and isinstance(value, float) else str(value)
+
+
+def _held_out_name(family: Family) -> str:
+    return f"{HELD_OUT} ({family.loss_unit})" if family.loss_unit else HELD_OUT
 
 
 def _held_out_loss(trainer: Trainer) -> float | str:

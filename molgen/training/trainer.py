@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from molgen.batch import Batch, Partial
 from molgen.data.conditions import drop_at_random
 from molgen.data.loader import BatchPlan, Data
-from molgen.errors import MolgenError
-from molgen.family import Family
+from molgen.errors import MolgenError, UsageError
+from molgen.family import Family, Phase, phases_of
 from molgen.seeding import Rng
+from molgen.training.averaging import AveragedFamily
 from molgen.training.config import TrainingConfig
-from molgen.training.gradient_shards import Shards, Share
+from molgen.training.gradient_shards import GradientShards, Shard
 
 
 class TrainingError(MolgenError):
@@ -33,7 +36,7 @@ class TrainingError(MolgenError):
 
 @dataclass
 class Progress:
-    """Where a run stands, for display: the step, of how many, the loss and the rate."""
+    """Where a run stands, for display: the step, of how many, the loss and the items per second."""
 
     step: int
     steps: int
@@ -47,7 +50,7 @@ class TrainingState:
     """What resuming needs beside the weights; all of it goes into safetensors and JSON.
 
     Attributes:
-        step: optimiser steps taken.
+        step: training steps taken.
         best: the least held-out loss so far.
         since_best: checks since then.
         history: the step and the held-out loss of each check.
@@ -72,31 +75,38 @@ class Trainer:
         device: str = "cpu",
     ) -> None:
         self.config, self.data = config, data
-        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=device == "cpu")
+        self.accelerator = _accelerator(config.precision, device)
+        self.device = self.accelerator.device
         self.state = TrainingState()
-        self.averaged = AveragedModel(family, multi_avg_fn=_averaging(config.average), use_buffers=True)
-        self.optimisers = {name: _optimiser(module, config) for name, module in family.phases.items()}
+        self.phases = phases_of(family)
+        self.averaged = AveragedFamily(family, self.phases, config.average)
+        own = {name: _optimiser(phase, config) for name, phase in self.phases.items()}
         self.raw_family = family
-        prepared = self.accelerator.prepare(family, *self.optimisers.values())
-        self.family = prepared[0]
-        self.optimisers = dict(zip(self.optimisers, prepared[1:], strict=True))
-        self.averaged.to(self.accelerator.device)
+        self.family, *prepared = self.accelerator.prepare(family, *own.values())
+        self.optimisers = dict(zip(own, prepared, strict=True))
+        self.averaged.to(self.device)
         #: the averaged weights of the best check so far; kept only where training may stop early.
         self.best: dict[str, Tensor] = {}
+        #: batches in a training step: one for each step of the phase that takes most.
+        self.batches = max(phase.steps for phase in self.phases.values())
         self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed, config.pool)
-        self.shards = Shards(config.shards, family) if config.shards > 1 else None
+        self.shards = GradientShards(config.gradient_shards, family) if config.gradient_shards > 1 else None
+        self._warned: set[str] = set()
 
     @property
     def averaged_family(self) -> Family:
         """The family with the averaged weights of the last step."""
-        family = self.averaged.module
-        assert isinstance(family, Family)
-        return family
+        return self.averaged.family
 
     def finished_family(self) -> Family:
-        """The family to sample from: its weights are those of the best check where training may stop early."""
+        """The family to sample from: its weights are those of the best check where training may stop early.
+
+        Raises:
+            TrainingError: a weight is not finite.
+        """
         if self.best:
             self.averaged_family.load_state_dict(self.best)
+        self._require_finite_weights(self.averaged_family)
         return self.averaged_family
 
     def run(
@@ -104,35 +114,41 @@ class Trainer:
         save: Callable[[Trainer], None],
         show: Callable[[Progress], None] = lambda progress: None,
         log: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Train to the last step, saving on the way.
 
-        `show` is called between two steps; an exception that it raises to stop leaves after a save.
+        Args:
+            save: called where the state is to be kept.
+            show: called between two steps; an exception that it raises to stop leaves after a save.
+            log: takes a step and its metrics by name.
+            warn: takes a sentence of `Family.diagnose`, each once.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; the optimiser step was not taken.
+            TrainingError: the loss or a gradient is not finite, and the optimiser step was not taken; or a weight is
+                not finite, and the state is not saved.
         """
         started, before, items = time.perf_counter(), self.state.seconds, 0
         validation = self.state.history[-1][1] if self.state.history else math.nan
         while not self.finished:
-            loss, count = self._step()
+            means, count = self._step()
             items += count
-            step = self.state.step
+            step, loss = self.state.step, sum(float(found["loss"]) for found in means.values())
             elapsed = time.perf_counter() - started
-            rate, self.state.seconds = items / elapsed, before + elapsed
+            speed, self.state.seconds = items / elapsed, before + elapsed
             if step % self.config.log_every == 0:
-                log(step, {"loss": loss, "items_per_second": rate, "learning_rate": self._learning_rate(step)})
-            if len(self.data.held_out) and (step % self.config.check_every == 0 or step == self.config.steps):
-                checked = self._check()
-                validation = checked["validation_loss"]
-                log(step, checked)
+                rate = self.config.learning_rate_after(step)
+                log(step, {"loss": loss, "items_per_second": speed, "learning_rate": rate, **_by_phase(means)})
+            if step % self.config.check_every == 0 or step == self.config.steps:
+                log(step, self._check(warn))
+                validation = self.state.history[-1][1] if self.state.history else math.nan
             try:
-                show(Progress(step, self.config.steps, loss, rate, validation))
+                show(Progress(step, self.config.steps, loss, speed, validation))
             except BaseException:
-                save(self)
+                self._save(save)
                 raise
             if step % self.config.save_every == 0 or self.finished:
-                save(self)
+                self._save(save)
 
     @property
     def finished(self) -> bool:
@@ -140,54 +156,71 @@ class Trainer:
         exhausted = self.config.patience > 0 and self.state.since_best >= self.config.patience
         return exhausted or self.state.step >= self.config.steps
 
-    def _learning_rate(self, step: int) -> float:
-        """The learning rate of the step after `step` steps."""
-        warm = (step + 1) / max(1, self.config.warmup)
-        left = 1 - step / self.config.steps
-        return self.config.learning_rate * min(1.0, warm) * left
+    def _save(self, save: Callable[[Trainer], None]) -> None:
+        for family in (self.raw_family, self.averaged_family):
+            self._require_finite_weights(family)
+        save(self)
 
-    def _step(self) -> tuple[float, int]:
+    # --- a step -----------------------------------------------------------------------------------
+
+    def _step(self) -> tuple[dict[str, dict[str, Tensor]], int]:
+        """Take a training step; the means of the losses and their parts by phase, and how many items it read."""
         step = self.state.step
-        rows = self.data.train[self.plan.rows(step)]
+        shards = [self._samples(step, number) for number in range(self.batches)]
+        for family in (self.raw_family, self.averaged_family):
+            family.begin_step(step, self.config.steps)
+        means = {}
+        with self._seeded(step):
+            for name, phase in self.phases.items():
+                for number in range(phase.steps):
+                    means[name] = self._optimise(name, phase, self._for_phase(name, shards[number]))
+        self.averaged.update(self.raw_family, restart=step < self.config.average_from * self.config.steps)
+        self.state.step += 1
+        return means, sum(shard.whole for shard in shards)
+
+    def _samples(self, step: int, number: int) -> Shard:
+        """The items of a batch of a training step, with random numbers for them."""
+        rows = self.data.train[self.plan.rows(step * self.batches + number)]
         rng = Rng(self.config.seed, rows).fold(f"step {step}")
+        rng = rng.fold(f"batch {number}") if number else rng
         batch, condition = self.data.batch(rows)
         condition = drop_at_random(condition, self.config.condition_dropout, rng, step)
-        batch = batch.to(self.accelerator.device)
-        condition = condition.to(self.accelerator.device) if condition else None
-        self.raw_family.begin_step(step, self.config.steps)
-        loss = 0.0
-        with torch.random.fork_rng(devices=self._cuda_devices()):
+        return Shard(batch.to(self.device), condition.to(self.device) if condition else None, rng, len(rows))
+
+    def _for_phase(self, name: str, shard: Shard) -> Shard:
+        """The same items with random numbers that no other phase has."""
+        return replace(shard, rng=shard.rng.fold(f"phase {name}")) if len(self.phases) > 1 else shard
+
+    @contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """Seed torch's own generators, which dropout draws from, and leave them as they were."""
+        kind = self.device.type
+        devices = [self.device.index or 0] if kind in ("cuda", "xpu") else []
+        with torch.random.fork_rng(devices=devices, device_type=kind if devices else "cuda"):
             torch.manual_seed((self.config.seed * 1_000_003 + step) % (1 << 63))
-            share = Share(batch, condition, rng, len(rows))
-            for phase, optimiser in self.optimisers.items():
-                loss += self._optimise(optimiser, phase, share)
-        self.averaged.update_parameters(self.raw_family)
-        self.state.step += 1
-        return loss, len(rows)
+            yield
 
-    def _cuda_devices(self) -> list[int]:
-        device = self.accelerator.device
-        return [device.index or 0] if device.type == "cuda" else []
-
-    def _optimise(self, optimiser: Any, phase: str, share: Share) -> float:
-        """One optimiser step; the loss before it."""
+    def _optimise(self, name: str, phase: Phase, shard: Shard) -> dict[str, Tensor]:
+        """One optimiser step; the means of the loss and of its parts before it."""
+        optimiser, parameters = self.optimisers[name], phase.parameters()
         self.family.train()
         for group in optimiser.param_groups:
-            group["lr"] = self._learning_rate(self.state.step)
+            group["lr"] = phase.learning_rate * self.config.learning_rate_after(self.state.step)
         optimiser.zero_grad()
-        if self.shards:
-            value = self.shards.backward(self.raw_family, phase, share)
-        else:
-            loss = share.loss(self.family, phase)
-            value = float(loss.detach())
-            self.accelerator.backward(loss)
-        self._require_finite(value, "loss")
-        norm = self.accelerator.clip_grad_norm_(self.raw_family.phases[phase].parameters(), self.config.clip)
+        with _frozen(self.raw_family, but=parameters):
+            if self.shards:
+                means = self.shards.backward(self.raw_family, name, shard)
+            else:
+                means = shard.loss(self.family, name)
+                self.accelerator.backward(means["loss"])
+        self._require_finite(float(means["loss"].detach()), "loss")
+        self.accelerator.unscale_gradients(optimiser)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
         # In float16 the first scales of the loss are too large; the scaler skips such a step and lowers its scale.
         if self.accelerator.scaler is None:
             self._require_finite(float(norm), "gradient")
         optimiser.step()
-        return value
+        return {name: mean.detach() for name, mean in means.items()}
 
     def _require_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
@@ -196,30 +229,57 @@ class Trainer:
                 "Try a smaller training.learning_rate"
             )
 
-    def _check(self) -> dict[str, float]:
-        """The mean held-out loss of the averaged weights, and the means of its parts, by the names of metrics."""
-        family = self.averaged_family
-        family.eval()
+    def _require_finite_weights(self, family: Family) -> None:
+        for name, parameter in family.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise TrainingError(
+                    f"the weight {name} is not finite after step {self.state.step}; it is not saved. "
+                    "Try a smaller training.learning_rate"
+                )
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def _check(self, warn: Callable[[str], None]) -> dict[str, float]:
+        """What the held-out items and the family itself say of the averaged weights, by the names of metrics."""
+        family = self.averaged_family.eval()
+        with self._seeded(self.state.step), _frozen(family):
+            means = self._held_out_means(family)
+            rows = self.data.some(self.config.batch_size, self.config.seed, held_out=True)
+            found = family.diagnose(*self._on_device(rows), Rng(self.config.seed, rows).fold("diagnose"))
+        if means:
+            self._note(means["validation_loss"])
+        for text in found.warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                warn(text)
+        return means | dict(found.values)
+
+    def _held_out_means(self, family: Family) -> dict[str, float]:
+        """The mean of `Family.validate` over the held-out items, and the means of its parts."""
         totals: dict[str, float] = {}
         rows = self.data.held_out
         ranked = rows[np.argsort(self.data.sizes(rows), kind="stable")]
-        with torch.no_grad():
-            for start in range(0, len(ranked), self.config.batch_size):
-                some = ranked[start : start + self.config.batch_size]
-                batch, condition = self.data.batch(some)
-                condition = condition.to(self.accelerator.device) if condition else None
-                losses = family.loss(batch.to(self.accelerator.device), condition, Rng(self.config.seed, some))
-                for name, tensor in {"loss": losses.total, **losses.parts}.items():
-                    totals[name] = totals.get(name, 0.0) + float(tensor.double().sum())
-        means = {f"validation_{name}": total / len(rows) for name, total in totals.items()}
-        value = means["validation_loss"]
-        self.state.history.append((self.state.step, value))
-        better = value < self.state.best
+        for start in range(0, len(ranked), self.config.batch_size):
+            some = ranked[start : start + self.config.batch_size]
+            losses = family.validate(*self._on_device(some), Rng(self.config.seed, some))
+            for name, tensor in {"loss": losses.total, **losses.parts}.items():
+                totals[name] = totals.get(name, 0.0) + float(tensor.detach().double().sum())
+        return {f"validation_{name}": total / len(rows) for name, total in totals.items()}
+
+    def _on_device(self, rows: np.ndarray) -> tuple[Batch, Partial | None]:
+        batch, condition = self.data.batch(rows)
+        return batch.to(self.device), condition.to(self.device) if condition else None
+
+    def _note(self, loss: float) -> None:
+        """Take down a held-out loss, and the weights that have it where it is the best."""
+        self.state.history.append((self.state.step, loss))
+        better = loss < self.state.best
         self.state.since_best = 0 if better else self.state.since_best + 1
         if better and self.config.patience:
-            self.best = {name: tensor.clone() for name, tensor in family.state_dict().items()}
-        self.state.best = min(value, self.state.best)
-        return means
+            self.best = {name: tensor.clone() for name, tensor in self.averaged_family.state_dict().items()}
+        self.state.best = min(loss, self.state.best)
+
+    # --- what resuming needs ----------------------------------------------------------------------
 
     def state_json(self) -> dict[str, Any]:
         """The numbers that resuming needs."""
@@ -229,14 +289,14 @@ class Trainer:
             "since_best": self.state.since_best,
             "history": self.state.history,
             "seconds": self.state.seconds,
-            "averaged": int(self.averaged.n_averaged),
+            "averaged": self.averaged.count,
         }
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Raw weights, optimiser moments by parameter name, and the family's own training state."""
         tensors = {f"weights.{name}": tensor for name, tensor in self.raw_family.state_dict().items()}
         for phase, optimiser in self.optimisers.items():
-            names = _parameter_names(self.raw_family.phases[phase])
+            names = _parameter_names(self.raw_family)
             for parameter, moments in optimiser.state.items():
                 for key, value in moments.items():
                     tensors[f"optimiser.{phase}.{names[parameter]}.{key}"] = value
@@ -255,12 +315,11 @@ class Trainer:
             numbers.get("seconds", 0.0),  # not noted by runs from before it was
         )
         self.raw_family.load_state_dict(_under(tensors, "weights"))
-        self.averaged.module.load_state_dict(averaged)
-        self.averaged.n_averaged.fill_(numbers["averaged"])
+        self.averaged.load(averaged, numbers["averaged"])
         self.raw_family.load_training_state(_under(tensors, "family"))
-        self.best = {name: tensor.to(self.accelerator.device) for name, tensor in _under(tensors, "best").items()}
+        self.best = {name: tensor.to(self.device) for name, tensor in _under(tensors, "best").items()}
         for phase, optimiser in self.optimisers.items():
-            _load_moments(optimiser, self.raw_family.phases[phase], _under(tensors, f"optimiser.{phase}"))
+            _load_moments(optimiser, self.raw_family, _under(tensors, f"optimiser.{phase}"))
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -278,25 +337,55 @@ def _load_moments(optimiser: Any, module: nn.Module, tensors: Mapping[str, Tenso
             optimiser.state[parameter] = {key: value.to(parameter.device).clone() for key, value in own.items()}
 
 
-def _optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimiser(phase: Phase, config: TrainingConfig) -> torch.optim.Optimizer:
     # Decay pulls matrices towards zero; biases and other vectors stay free.
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    vectors = [p for p in module.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    matrices = [p for p in phase.parameters() if p.ndim >= 2]
+    vectors = [p for p in phase.parameters() if p.ndim < 2]
+    decay = config.weight_decay if phase.weight_decay is None else phase.weight_decay
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+        [group for group in groups if group["params"]],
+        lr=phase.learning_rate * config.learning_rate,
+        betas=phase.betas or (0.9, config.beta2),
+        fused=True,
     )
 
 
-def _averaging(decay: float) -> Callable[..., None]:
-    """An exponential moving average that follows closely at first, so that short runs are not held back."""
+def _by_phase(means: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
+    """The means of the loss and its parts as metrics, by the names of their phases where there are several."""
+    if len(means) > 1:
+        return {f"{phase}_{name}": float(mean) for phase, own in means.items() for name, mean in own.items()}
+    return {f"training_{name}": float(mean) for own in means.values() for name, mean in own.items() if name != "loss"}
 
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            torch._foreach_copy_(averaged, current)
 
-    return update
+@contextmanager
+def _frozen(family: Family, but: Iterable[nn.Parameter] = ()) -> Iterator[None]:
+    """Let no parameters but some require gradients, so that none are computed for the others."""
+    kept = set(but)
+    frozen = [p for p in family.parameters() if p.requires_grad and p not in kept]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _accelerator(precision: str, device: str) -> Accelerator:
+    """An accelerator of a precision, on a device.
+
+    accelerate keeps one state for the whole process, and refuses another precision than that of the first run.
+
+    Raises:
+        UsageError: accelerate does not train on the device.
+    """
+    if is_initialized() and not PartialState().use_distributed:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    wanted = torch.device(device)
+    if wanted.index:
+        torch.get_device_module(wanted.type).set_device(wanted.index)
+    accelerator = Accelerator(mixed_precision=precision, cpu=wanted.type == "cpu")
+    if accelerator.device.type != wanted.type:
+        raise UsageError(f"training does not run on {device} here, only on {accelerator.device.type}")
+    return accelerator

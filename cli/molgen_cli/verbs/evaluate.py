@@ -72,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("table", "json"), help="form of the figures (default: by the name of the file, or table)")
     add("--report", metavar="FILE.html", help="write a page with charts and drawings as well")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks run (default: auto)")
+    add("--device", default="auto", metavar="NAME", help="where networks run: auto, cpu, cuda, … (default: auto)")
     add("--workers", type=whole, metavar="N", help="processes that read the items (default: one per processor)")
     add("--seed", type=from_zero, default=0, metavar="N", help="of the intervals and random samples (default: 0)")
     add("-q", "--quiet", action="store_true", help="print no progress and no notes")
@@ -319,12 +319,11 @@ def _metrics(args: argparse.Namespace, domain: Domain) -> Sequence[str]:
 
 
 def _device(name: str) -> str:
-    if name == "cuda":
-        import torch
+    if name == "auto":  # which needs no torch before a network runs
+        return name
+    from molgen.model.devices import resolve_device
 
-        if not torch.cuda.is_available():
-            raise UsageError("torch sees no CUDA device; type --device cpu")
-    return name
+    return resolve_device(name)
 
 
 def _summaries() -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
-from molgen_cli.console import say
+from molgen_cli.console import say, warn
 from molgen_cli.signals import Terminated
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ class Run:
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
         from molgen.data.condition_columns import with_classes
         from molgen.data.source import computed_conditions
+        from molgen.model.devices import resolve_device
         from molgen.training.config import TrainingConfig
 
         self.args, self.composition = args, composition
-        self.device = _device(args.device)
+        self.device = resolve_device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
         self.model = base.with_encoder(composition.model.encoder) if base is not None else _fresh(composition)
         self.conditions = composition.model.conditions
@@ -166,7 +167,7 @@ class Run:
         from molgen.training.fit import Watcher, fit
 
         view.begin("encoding", self.source.count)
-        watcher = Watcher(view.encoded, lambda store: self._stored(store, view), view.show)
+        watcher = Watcher(view.encoded, lambda store: self._stored(store, view), view.show, warn)
         # A user's own items stay in the user's own folder.
         stores = _stores() if self.source.digest else self.folder / "store"
         fit(
@@ -227,9 +228,10 @@ class Run:
         self._say(f"stopped after step {view.last.step:,}; the state is saved. To go on, type:\n  {command}")
 
     def _say_result(self, data: TrainingData | None) -> None:
-        loss = self.model.info["training"]["held-out loss (nats)"]
+        from molgen.training.fit import held_out_loss
+
         self._say(
-            f"the model is in {self.folder / 'model'}; held-out loss: {loss}{' nats' * isinstance(loss, float)}. "
+            f"the model is in {self.folder / 'model'}; held-out loss: {held_out_loss(self.model.info['training'])}. "
             f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
             "--count 1000 --output generated.csv"
         )
@@ -267,22 +269,6 @@ def _within(path: Path, folder: Path) -> bool:
 
 def _default_output(source: Source, composition: Composition, base: str | None) -> Path:
     return Path("runs") / f"{source.name}-{'tuned' if base else composition.model.family.name}"
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"no device is named {name!r}; type --device auto, cpu or cuda") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            raise UsageError(f"there is no device {name} here; type --device auto; molgen env lists the devices")
-        torch.cuda.set_device(device.index or 0)
-    return device.type
 
 
 def _stores() -> Path:

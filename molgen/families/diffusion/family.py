@@ -25,7 +25,7 @@ from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng
-from molgen.space import Space, axes
+from molgen.space import Categorical, Space, axes
 
 #: What a log-density is made of, beside log p(size): the value and its error, (B,) each.
 Method = Callable[[Denoiser, ElementNoise, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
@@ -52,6 +52,9 @@ class Diffusion(Family):
         super().__init__(space, build, config, condition)
         self.denoiser = Denoiser(space, build, config)
         self.sizes = SizeModel(space, condition)
+        # The loss of EDM for numbers is no bound, and neither is a sum with weights.
+        bounded = all(isinstance(field, Categorical) for field in space.values()) and not config.weights
+        self.loss_unit = "nats" if bounded else ""
         by_name("order", config.order, ORDERS)
         if unknown := sorted(set(config.weights) - set(space)):
             raise ValueError(f"weights name the fields {', '.join(unknown)}; there are {', '.join(space)}")

@@ -49,6 +49,7 @@ class VAE(Family):
     Config = VAEConfig
     #: small settings for the conformance kit.
     molgen_tiny: ClassVar[Mapping[str, Any]] = {"slots": 2, "channels": 3, "components": 2, "draws": 2}
+    loss_unit = "nats"
     capability: ClassVar[Capability] = Capability(density=Density.LOWER_BOUND, latent=True)
 
     def __init__(self, space: Space, build: Build, config: VAEConfig, condition: Space | None = None) -> None:
@@ -79,6 +80,11 @@ class VAE(Family):
         divergence = posterior.divergence()
         charged = self.beta * divergence.clamp(min=self.config.free_bits).sum(1)
         return Loss(reconstruction + charged, {"reconstruction": reconstruction, "kl": divergence.sum(1)})
+
+    def validate(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:
+        """The negative evidence lower bound by one draw, in nats, whatever weight the divergence has in training."""
+        parts = self.loss(batch, condition, rng).parts
+        return Loss(parts["reconstruction"] + parts["kl"], parts)
 
     def begin_step(self, step: int, steps: int) -> None:
         """Take the weight of the divergence at this step of training, and tell the decoder how far it is."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from shutil import copytree, rmtree
 
 import pytest
 import torch
@@ -165,6 +166,11 @@ def test_a_model_goes_on_with_other_settings_of_its_encoder(model, tmp_path):
     assert main(["train", "--from", model, "--data", str(path), "encoder.max_length=9", "-o", str(tmp_path / "x")]) == 2
 
 
+def test_a_setting_by_its_former_name_is_read_with_a_notice(capsys):
+    assert composed(["training.shards=3"]).training["gradient_shards"] == 3
+    assert capsys.readouterr().err == "molgen: training.shards is called training.gradient_shards now\n"
+
+
 # --- requests that cannot be met ------------------------------------------------------------------
 
 
@@ -178,6 +184,9 @@ def test_a_model_goes_on_with_other_settings_of_its_encoder(model, tmp_path):
         (["--data", "{file}", "--column", "nowhere"], "nowhere"),
         (["--data", "{file}", "--column", "structure", "conditions=[pIC5]"], "neither a column of mine"),
         (["--data", "{file}", "--column", "structure", "--device", "abacus"], "no device is named 'abacus'"),
+        (["--data", "{file}", "--column", "structure", "--device", "meta"], "there is no device meta here"),
+        (["--data", "{file}", "--column", "structure", "training.clip=nan"], "clip must be at least"),
+        (["--data", "{file}", "training.learning_rate=1e30"], "learning_rate must be from 0 to 10, not 1e+30"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_line(arguments, message, file, tmp_path, capsys):
@@ -324,13 +333,26 @@ def test_tuning_on_the_same_items_again_adds_no_second_set_of_keys(finished, fil
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(file, tmp_path, capsys):
     arguments = ["train", "--data", file, "--column", "structure", *TINY, "--output", str(tmp_path / "run")]
-    settings = ["training.learning_rate=1e20", "training.warmup=0", "training.save_every=1"]
+    # Each step makes the weights 99 times as large.
+    settings = ["training.learning_rate=10", "training.weight_decay=10", "training.warmup=0", "training.save_every=1"]
     assert main([*arguments, *settings]) == 1
-    assert re.search(r"the (loss|gradient) is (nan|inf) at step \d+", capsys.readouterr().err)
+    assert re.search(
+        r"the (loss|gradient) is (nan|inf) at step \d+|the weight .* is not finite after step \d+",
+        capsys.readouterr().err,
+    )
     state = Checkpoint(tmp_path / "run" / "resume")
     assert state.config["info"]["resume"]["state"]["step"] >= 1
     assert all(torch.isfinite(t).all() for name, t in state.tensors("training").items() if name.startswith("weights"))
     assert not json.loads((tmp_path / "run" / "train.run.json").read_text())["complete"]
+
+
+def test_a_run_that_was_not_finished_generates_from_its_last_averaged_weights(finished, tmp_path, capsys):
+    copytree(finished, tmp_path / "run")
+    rmtree(tmp_path / "run" / "model")
+    arguments = ["generate", "--model", str(tmp_path / "run"), "-n", "1", "-q"]
+    assert main([*arguments, "-o", str(tmp_path / "x.csv")]) == 0
+    said = f"molgen: {tmp_path / 'run'}: the run is not finished; these are its averaged weights after step 4\n"
+    assert capsys.readouterr().err == said
 
 
 TINY_SET = """

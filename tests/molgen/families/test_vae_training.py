@@ -19,7 +19,7 @@ BACKBONES = {
     "recurrent": Part("recurrent", {"width": 8, "layers": 1, "embedding": 4}),
 }
 CONFIG = TrainingConfig(
-    steps=8, batch_size=8, check_every=4, save_every=3, log_every=1, validation=0.2, warmup=1, shards=2
+    steps=8, batch_size=8, check_every=4, save_every=3, log_every=1, validation=0.2, warmup=1, gradient_shards=2
 )
 
 

@@ -1,4 +1,5 @@
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from molgen.data.statistics import count, measure
 from molgen.data.store import Store
 from molgen.domain import Invalid
 from molgen.errors import UsageError
-from molgen.model.checkpoint import Checkpoint
+from molgen.families.autoregressive import Autoregressive
+from molgen.model.checkpoint import Checkpoint, CheckpointError
 from molgen.model.generative_model import GenerativeModel
+from molgen.training import fit as fit_module
 from molgen.training.config import TrainingConfig
-from molgen.training.fit import Watcher, fit
+from molgen.training.fit import Watcher, fit, held_out_loss
 from molgen.training.metrics_log import MetricsLog
 
 ITEMS = [f"C{'C' * (k % 5)}{'NOFSP'[k // 5 % 5]}C{'C' * (k // 25)}" for k in range(50)]
@@ -119,6 +122,116 @@ def test_the_best_weights_are_kept_where_training_may_stop_early(tmp_path):
     assert len(history) < 40
     assert history[-1][1] > best
     assert model.info["training"]["held-out loss (nats)"] == pytest.approx(best, abs=1e-4)
+
+
+def test_more_steps_go_on_where_the_run_ended(tmp_path, whole):
+    notices = []
+    copytree(whole, tmp_path / "run")
+    trained(tmp_path / "run", resume=True, steps=12, watcher=Watcher(notice=notices.append))
+    assert Checkpoint(tmp_path / "run" / "resume").config["info"]["resume"]["state"]["step"] == 12
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["learning_rate"] for line in lines if "loss" in line}
+    assert [rates[step] / 2e-3 for step in (8, 9, 12)] == pytest.approx([0, 1 - 9 / 12, 0])
+    assert notices == [
+        "training goes on to step 12 instead of 8; from here on the learning rate is that of a run of so many steps"
+    ]
+    with pytest.raises(UsageError, match="other training settings \\(steps\\)"):
+        trained(tmp_path / "run", resume=True, steps=10)
+
+
+def test_an_interrupted_run_can_be_used(tmp_path):
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", watcher=stopping_at(5))
+    model = GenerativeModel.load(tmp_path / "run")
+    assert model.unfinished_step == 5
+    assert same(model.family.state_dict(), weights(tmp_path / "run" / "resume"))
+    model.save(tmp_path / "copy")
+    assert GenerativeModel.load(tmp_path / "copy").unfinished_step is None
+    assert trained(tmp_path / "run", resume=True).unfinished_step is None
+    assert GenerativeModel.load(tmp_path / "run").unfinished_step is None
+
+
+def test_settings_of_a_former_name_are_read(tmp_path, whole, monkeypatch):
+    read = Checkpoint.__init__
+
+    def as_before(self, path):
+        read(self, path)
+        settings = self.config["info"]["resume"]["training"]
+        settings["shards"] = settings.pop("gradient_shards")
+
+    monkeypatch.setattr(Checkpoint, "__init__", as_before)
+    trained(whole, resume=True)
+
+
+def test_a_fresh_family_sees_items_from_everywhere(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fit_module, "FIRST_ITEMS", 20)
+    monkeypatch.setattr(Autoregressive, "initialise", lambda self, batch, statistics: seen.append(batch))
+    trained(tmp_path / "run", steps=1)
+    (batch,) = seen
+    # The last half of the items is the longer one.
+    assert len(batch) == 20
+    assert batch.sizes["length"].max() == max(map(len, ITEMS))
+
+
+class Counting(Autoregressive):
+    """Needs to know how many parts it was made with, which only the data say."""
+
+    parts = 0
+
+    def initialise(self, batch, statistics):
+        self.load_state({"parts": statistics.count})
+
+    def state(self):
+        return {"parts": self.parts}
+
+    def load_state(self, state):
+        self.parts = state["parts"]
+        self.extra = torch.nn.Linear(self.parts, 1)
+
+
+def test_a_family_is_made_again_from_its_checkpoint_alone(tmp_path, fake_distribution):
+    fake_distribution("counting", plugins={"family": {"counting": f"{__name__}:Counting"}})
+    model = GenerativeModel(fresh().config.encoder, "counting", fresh().config.backbone)
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", model, watcher=stopping_at(5))
+    model = GenerativeModel(fresh().config.encoder, "counting", fresh().config.backbone)
+    trained(tmp_path / "run", model, resume=True)
+    loaded = GenerativeModel.load(tmp_path / "run")
+    assert loaded.family.extra.in_features == len(ITEMS)
+    assert same(loaded.family.state_dict(), weights(tmp_path / "run" / "model"))
+    tuned = loaded.with_encoder(loaded.config.encoder)
+    assert same(tuned.family.state_dict(), loaded.family.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"steps": 3, "held-out loss (nats)": 20.5, "minutes": 1}, "20.5 nats"),
+        ({"held-out loss": 0.25}, "0.25"),
+        ({"held-out loss (nats)": "not measured"}, "not measured"),
+    ],
+)
+def test_the_held_out_loss_has_the_unit_of_its_family(training, words):
+    assert held_out_loss(training) == words
+
+
+def test_no_checkpoint_holds_weights_that_are_not_finite(tmp_path, whole):
+    model = GenerativeModel.load(whole)
+    parameter = next(model.family.parameters())
+    parameter.data.flatten()[0] = 1e6
+    with pytest.raises(CheckpointError, match="not finite"):
+        model.save(tmp_path / "half", half=True)
+    parameter.data.flatten()[0] = torch.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr("molgen.model.generative_model.require_finite", lambda *args: None)
+    model.save(tmp_path / "model")
+    monkey.undo()
+    with pytest.raises(CheckpointError, match="not finite"):
+        GenerativeModel.load(tmp_path / "model")
 
 
 def test_the_best_weights_survive_resuming(tmp_path):
