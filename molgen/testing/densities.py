@@ -5,6 +5,8 @@ Letters in shapes: B batch, S all samples of a space, R repetitions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,10 +19,15 @@ from molgen.testing.batches import require_close, require_same_batch
 from molgen.testing.checks import Skipped, require
 from molgen.testing.containment import require_batch
 from molgen.testing.fixtures import FamilyTrial
+from molgen.testing.integrals import Mean, agreement, integral, points_to_integrate
 from molgen.testing.random_samples import enumerate_space
 
-#: How far from 1 the sum of exact probabilities may be: rounding, and where numbers are integrated the grid.
-EXACT_SUM, GRID_SUM = 1e-3, 0.03
+#: How far from 1 the sum of exact probabilities may be by rounding, and a mean over points beside four standard errors.
+EXACT_SUM, MEAN = 1e-3, 0.02
+#: Points of an integral at first and at most, and the doubt of its value beyond which it says nothing.
+POINTS, MOST_POINTS, MOST_ERROR = 512, 8192, 0.4
+#: Points of the integral of a bound, which is estimated several times at each.
+BOUND_POINTS = 256
 #: Training steps before bounds are summed, and their rate.
 STEPS, RATE = 30, 1e-2
 #: Repetitions of a bound, whose mean and spread say how sure its sum is, and how unsure it may be.
@@ -31,23 +38,42 @@ DRAWS, CHANCE = 500, 1e-6
 
 def probabilities_sum_to_one(trial: FamilyTrial) -> None:
     """Over all samples of the space exact probabilities sum to 1, and those under a bound to 1 at most."""
-    batches = enumerate_space(trial.space)
     family = trial.family()
-    kind = trial.density(family, batches[0][0], _rng(batches[0][0], 0)).kind
+    kind = trial.density(family).kind
     if kind < Density.LOWER_BOUND:
         raise Skipped(f"a log-density of kind {kind.name} has no sum")
+    if kind is Density.EXACT and not _has_classes_only(trial):
+        _require_one("the integral of the density over the space", trial, family, integral)
+        return
     if kind is Density.EXACT:
+        batches = enumerate_space(trial.space)
         total = sum(float((w * trial.density(family, b, _rng(b, 0)).value.double().exp()).sum()) for b, w in batches)
-        tolerance = EXACT_SUM if _has_classes_only(trial) else GRID_SUM
-        require(abs(total - 1) < tolerance, f"the probabilities of all samples sum to {total:.6f}")
+        require(abs(total - 1) < EXACT_SUM, f"the probabilities of all samples sum to {total:.6f}")
         return
     # Far below the truth a bound could be wrong by much and still have a small sum.
     for _ in trial.training(family, STEPS, RATE):
         pass
-    total, doubt = _sum_of_bounds(trial, family, batches)
+    total, doubt = _sum_of_bounds(trial, family)
     if doubt > MOST_DOUBT:
         raise Skipped(f"the bounds are too noisy for their sum, {total:.3g}, to say anything")
     require(total < 1 + doubt, f"the lower bounds of all samples sum to {total:.4f}, more than 1 + {doubt:.4f}")
+
+
+def _require_one(what: str, trial: FamilyTrial, family: Family, estimate: Callable[..., Mean]) -> None:
+    """A mean that should be 1 is, as far as it is known; more points are taken while it is not known well."""
+
+    def log_density(batch: Batch) -> Tensor:
+        return trial.density(family, batch, _rng(batch, 0)).value.detach()
+
+    count = POINTS
+    mean = estimate(trial.space, family, log_density, count)
+    while 4 * mean.error > MOST_ERROR * max(1, mean.value) and count < MOST_POINTS:
+        count *= 4
+        mean = estimate(trial.space, family, log_density, count)
+    doubt = 4 * mean.error + mean.unseen + MEAN
+    if doubt > MOST_ERROR + mean.unseen and abs(mean.value - 1) <= doubt:
+        raise Skipped(f"{what} is {mean.value:.3g}, give or take {doubt:.2g}, which says nothing")
+    require(abs(mean.value - 1) <= doubt, f"{what} is {mean.value:.4g}, give or take {doubt:.2g}, where 1 is due")
 
 
 def _rng(batch: Batch, repetition: int) -> Rng:
@@ -58,22 +84,34 @@ def _has_classes_only(trial: FamilyTrial) -> bool:
     return all(not isinstance(field, Real) or field.levels is not None for field in trial.space.values())
 
 
-def _sum_of_bounds(trial: FamilyTrial, family: Family, batches: list[tuple[Batch, Tensor]]) -> tuple[float, float]:
+def _sum_of_bounds(trial: FamilyTrial, family: Family) -> tuple[float, float]:
     """The sum of exp(bound), and how much of it four standard errors and their effect on exp may be."""
-    total = spread = raised = 0.0
-    for batch, weights in batches:
-        found = torch.stack([trial.density(family, batch, _rng(batch, r)).value.double() for r in range(REPETITIONS)])
-        bound, variance = found.mean(0), found.var(0) / REPETITIONS
-        share = weights * bound.exp()
-        total += float(share.sum())
-        # E exp(m + noise) = exp(m + variance / 2) where the noise is normal.
-        raised += float((share * (variance / 2).expm1()).sum())
-        spread += float((share**2 * variance).sum())
-    return total, 4 * spread**0.5 + raised + EXACT_SUM
+    if _has_classes_only(trial):
+        parts = [_shares(trial, family, batch, weights.log()) for batch, weights in enumerate_space(trial.space)]
+        share, variance = (torch.cat(part) for part in zip(*parts, strict=True))
+        doubt = 4 * float((share**2 * variance).sum()) ** 0.5
+    else:
+        points, log_q, _ = points_to_integrate(trial.space, family, BOUND_POINTS)
+        share, variance = _shares(trial, family, points, -log_q)
+        doubt = 4 * float(share.std() / len(share) ** 0.5)
+        share = share / len(share)
+    # E exp(m + noise) = exp(m + variance / 2) where the noise is normal.
+    raised = float((share * (variance / 2).expm1()).sum())
+    return float(share.sum()), doubt + raised + EXACT_SUM
+
+
+def _shares(trial: FamilyTrial, family: Family, batch: Batch, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """What each sample adds to the sum, and the variance of its mean bound, (B,) each."""
+    found = torch.stack([trial.density(family, batch, _rng(batch, r)).value.double() for r in range(REPETITIONS)])
+    found = found.detach()
+    return (found.mean(0) + log_weights).exp(), found.var(0) / REPETITIONS
 
 
 def samples_follow_the_density(trial: FamilyTrial) -> None:
-    """Where the density is exact, samples come as often as it says (Pearson's chi-square), and say it themselves."""
+    """Where the density is exact, samples come as often as it says, and say it themselves.
+
+    Classes are counted (Pearson's chi-square); numbers are judged by the mean of q / p, see `integrals`.
+    """
     family = trial.family()
     if family.capability.density is not Density.EXACT:
         raise Skipped(f"the density is declared {family.capability.density.name}, not exact")
@@ -82,7 +120,8 @@ def samples_follow_the_density(trial: FamilyTrial) -> None:
         values = trial.density(family, drawn.batch, Rng(1, range(DRAWS))).value
         require_close(drawn.log_density.value, values, "the log-density of samples as drawn and as scored", 1e-3)
     if not _has_classes_only(trial):
-        raise Skipped("frequencies of numbers are not counted")
+        _require_one("the mean of q / p over samples, for a density q,", trial, family, agreement)
+        return
     expected: dict[str, float] = {}
     for batch, _ in enumerate_space(trial.space):
         chances = trial.density(family, batch, _rng(batch, 0)).value.double().exp().tolist()
