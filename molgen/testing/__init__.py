@@ -1,4 +1,4 @@
-"""The conformance kit: what an encoder, a family or a network promises, as named checks.
+"""The conformance kit: what an encoder, a family or a network guarantees, as named checks.
 
 `parametrize_with_checks` gives them to a pytest test, `run_checks` and `molgen plugins check NAME` run them without
 pytest. `import molgen` does not import this package.

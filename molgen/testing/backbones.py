@@ -1,4 +1,4 @@
-"""What every network promises that reads all elements at once, as one function for each promise.
+"""What every network guarantees that reads all elements at once, as one function for each guarantee.
 
 Letters in shapes: B batch, W width of a head.
 """

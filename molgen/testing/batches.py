@@ -103,7 +103,7 @@ def asked_for(rows: int, given: Tensor | bool = True) -> Partial:
 
 
 def prefix(space: Space, batch: Batch) -> dict[str, Tensor]:
-    """A mask of the first half of the autoregressive walk through a batch, bool (B, *axes) by field."""
+    """A mask of the first half of a batch in generation order, bool (B, *axes) by field."""
     ordering = ordering_of(space, batch)
     given = {name: torch.zeros_like(field_mask(space, batch, name)) for name in space}
     for step in ordering.slices[: (len(ordering) + 1) // 2]:
@@ -185,7 +185,7 @@ def _cut_alike(field: Field, first: Tensor, second: Tensor) -> tuple[Tensor, Ten
 def shake(module: nn.Module, seed: int = 0) -> None:
     """Move all weights away from where they start, so that no part of a network is without effect.
 
-    A network often starts with weights at zero, and would then keep promises that it breaks once it has learned.
+    A network often starts with weights at zero, and would then keep guarantees that it breaks once it has learned.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

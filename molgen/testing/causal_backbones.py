@@ -1,6 +1,6 @@
-"""What every network along the autoregressive walk promises, as one function for each promise.
+"""What every network along the generation order guarantees, as one function for each guarantee.
 
-Letters in shapes: B batch, T slices of a walk, S slices of one field, W width of a head.
+Letters in shapes: B batch, T slices in generation order, S slices of one field, W width of a head.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def a_state_can_lose_rows(trial: BackboneTrial) -> None:
     """`State.take` goes on with some rows, in any order, as in the whole."""
     network, made = trial.causal_network(), _choices(trial)
     if len(made.ordering) < 2:
-        raise Skipped("the walk has one slice only")
+        raise Skipped("the generation order has one slice only")
     keep = torch.tensor([2, 0])
     whole = _slice_by_slice(network, made, _asked(trial))
     part = _slice_by_slice(network, made, _asked(trial), keep)

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 
 class CheckFailed(AssertionError):
-    """A promise is not kept; the message says which and by how much."""
+    """A guarantee is not kept; the message says which and by how much."""
 
 
 class Skipped(unittest.SkipTest):
-    """There is nothing to check: the part says of itself that it does not promise this. Pytest skips on it too."""
+    """There is nothing to check: the part says of itself that it does not guarantee this. Pytest skips on it too."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of a contract by name. To call it is to check it.
+    """One guarantee of a contract by name. To call it is to check it.
 
     Attributes:
-        name: of the promise; expected failures are declared by it.
-        run: returns where the promise is kept, and raises otherwise: `Skipped` where none is made.
+        name: of the guarantee; expected failures are declared by it.
+        run: returns where the guarantee is kept, and raises otherwise: `Skipped` where none is made.
         about: what is checked, such as `autoregressive over words`.
     """
 
@@ -37,7 +37,7 @@ class Check:
         return f"{self.about}: {self.name}" if self.about else self.name
 
     def __call__(self) -> None:
-        """Check the promise."""
+        """Check the guarantee."""
         self.run()
 
 
@@ -73,7 +73,7 @@ def _run(check: Check) -> tuple[Outcome, Exception | None]:
         check()
     except Skipped as reason:
         return Outcome.SKIPPED, reason
-    except Exception as error:  # whatever a stranger's part raises, the other checks go on
+    except Exception as error:  # whatever a third party's part raises, the other checks go on
         return Outcome.FAILED, error
     return Outcome.OK, None
 
@@ -85,22 +85,22 @@ def _reason(error: Exception | None) -> str:
     return line if isinstance(error, CheckFailed | Skipped) else f"{type(error).__name__}: {line}"
 
 
-def holds(promise: Callable[[], None]) -> bool:
-    """Whether another promise is kept, without which this one cannot be looked at."""
+def holds(guarantee: Callable[[], None]) -> bool:
+    """Whether another guarantee is kept, without which this one cannot be looked at."""
     try:
-        promise()
+        guarantee()
     except CheckFailed:
         return False
     return True
 
 
-def skip_unless(promise: Callable[[], None], reason: str) -> None:
+def skip_unless(guarantee: Callable[[], None], reason: str) -> None:
     """Leave to another check what it finds.
 
     Raises:
-        Skipped: the other promise is broken.
+        Skipped: the other guarantee is broken.
     """
-    if not holds(promise):
+    if not holds(guarantee):
         raise Skipped(reason)
 
 

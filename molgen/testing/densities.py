@@ -1,4 +1,4 @@
-"""What log-densities promise beside their form: sums, and agreement with what is sampled. And latents.
+"""What log-densities guarantee beside their form: sums, and agreement with what is sampled. And latents.
 
 Letters in shapes: B batch, S all samples of a space, R repetitions.
 """

@@ -1,4 +1,4 @@
-"""What every encoder promises, as one function for each promise."""
+"""What every encoder guarantees, as one function for each guarantee."""
 
 from __future__ import annotations
 

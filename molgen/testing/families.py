@@ -1,4 +1,4 @@
-"""What every family promises, as one function for each promise.
+"""What every family guarantees, as one function for each guarantee.
 
 Letters in shapes: B batch.
 """
@@ -207,6 +207,11 @@ def _require_samples(trial: FamilyTrial, family: Family) -> None:
         require_batch(trial.space, batch)
 
 
+def one_sample_lies_in_the_space(trial: FamilyTrial) -> None:
+    """A single sample is a sample of the space."""
+    require_batch(trial.space, trial.family().sample(1, rng=Rng(0, range(1))).batch)
+
+
 def samples_repeat_with_their_seed(trial: FamilyTrial) -> None:
     """A seed gives the same samples again, other seeds others, whatever the batching and the order of rows."""
     family, rng = trial.family(), Rng(5, range(12))
@@ -263,24 +268,24 @@ def conditions_may_have_gaps(trial: FamilyTrial) -> None:
 
 
 def known_parts_are_kept(trial: FamilyTrial) -> None:
-    """What `Capability.known` promises to keep is kept; what it does not is refused, or kept all the same."""
+    """What `Capability.known` guarantees to keep is kept; what it does not is refused, or kept all the same."""
     family, space, batch = trial.family(), trial.space, trial.batch
     declared = family.capability.known
     skip_unless(partial(_require_samples, trial, family), "without a known part samples lie outside of the space")
     for sizes in ({}, dict(batch.sizes)) if batch.sizes else ({},):
         if declared is Known.PREFIX:
-            _require_keeping(trial, family, Partial(batch, prefix(space, batch)), sizes, promised=True)
-        promised = declared in (Known.REPLACEMENT, Known.EXACT)
-        _require_keeping(trial, family, Partial(batch, scattered(space, batch)), sizes, promised)
+            _require_keeping(trial, family, Partial(batch, prefix(space, batch)), sizes, guaranteed=True)
+        guaranteed = declared in (Known.REPLACEMENT, Known.EXACT)
+        _require_keeping(trial, family, Partial(batch, scattered(space, batch)), sizes, guaranteed)
 
 
 def _require_keeping(
-    trial: FamilyTrial, family: Family, known: Partial, sizes: dict[str, Tensor], promised: bool
+    trial: FamilyTrial, family: Family, known: Partial, sizes: dict[str, Tensor], guaranteed: bool
 ) -> None:
     try:
         drawn = family.sample(len(known), rng=trial.rng, known=known, sizes=sizes or None)
     except ValueError as error:
-        require(not promised, f"the family declares {family.capability.known}, and refuses a known part: {error}")
+        require(not guaranteed, f"the family declares {family.capability.known}, and refuses a known part: {error}")
         return
     require_batch(trial.space, drawn.batch)
     require_kept(trial.space, known, drawn.batch)

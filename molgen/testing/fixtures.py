@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -138,6 +138,16 @@ def tiny_config(cls: type[Any]) -> Any:
     return make_settings(cls.Config, getattr(cls, HOOK, {}), f"{cls.__name__}.{HOOK}")
 
 
+def missing_settings(cls: type[Any]) -> list[str]:
+    """The settings without which a class cannot be made, and which it has no small values for."""
+    without = [
+        field.name
+        for field in fields(cls.Config)
+        if field.init and field.default is MISSING and field.default_factory is MISSING
+    ]
+    return [name for name in without if name not in getattr(cls, HOOK, {})]
+
+
 #: Rows of a batch, width of the heads, and the name of the head without axes.
 ROWS, WIDTH, POOLED = 4, 3, "pooled"
 
@@ -150,7 +160,7 @@ class BackboneTrial:
         cls: the class by its registry name; `make` chooses the one that runs causally.
         config: its settings.
         space: what it reads.
-        causal: whether along the autoregressive walk.
+        causal: whether in the generation order.
     """
 
     cls: type[Backbone]
@@ -185,7 +195,7 @@ class BackboneTrial:
         return network.double().eval()
 
     def causal_network(self) -> CausalBackbone:
-        """The same, along the walk."""
+        """The same, in the generation order."""
         network = self.network()
         if not isinstance(network, CausalBackbone):
             raise TypeError(f"make(..., causal=True) gives a {type(network).__name__}, which is no CausalBackbone")

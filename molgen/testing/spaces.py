@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from molgen.batch import Batch, collate, size_of
 from molgen.data.standardise import standardise
 from molgen.data.statistics import Statistics, measure
@@ -37,6 +39,24 @@ SPACES: Mapping[str, Space] = {
         "types": Categorical((_ATOM,), classes=3),
         "places": Real((_ATOM,), channels=(3,), centred=True, rotates=True),
     },
+    "numbers": {"height": Real(), "position": Real(channels=(2,))},
+    "weather": {"hours": Real((Axis("hour", 6, minimum=3),), channels=(2,))},
+    "cloud": {"places": Real((_ATOM,), channels=(3,), centred=True, rotates=True)},
+    "molecule": {
+        "types": Categorical((_ATOM,), classes=3),
+        "bonds": Categorical((_ATOM, _ATOM), classes=2, symmetric=True),
+        "places": Real((_ATOM,), channels=(3,), centred=True, rotates=True),
+    },
+}
+
+#: Sequences longer than a network can be expected to attend over; checked for less, see `suites.LONG_CHECKS`.
+LONG_SPACES: Mapping[str, Space] = {
+    "recording": {"samples": Categorical((Axis("instant", 1200, minimum=1100),), classes=4)},
+}
+
+#: Means and scales of the channels of fields whose channels have units of their own: degrees and pascals.
+UNITS: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]] = {
+    "weather": {"hours": ((20.0, 101_300.0), (5.0, 500.0))},
 }
 
 #: Samples of a case.
@@ -61,7 +81,8 @@ class Case:
             if given
         }
         missing = ROWS - len(given)
-        return cls(name, space, given + (draw_samples(space, missing, 0, largest) if missing else []))
+        drawn = draw_samples(space, missing, 0, largest) if missing else []
+        return cls(name, space, given + [_in_units(sample, UNITS.get(name, {})) for sample in drawn])
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -72,3 +93,8 @@ class Case:
     def batch(self) -> Batch:
         """All samples as one batch as families are given them: numbers without levels have unit scale."""
         return standardise(self.space, self.statistics, collate(self.space, self.samples))
+
+
+def _in_units(sample: Sample, units: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Sample:
+    own = {name: sample[name] * np.array(scales) + np.array(means) for name, (means, scales) in units.items()}
+    return {**sample, **{name: values.astype(np.float32) for name, values in own.items()}}

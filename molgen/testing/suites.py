@@ -20,10 +20,10 @@ from molgen.space import Layout, Space, layout
 from molgen.testing import backbones, causal_backbones, densities, encoders, families
 from molgen.testing.checks import Check, CheckFailed, Skipped
 from molgen.testing.encoders import EncoderTrial, encoder_trial
-from molgen.testing.fixtures import BackboneTrial, FamilyTrial, tiny_config
-from molgen.testing.spaces import SPACES, Case
+from molgen.testing.fixtures import BackboneTrial, FamilyTrial, missing_settings, tiny_config
+from molgen.testing.spaces import LONG_SPACES, SPACES, Case
 
-#: The promises of an encoder.
+#: The guarantees of an encoder.
 ENCODER_CHECKS: tuple[Callable[[EncoderTrial], None], ...] = (
     encoders.speaks_the_plugin_api,
     encoders.space_is_declared,
@@ -38,7 +38,7 @@ ENCODER_CHECKS: tuple[Callable[[EncoderTrial], None], ...] = (
     encoders.can_be_pickled,
 )
 
-#: The promises of a family over one space.
+#: The guarantees of a family over one space.
 FAMILY_CHECKS: tuple[Callable[[FamilyTrial], None], ...] = (
     families.loss_is_a_finite_number_per_item,
     families.every_parameter_has_a_phase,
@@ -63,7 +63,15 @@ FAMILY_CHECKS: tuple[Callable[[FamilyTrial], None], ...] = (
     densities.latents_have_their_space,
 )
 
-#: The promises of a network that reads all elements at once.
+#: Those of them that are checked over long sequences too, where each costs seconds.
+LONG_CHECKS: tuple[Callable[[FamilyTrial], None], ...] = (
+    families.loss_is_a_finite_number_per_item,
+    families.gradients_reach_every_parameter,
+    families.log_density_is_as_declared,
+    families.one_sample_lies_in_the_space,
+)
+
+#: The guarantees of a network that reads all elements at once.
 BACKBONE_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
     backbones.outputs_have_their_shape,
     backbones.padding_changes_nothing,
@@ -77,7 +85,7 @@ BACKBONE_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
     backbones.weights_come_back,
 )
 
-#: The promises of a network along the autoregressive walk.
+#: The guarantees of a network along the generation order.
 CAUSAL_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
     causal_backbones.outputs_have_their_shape,
     causal_backbones.slices_one_by_one_equal_all_at_once,
@@ -166,6 +174,10 @@ def family_checks(
     yield Check("takes_some_space", lambda: _takes_some(trial.family for trial in trials), about)
     for each in trials:
         yield from _checks(FAMILY_CHECKS, partial(_itself, each), f"{about} over {each.case.name}")
+    if network is None:
+        for name, space in LONG_SPACES.items():
+            each = FamilyTrial(cls, tiny_config(cls), Case.of(name, space))
+            yield from _checks(LONG_CHECKS, partial(_itself, each), f"{about} over {name}")
 
 
 def _case(over: Over) -> Case:
@@ -202,6 +214,8 @@ def _pair(family: str, case: Callable[[], Case]) -> FamilyTrial:
         cls = registry.get("family", family)
     except PluginError as error:  # the fault of the family, and no encoder's
         raise Skipped(str(error)) from error
+    if missing := missing_settings(cls):
+        raise Skipped(f"the family {family} needs the settings {', '.join(missing)}")
     return FamilyTrial(cls, tiny_config(cls), case())
 
 
@@ -221,7 +235,7 @@ def backbone_checks(backbone: str | type[Backbone], spaces: Mapping[str, Space] 
     yield from _checks([backbones.foreign_layouts_are_refused], lambda: any_trial, _name(backbone))
     yield Check("takes_some_space", lambda: _takes_some(trial.network for trial in trials.values()), _name(backbone))
     for (name, way), trial in trials.items():
-        about = f"{_name(backbone)} {'along the walk through' if way else 'over'} {name}"
+        about = f"{_name(backbone)} {'in generation order over' if way else 'over'} {name}"
         yield from _checks(CAUSAL_CHECKS if way else BACKBONE_CHECKS, partial(_itself, trial), about)
 
 
@@ -229,13 +243,13 @@ def _itself(trial: Any) -> Any:
     return trial
 
 
-def _checks(promises: Iterable[Callable[[Any], None]], trial: Callable[[], Any], about: str) -> Iterator[Check]:
-    for promise in promises:
-        yield Check(promise.__name__, partial(_run, promise, trial), about)
+def _checks(guarantees: Iterable[Callable[[Any], None]], trial: Callable[[], Any], about: str) -> Iterator[Check]:
+    for guarantee in guarantees:
+        yield Check(guarantee.__name__, partial(_run, guarantee, trial), about)
 
 
-def _run(promise: Callable[[Any], None], trial: Callable[[], Any]) -> None:
-    promise(trial())
+def _run(guarantee: Callable[[Any], None], trial: Callable[[], Any]) -> None:
+    guarantee(trial())
 
 
 def _name(part: Any) -> str:

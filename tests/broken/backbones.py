@@ -1,4 +1,4 @@
-"""Networks that break one promise each: the transformer, the recurrent one and a small equivariant one, changed."""
+"""Networks that break one guarantee each: the transformer, the recurrent one and a small equivariant one, changed."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -121,7 +121,7 @@ BROKEN = {
 }
 
 
-# --- along the walk ---------------------------------------------------------------------------------
+# --- in generation order ----------------------------------------------------------------------------
 
 
 class NoNumbers(Recurrent):

@@ -1,4 +1,4 @@
-"""Encoders that break one promise each."""
+"""Encoders that break one guarantee each."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Families that break one promise each: the autoregressive one, changed."""
+"""Families that break one guarantee each: the autoregressive one, changed."""
 
 from dataclasses import replace
 

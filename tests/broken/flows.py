@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from molgen.batch import Batch, mask, pack, pack_field, unpack
-from molgen.data.statistics import Statistics  # noqa: F401  what `set_statistics` is given
+from molgen.errors import UnsupportedSpace
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
+from molgen.seeding import Rng
 from molgen.space import Categorical, Real, axes
 
 
@@ -20,6 +21,8 @@ class Gaussians(Family):
     capability = Capability(density=Density.EXACT)
 
     def __init__(self, space, build, config, condition=None):
+        if condition:
+            raise UnsupportedSpace("these Gaussians are the same under every condition")
         super().__init__(space, build, config, condition)
         numbers = [name for name, field in space.items() if isinstance(field, Real)]
         self.mean = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in numbers})
@@ -55,6 +58,7 @@ class Gaussians(Family):
     def sample(self, count, condition=None, rng=None, known=None, sizes=None, **options):
         if options or known is not None:
             raise ValueError(f"unknown option {', '.join(options)}, or a known part")
+        rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
         drawn = self.sizes.sample(count, condition, rng, sizes, {})
         reach = {n: int(drawn[n].max()) if a.variable else a.maximum for n, a in axes(self.space).items()}
         packed = {name: self._draw(name, field, drawn, reach, count, rng) for name, field in self.space.items()}
@@ -68,7 +72,7 @@ class Gaussians(Family):
         if isinstance(field, Categorical):
             return pack_field(field, (uniform * field.classes).long(), exists).values
         noise = pack_field(field, torch.special.ndtri(uniform), exists).values
-        return (noise * self.scale[name].exp() * self.too_hot + self.mean[name]).float()
+        return (noise * self.scale[name].exp() * self.too_hot + self.mean[name]).detach().float()
 
     too_hot = 1.0
 

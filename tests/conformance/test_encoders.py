@@ -1,4 +1,4 @@
-"""Every encoder keeps its promises: those that are installed, and the toys."""
+"""Every encoder keeps its guarantees: those that are installed, and the toys."""
 
 import pytest
 from support.toys import TOYS

@@ -1,8 +1,8 @@
-"""The kit finds what is broken: each check fails for something that breaks its promise and nothing else."""
+"""The kit finds what is broken: each check fails for something that breaks its guarantee and nothing else."""
 
 import pytest
 import torch
-from broken import backbones, encoders, families
+from broken import backbones, encoders, families, flows
 from support.toys import Points, Tokens, Toy
 
 from molgen.batch import separate
@@ -19,6 +19,7 @@ from molgen.testing import (
     checks_of,
     encoder_checks,
     family_checks,
+    pair_checks,
     parametrize_with_checks,
     run_checks,
 )
@@ -48,13 +49,46 @@ def test_a_broken_family_fails_its_check_and_no_other(part, expected):
     assert set(failures(family_checks(part, Tokens))) == expected
 
 
+#: Spaces of numbers, with classes, sizes and a centre beside them.
+OF_NUMBERS = ("record", "signal", "set", "points")
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_a_wrong_density_of_numbers_is_found(name):
+    assert failures(family_checks(flows.Gaussians, SPACES[name])) == {}
+    halved = failures(family_checks(flows.HalvedLogDeterminant, SPACES[name]))
+    assert set(halved) == {"probabilities_sum_to_one", "samples_follow_the_density"}
+    # Samples that are too wide are found in some spaces, and nothing else in any.
+    hot = failures(family_checks(flows.HotterThanItsDensity, SPACES[name]))
+    assert set(hot) == ({"samples_follow_the_density"} if name in ("record", "set") else set())
+
+
+NEEDY = """
+from dataclasses import dataclass
+from molgen.families.autoregressive import Autoregressive
+
+class Needy(Autoregressive):
+    @dataclass(frozen=True)
+    class Config:
+        partner: str
+"""
+
+
+def test_a_family_that_needs_a_setting_is_skipped_with_that_reason(fake_distribution):
+    fake_distribution("molgen-needy", "1.0", {"family": {"needy": "needy_x:Needy"}}, {"needy_x": NEEDY})
+    results = list(run_checks(pair_checks(Tokens, ["needy"])))
+    assert {(r.outcome, r.reason) for r in results} == {
+        (Outcome.SKIPPED, "the family needy needs the settings partner"),
+    }
+
+
 @each(backbones.BROKEN)
 def test_a_broken_network_fails_its_check_and_no_other(part, expected):
     assert set(failures(backbone_checks(part, {"set": SPACES["set"]}))) == expected
 
 
 @each(backbones.BROKEN_CAUSAL)
-def test_a_broken_network_along_the_walk_fails_its_check_and_no_other(part, expected):
+def test_a_broken_causal_network_fails_its_check_and_no_other(part, expected):
     assert set(failures(backbone_checks(part, {"words": SPACES["words"]}))) == expected
 
 
@@ -69,7 +103,7 @@ def test_a_family_that_takes_nothing_is_found():
 
 
 @pytest.mark.parametrize(
-    ("promises", "tables"),
+    ("guarantees", "tables"),
     [
         (collection.ENCODER_CHECKS, [encoders.BROKEN]),
         (collection.FAMILY_CHECKS, [families.BROKEN]),
@@ -78,10 +112,10 @@ def test_a_family_that_takes_nothing_is_found():
     ],
     ids=["encoder", "family", "backbone", "causal"],
 )
-def test_every_check_is_broken_by_something(promises, tables):
+def test_every_check_is_broken_by_something(guarantees, tables):
     broken = {name for table in tables for names in table.values() for name in names}
-    assert {promise.__name__ for promise in promises} <= broken
-    assert all(promise.__doc__ for promise in promises)
+    assert {guarantee.__name__ for guarantee in guarantees} <= broken
+    assert all(guarantee.__doc__ for guarantee in guarantees)
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -109,7 +143,7 @@ def test_what_is_not_promised_is_skipped_with_the_reason():
 
 
 class Unheard(Field):
-    """A kind of field that a stranger has not taught the kit to draw."""
+    """A kind of field that a third party has not taught the kit to draw."""
 
 
 class OfUnheard(Toy):

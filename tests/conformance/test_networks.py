@@ -1,4 +1,4 @@
-"""Every network keeps its promises, by itself and in every family that it serves."""
+"""Every network keeps its guarantees, by itself and in every family that it serves."""
 
 from molgen import registry
 from molgen.backbone import DEFAULTS, CausalBackbone

@@ -1,4 +1,4 @@
-"""Every family keeps its promises over every encoder: those that are installed, and the toys."""
+"""Every family keeps its guarantees over every encoder: those that are installed, and the toys."""
 
 from support.toys import TOYS
 

@@ -58,7 +58,7 @@ from molgen.testing import encoder_checks, parametrize_with_checks
 def test_strictly(check):
     check()
 
-@parametrize_with_checks(encoder_checks("peptides"), expected_failures={{"{wrong}": "it is the stranger's"}})
+@parametrize_with_checks(encoder_checks("peptides"), expected_failures={{"{wrong}": "it is theirs"}})
 def test_knowingly(check):
     check()
 
@@ -69,7 +69,7 @@ def test_wrongly(check):
     output = run_pytest(tmp_path, source)
     assert f"FAILED test_peptides.py::test_strictly[{wrong}] - " in output
     assert "'GIGKFLHSAKKFGKAFVGEIMNS' comes back as 'GIGKFLHSAKKFGKAFVGEIMN'" in output
-    assert f"XFAIL test_peptides.py::test_knowingly[{wrong}] - it is the stranger's" in output
+    assert f"XFAIL test_peptides.py::test_knowingly[{wrong}] - it is theirs" in output
     assert "FAILED test_peptides.py::test_wrongly[peptides: can_be_pickled]" in output
     assert "XPASS(strict)" in output
 
@@ -98,4 +98,4 @@ def test_the_guide_lists_every_check_of_an_encoder():
     from molgen.testing.suites import ENCODER_CHECKS
 
     named = set(re.findall(r"`(\w+)`", GUIDE))
-    assert {promise.__name__ for promise in ENCODER_CHECKS} <= named
+    assert {guarantee.__name__ for guarantee in ENCODER_CHECKS} <= named

@@ -81,7 +81,7 @@ def test_families_and_networks_are_checked_over_small_spaces(capsys):
     assert main(["plugins", "check", "recurrent", "--only", "*through words: outputs_*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "ok       autoregressive over classes: loss_is_per_item" in lines
-    assert "ok       recurrent along the walk through words: outputs_have_their_shape" in lines
+    assert "ok       recurrent in generation order over words: outputs_have_their_shape" in lines
 
 
 @pytest.mark.parametrize(
