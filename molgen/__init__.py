@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from molgen.backbone import Backbone, CausalBackbone
     from molgen.batch import Batch, Partial
     from molgen.domain import Domain, Encoder, Invalid, Record
-    from molgen.family import Density, Family, LogDensity
+    from molgen.family import Density, Diagnostics, Family, LogDensity, Loss, Phase
     from molgen.model.generative_model import GenerativeModel
     from molgen.seeding import Rng
     from molgen.space import Axis, Categorical, Real, Space
@@ -22,13 +22,16 @@ _PUBLIC = {
     "Categorical": "molgen.space",
     "CausalBackbone": "molgen.backbone",
     "Density": "molgen.family",
+    "Diagnostics": "molgen.family",
     "Domain": "molgen.domain",
     "Encoder": "molgen.domain",
     "Family": "molgen.family",
     "GenerativeModel": "molgen.model.generative_model",
     "Invalid": "molgen.domain",
     "LogDensity": "molgen.family",
+    "Loss": "molgen.family",
     "Partial": "molgen.batch",
+    "Phase": "molgen.family",
     "Real": "molgen.space",
     "Record": "molgen.domain",
     "Rng": "molgen.seeding",
@@ -42,13 +45,16 @@ __all__ = [
     "Categorical",
     "CausalBackbone",
     "Density",
+    "Diagnostics",
     "Domain",
     "Encoder",
     "Family",
     "GenerativeModel",
     "Invalid",
     "LogDensity",
+    "Loss",
     "Partial",
+    "Phase",
     "Real",
     "Record",
     "Rng",

@@ -121,11 +121,16 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     model = GenerativeModel.load(args.model, device)
-    if (step := model.unfinished_step) is not None:
-        warn(f"{args.model}: the run is not finished; these are its averaged weights after step {step:,}")
+    warn_if_unfinished(args.model, model)
     for line in model.conditions.outside(dict(args.condition)):  # raises where a name or a value is none
         warn(line)
     return model
+
+
+def warn_if_unfinished(name: str, model: GenerativeModel) -> None:
+    """Say that a model is the last state of a run, where it is one."""
+    if model.unfinished_step is not None:
+        warn(f"{name}: the run is not finished; these are its averaged weights after step {model.unfinished_step:,}")
 
 
 def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:

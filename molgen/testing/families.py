@@ -6,6 +6,7 @@ Letters in shapes: B batch.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -15,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from molgen.batch import Batch, Partial, pack
-from molgen.family import Family, Known, phases_of
+from molgen.family import Family, Known, Loss, phases_of
 from molgen.seeding import Rng
 from molgen.space import variable_axes
 from molgen.testing.batches import (
@@ -41,17 +42,21 @@ _NO_REPEATING = "the loss does not repeat with its seed"
 
 
 def loss_is_a_finite_number_per_item(trial: FamilyTrial) -> None:
-    """loss(batch) has a finite number for each row, in total and in each of its parts."""
+    """loss(batch) and validate(batch) have a finite number for each row, in total and in each of their parts."""
     family = trial.family()
     for phase in family.phases:
-        loss = family.loss(trial.batch, None, trial.rng, phase=phase)
-        for name, tensor in {"total": loss.total, **loss.parts}.items():
-            require(
-                tensor.shape == (len(trial.batch),) and tensor.is_floating_point(),
-                f"{name} of the loss is {tensor.dtype} of shape {tuple(tensor.shape)}, "
-                f"where a number for each of {len(trial.batch)} rows belongs",
-            )
-            require(bool(torch.isfinite(tensor).all()), f"{name} of the loss is not finite: {tensor.tolist()}")
+        _require_a_number_per_row("the loss", family.loss(trial.batch, None, trial.rng, phase=phase), len(trial.batch))
+    _require_a_number_per_row("validate", family.validate(trial.batch, None, trial.rng), len(trial.batch))
+
+
+def _require_a_number_per_row(what: str, loss: Loss, rows: int) -> None:
+    for name, tensor in {"total": loss.total, **loss.parts}.items():
+        require(
+            tensor.shape == (rows,) and tensor.is_floating_point(),
+            f"{name} of {what} is {tensor.dtype} of shape {tuple(tensor.shape)}, "
+            f"where a number for each of {rows} rows belongs",
+        )
+        require(bool(torch.isfinite(tensor).all()), f"{name} of {what} is not finite: {tensor.tolist()}")
 
 
 def every_parameter_has_a_phase(trial: FamilyTrial) -> None:
@@ -182,9 +187,9 @@ def _through_a_file(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def weights_come_back(trial: FamilyTrial) -> None:
-    """A fresh family with the saved weights gives the same samples and the same log-densities."""
+    """A family made from the saved state, with the saved weights, gives the same samples and the same log-densities."""
     family, rng = trial.family(), trial.rng
-    fresh = trial.family(seed=1)
+    fresh = trial.family(seed=1, state=json.loads(json.dumps(family.state())))
     fresh.load_state_dict(_through_a_file(family.state_dict()))
     fresh.eval()
     before, again, after = (part.sample(len(rng), rng=rng).batch for part in (family, family, fresh))

@@ -63,19 +63,21 @@ class FamilyTrial:
         """Random numbers for the rows of the batch."""
         return Rng(0, range(len(self.batch)))
 
-    def family(self, condition: Space | None = None, seed: int = 0) -> Family:
-        """The family in evaluation, initialised from the data, with weights away from their start.
+    def family(self, condition: Space | None = None, seed: int = 0, state: Mapping[str, Any] | None = None) -> Family:
+        """The family in evaluation, with weights away from their start: initialised from the data, or from its state.
 
         Raises:
             Skipped: it, or its network, does not take the space.
         """
+        parts = (self.space, self._build(condition), self.config, condition)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                family = self.cls(self.space, self._build(condition), self.config, condition)
+                family = self.cls(*parts) if state is None else self.cls.from_state(state, *parts)
             except ValueError as error:
                 raise Skipped(str(error)) from error
-            family.initialise(self.batch, self.case.statistics)
+            if state is None:
+                family.initialise(self.batch, self.case.statistics)
         family.set_statistics(self.case.statistics)
         shake(family, seed)
         return family.eval()

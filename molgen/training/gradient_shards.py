@@ -35,9 +35,9 @@ class Shard:
 
     def split(self, space: Space, count: int) -> list[Shard]:
         """At most so many shards of consecutive rows with like numbers of elements."""
-        rows = len(self.batch)
-        sizes = sum(self.batch.sizes.values(), torch.zeros(rows))
-        sizes = torch.ones(rows) if not sizes.any() else sizes
+        like = next(iter(self.batch.fields.values()))
+        sizes = sum(self.batch.sizes.values(), like.new_zeros(len(like), dtype=torch.float32))
+        sizes = sizes if sizes.any() else torch.ones_like(sizes)
         middle = sizes.cumsum(0) - sizes / 2
         number = (middle * count / sizes.sum()).long()
         return [self._take((number == k).nonzero()[:, 0], space) for k in number.unique().tolist()]

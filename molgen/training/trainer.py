@@ -316,10 +316,13 @@ class Trainer:
         )
         self.raw_family.load_state_dict(_under(tensors, "weights"))
         self.averaged.load(averaged, numbers["averaged"])
-        self.raw_family.load_training_state(_under(tensors, "family"))
-        self.best = {name: tensor.to(self.device) for name, tensor in _under(tensors, "best").items()}
+        self.raw_family.load_training_state(self._own(tensors, "family"))
+        self.best = self._own(tensors, "best")
         for phase, optimiser in self.optimisers.items():
             _load_moments(optimiser, self.raw_family, _under(tensors, f"optimiser.{phase}"))
+
+    def _own(self, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in _under(tensors, prefix).items()}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

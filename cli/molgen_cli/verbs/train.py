@@ -73,9 +73,12 @@ def _take_settings_anywhere(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, and say where the model is."""
     from molgen.model.generative_model import GenerativeModel
+    from molgen_cli.arguments import warn_if_unfinished
     from molgen_cli.settings import composed
 
     base = GenerativeModel.load(args.base) if args.base else None
+    if base is not None:
+        warn_if_unfinished(args.base, base)
     composition = composed(args.settings, base.config if base else None)
     if args.show_config:
         from molgen_cli.run_folder import as_yaml

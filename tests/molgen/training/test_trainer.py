@@ -1,28 +1,21 @@
 """The training loop: one for every family, and a resumed run is the uninterrupted one."""
 
 import math
-from collections import Counter
 from dataclasses import replace
-from typing import ClassVar
 
-import numpy as np
 import pytest
 import torch
-from support.phases import MODES, SPACE, TinyGAN, WithReplay
 from support.toys import Tokens, every_item
-from support.toys import Toy as Toys
+from support.training import Stopped, resumed, run, same, saved_to, stop_after, timeless, weights
 from torch import nn
 
 from molgen.backbone import make_build
 from molgen.backbones.recurrent.causal import Recurrent, RecurrentConfig
 from molgen.data.conditions import Conditions
-from molgen.data.loader import BatchPlan, Data
+from molgen.data.loader import Data
 from molgen.data.store import write_store
-from molgen.errors import UsageError
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
-from molgen.family import Capability, Density, Family, Loss, Phase
-from molgen.model.checkpoint import Checkpoint, save_checkpoint
-from molgen.seeding import Rng
+from molgen.family import Capability, Density, Family, Loss
 from molgen.training.config import TrainingConfig
 from molgen.training.trainer import Trainer, TrainingError
 
@@ -92,55 +85,7 @@ class Toy(Family):
         self.replay = state["replay"]
 
 
-def weights(module):
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def run(trainer, **options):
-    trainer.run(options.pop("save", lambda trainer: None), **options)
-    return trainer
-
-
-def same(tensors, others):
-    assert tensors.keys() == others.keys()
-    for name, tensor in tensors.items():
-        assert torch.equal(tensor, others[name]), name
-
-
 # --- resuming -------------------------------------------------------------------------------------
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_after(step):
-    def show(progress):
-        if progress.step == step:
-            raise Stopped
-
-    return show
-
-
-def saved_to(path):
-    """Save as a run does: weights averaged, the rest beside them, numbers through JSON."""
-
-    def save(trainer):
-        averaged = trainer.averaged_family.state_dict()
-        save_checkpoint(path, {"state": trainer.state_json()}, averaged, "card", {"training": trainer.state_tensors()})
-
-    return save
-
-
-def timeless(trainer):
-    """The numbers of the state that are the same however long the run took."""
-    return {name: value for name, value in trainer.state_json().items() if name != "seconds"}
-
-
-def resumed(trainer, path):
-    checkpoint = Checkpoint(path)
-    trainer.load(checkpoint.config["state"], checkpoint.tensors("training"), checkpoint.tensors())
-    return trainer
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
@@ -298,7 +243,7 @@ def test_patience_ends_the_run_and_resuming_adds_nothing(store, tmp_path):
     assert timeless(again) == timeless(trainer)
 
 
-def test_progress_and_metrics_are_told(store):
+def test_progress_and_metrics_are_passed_on(store):
     shown, logged = [], []
     run(
         Trainer(a_network(), data_of(store), CONFIG),
@@ -311,127 +256,7 @@ def test_progress_and_metrics_are_told(store):
     assert [step for step, values in logged if "loss" in values] == list(range(1, 13))
 
 
-# --- several phases -------------------------------------------------------------------------------
-
-MIXED = replace(CONFIG, batch_size=32, average=0.9, average_from=0.0)
-
-
-class Mixture(Toys):
-    """Numbers around two modes."""
-
-    space: ClassVar = SPACE
-
-    def examples(self):
-        return [-2.0, 2.0]
-
-    def encode(self, item):
-        return {"x": np.array(item, dtype=np.float32)}
-
-    def decode(self, sample):
-        return float(sample["x"])
-
-
-@pytest.fixture(scope="module")
-def mixture(tmp_path_factory):
-    random = np.random.default_rng(0)
-    values = random.choice(MODES, 400) + 0.2 * random.normal(size=400)
-    return write_store(tmp_path_factory.mktemp("stores") / "mixture", Mixture, SPACE, [(x, {}) for x in values])
-
-
-def of_mixture(store):
-    return Data.split(store, Conditions(), 0.2, limit=100, seed=0)
-
-
-def seeded(cls, seed=0):
-    torch.manual_seed(seed)
-    return cls()
-
-
-@pytest.mark.parametrize("stop", [1, 7])
-@pytest.mark.parametrize("cls", [TinyGAN, WithReplay])
-def test_a_resumed_run_of_several_phases_is_the_uninterrupted_one(mixture, tmp_path, cls, stop):
-    data = of_mixture(mixture)
-    whole = run(Trainer(seeded(cls), data, MIXED))
-    with pytest.raises(Stopped):
-        run(Trainer(seeded(cls), data, MIXED), save=saved_to(tmp_path / "resume"), show=stop_after(stop))
-    again = run(resumed(Trainer(seeded(cls, 1), data, MIXED), tmp_path / "resume"))
-    same(again.state_tensors(), whole.state_tensors())
-    same(weights(again.averaged_family), weights(whole.averaged_family))
-
-
-def test_a_gan_learns_both_modes(mixture):
-    config = replace(MIXED, steps=250, learning_rate=1e-2, warmup=10, check_every=125, batch_size=64, clip=100.0)
-    trainer, logged = Trainer(seeded(TinyGAN), of_mixture(mixture), config), {}
-    run(trainer, log=lambda step, values: logged.setdefault(step, {}).update(values))
-    drawn = trainer.finished_family().sample(500, rng=Rng(0, range(500))).batch.fields["x"]
-    near = [float(((drawn - mode).abs() < 1).float().mean()) for mode in MODES]
-    assert min(near) > 0.25
-    assert sum(near) > 0.85
-    names = {"critic_loss", "critic_penalty", "generator_loss", "validation_loss", "validation_slope", "spread"}
-    assert names <= set(logged[250])
-    assert logged[250]["loss"] == pytest.approx(logged[250]["critic_loss"] + logged[250]["generator_loss"])
-
-
-def test_each_phase_has_its_steps_its_settings_and_random_numbers_of_its_own(mixture):
-    family = seeded(TinyGAN)
-    trainer = Trainer(family, of_mixture(mixture), replace(MIXED, steps=3, validation=0, check_every=10))
-    stepped = []
-    for name, optimiser in trainer.optimisers.items():
-        optimiser.optimizer.register_step_post_hook(lambda *args, name=name: stepped.append(name))
-    run(trainer)
-    assert stepped == ["critic", "critic", "generator"] * 3
-    noises = [tuple(noise.tolist()) for noise in family.drawn if len(noise) == 32]
-    assert len(set(noises)) == len(noises)
-    rates = {name: optimiser.param_groups[0]["lr"] for name, optimiser in trainer.optimisers.items()}
-    assert rates["generator"] == pytest.approx(rates["critic"] / 2)
-    assert all(group["betas"] == (0.0, 0.9) for o in trainer.optimisers.values() for group in o.param_groups)
-    assert all(group["weight_decay"] == 0 for o in trainer.optimisers.values() for group in o.param_groups)
-
-
-def test_only_parameters_of_phases_that_ask_for_it_are_averaged(mixture):
-    family = seeded(WithReplay)
-    trainer = run(Trainer(family, of_mixture(mixture), MIXED))
-    raw, averaged = weights(family), weights(trainer.averaged_family)
-    copied = {name for name in raw if torch.equal(raw[name], averaged[name])}
-    assert copied == {name for name in raw if not name.startswith("generator")}
-    assert raw["memory"].any()
-
-
-def test_parameters_of_other_phases_get_no_gradients(mixture):
-    family = seeded(TinyGAN)
-    wanted = []
-    family.register_forward_pre_hook(
-        lambda module, args, kwargs: wanted.append(
-            (kwargs["phase"], {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad})
-        ),
-        with_kwargs=True,
-    )
-    run(Trainer(family, of_mixture(mixture), replace(MIXED, steps=1, validation=0)))
-    assert wanted == [("critic", {"critic"}), ("critic", {"critic"}), ("generator", {"generator"})]
-    assert all(parameter.requires_grad for parameter in family.parameters())
-
-
-def test_a_sentence_of_the_family_is_shown_once(mixture):
-    family, shown = seeded(TinyGAN), []
-    with torch.no_grad():
-        family.generator[-1].weight.zero_()
-    config = replace(MIXED, learning_rate=0.0, check_every=2)
-    run(Trainer(family, of_mixture(mixture), config), warn=shown.append)
-    assert shown == ["samples are all alike"]
-
-
-def test_a_phase_takes_a_step():
-    with pytest.raises(ValueError, match="at least one step"):
-        Phase((nn.Linear(1, 1),), steps=0)
-
-
-# --- learning rate and averaging ------------------------------------------------------------------
-
-
-def test_a_cosine_runs_over_all_steps(store):
-    config = replace(CONFIG, steps=100, warmup=1, learning_rate=1.0, schedule="cosine")
-    rates = [config.learning_rate_after(step) for step in (0, 25, 50, 75, 100)]
-    assert rates == pytest.approx([1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2, 0])
+# --- averaging ------------------------------------------------------------------
 
 
 def test_averaging_may_begin_late(store):
@@ -463,91 +288,6 @@ def test_weights_that_are_not_finite_are_never_saved(store):
     with pytest.raises(TrainingError, match=r"weight parts\.critic\.weight is not finite after step 1"):
         run(trainer, save=saved.append)
     assert not saved
-
-
-# --- batches and data -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("items", "size"), [(1, 8), (8, 8), (100, 8), (1000, 3), (7, 100)])
-def test_every_epoch_holds_every_item_once(items, size):
-    sizes = np.random.default_rng(0).integers(1, 30, items)
-    plan = BatchPlan(sizes, size, seed=0)
-    epochs = [
-        Counter(
-            int(row) for step in range(epoch * plan.per_epoch, (epoch + 1) * plan.per_epoch) for row in plan.rows(step)
-        )
-        for epoch in range(3)
-    ]
-    assert all(epoch == Counter(range(items)) for epoch in epochs)
-
-
-def test_batches_mix_all_sizes_unless_they_are_pooled_in_a_new_order_each_epoch():
-    sizes = np.random.default_rng(0).integers(1, 30, 400)
-    mixed, pooled = (BatchPlan(sizes, 8, seed=0, pool=pool) for pool in (1, 50))
-    spread = {plan: np.mean([np.ptp(sizes[plan.rows(step)]) for step in range(50)]) for plan in (mixed, pooled)}
-    assert spread[pooled] < 2
-    assert spread[mixed] > 15
-    for plan in (mixed, pooled):
-        assert not np.array_equal(plan.rows(0), plan.rows(plan.per_epoch))
-
-
-def test_a_step_has_the_same_batch_wherever_a_run_begins():
-    sizes = np.random.default_rng(0).integers(1, 30, 100)
-    whole = [BatchPlan(sizes, 8, seed=3).rows(step) for step in range(40)]
-    plan = BatchPlan(sizes, 8, seed=3)
-    for step in (39, 0, 17, 16):
-        np.testing.assert_array_equal(plan.rows(step), whole[step])
-
-
-def test_held_out_items_are_not_trained_on(store):
-    data = data_of(store)
-    assert len(data.held_out) == int(len(store) * 0.2)
-    assert sorted([*data.train, *data.held_out]) == list(range(len(store)))
-
-
-def test_conditions_come_with_their_rows(store):
-    _, condition = data_of(store).batch(np.array([0, 38]))
-    fitted = Conditions.fit(store.columns)
-    assert condition.batch.fields["length"].tolist() == pytest.approx(
-        [(length - fitted.means[0]) / fitted.scales[0] for length in (1, 3)]
-    )
-
-
-def test_nothing_to_train_on_is_said(tmp_path):
-    empty = write_store(tmp_path / "empty", Tokens, Tokens().space, [])
-    with pytest.raises(UsageError, match="no item to train on"):
-        Data.split(empty, Conditions(), 0.2, limit=5, seed=0)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"steps": 0},
-        {"batch_size": 0},
-        {"validation": 1.0},
-        {"precision": "fp8"},
-        {"seed": -1},
-        {"save_every": 0},
-        {"clip": math.nan},
-        {"clip": 0.0},
-        {"learning_rate": 1e30},
-        {"learning_rate": -1.0},
-        {"learning_rate": math.nan},
-        {"weight_decay": math.inf},
-        {"beta2": 1.0},
-        {"average": math.nan},
-        {"average_from": 1.0},
-        {"condition_dropout": 1.5},
-        {"warmup": -1},
-        {"patience": -1},
-        {"gradient_shards": 0},
-        {"gradient_shards": 10**6},
-        {"schedule": "steps"},
-    ],
-)
-def test_settings_without_meaning_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        TrainingConfig(**wrong)
 
 
 def test_the_largest_seed_trains(store):
