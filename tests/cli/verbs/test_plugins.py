@@ -78,7 +78,7 @@ def test_as_json(words, capsys):
 
 def test_families_and_networks_are_checked_over_small_spaces(capsys):
     assert main(["plugins", "check", "autoregressive", "--only", "*over classes: loss_*"]) == 0
-    assert main(["plugins", "check", "recurrent", "--only", "*through words: outputs_*"]) == 0
+    assert main(["plugins", "check", "recurrent", "--only", "*order over words: outputs_*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "ok       autoregressive over classes: loss_is_per_item" in lines
     assert "ok       recurrent in generation order over words: outputs_have_their_shape" in lines
