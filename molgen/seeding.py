@@ -39,14 +39,14 @@ class Rng:
         """A generator for another purpose, independent of this one."""
         return Rng(_key(self.seed, name), self.items)
 
-    def uniform(self, field: str, shape: Sequence[int] = (), step: int = 0) -> Tensor:
-        """Uniform numbers in the open interval (0, 1): float64, (B, *shape)."""
-        count = int(np.prod(shape, dtype=np.int64))
-        words = _words(_key(self.seed, field), self.items, step, (count + 1) // 2)
+    def uniform(self, field: str, shape: Sequence[int] = (), step: int = 0, start: int = 0) -> Tensor:
+        """Uniform numbers in the open interval (0, 1): float64, (B, *shape); `start` leaves so many of a row out."""
+        count, skipped = int(np.prod(shape, dtype=np.int64)), start % 2
+        words = _words(_key(self.seed, field), self.items, step, start // 2, (count + skipped + 1) // 2)
         # 52 bits and a half step: neither 0 nor 1 can come out.
         bits = (words[..., 0] << np.uint64(20)) | (words[..., 1] >> np.uint64(12))
         numbers = (bits.astype(np.float64) + 0.5) * 2.0**-52
-        return torch.from_numpy(numbers.reshape(len(self), numbers.shape[1])[:, :count].reshape(len(self), *shape))
+        return torch.from_numpy(numbers[:, skipped : skipped + count].reshape(len(self), *shape))
 
     def normal(self, field: str, shape: Sequence[int] = (), step: int = 0) -> Tensor:
         """Standard normal numbers: float64, (B, *shape)."""
@@ -87,13 +87,13 @@ def content_key(sample: Mapping[str, np.ndarray]) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def _words(key: int, items: np.ndarray, step: int, blocks: int) -> np.ndarray:
-    """Random 32-bit words as uint64, (items, 2 * blocks, 2)."""
+def _words(key: int, items: np.ndarray, step: int, first: int, blocks: int) -> np.ndarray:
+    """Random 32-bit words as uint64, (items, 2 * blocks, 2), from a block on."""
     counter = np.empty((4, len(items), blocks), dtype=np.uint64)
     counter[0] = (items & _LOW)[:, None]
     counter[1] = (items >> _SHIFT)[:, None]
     counter[2] = np.uint64(step)
-    counter[3] = np.arange(blocks, dtype=np.uint64)
+    counter[3] = np.arange(first, first + blocks, dtype=np.uint64)
     return np.moveaxis(philox(counter, key), 0, -1).reshape(len(items), 2 * blocks, 2)
 
 

@@ -60,6 +60,11 @@ class Real(Field):
     equivariant networks may transform it. A `symmetric` field has the same axis twice; x[i, j] = x[j, i], and the
     diagonal is always 0: numbers of pairs, such as distances.
 
+    Every number of a sample is finite. Where values can be missing, as in tables with gaps, an encoder declares a field
+    `Categorical(axes, classes=2)` before the numbers that says which are there, holds 0 (or another constant) for the
+    others, and leaves these out when it decodes: all families learn such a space, and the autoregressive one decides
+    first whether there is a value.
+
     Raises:
         ValueError: parts of the description contradict each other.
     """
@@ -95,7 +100,7 @@ class GrammarState(ABC):
         """Which classes can come next, and whether the row can end here, as the last: bool (K + 1,)."""
 
     @abstractmethod
-    def closing(self) -> np.ndarray:
+    def toward_end(self) -> np.ndarray:
         """Which of these bring an end nearer that is not possible yet, bool (K + 1,)."""
 
     @abstractmethod

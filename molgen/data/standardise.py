@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from molgen.batch import Batch, field_mask, pack
+from molgen.data.quantiles import Quantiles
 from molgen.data.statistics import Moments, Statistics, has_own_channels
 from molgen.space import Field, Real, Space
 
@@ -61,6 +62,15 @@ def log_abs_det(space: Space, statistics: Statistics, batch: Batch) -> Tensor:
         logs = changed[name].log().flatten().to(total)
         total += (packed.mask * logs.repeat(packed.mask.shape[1] // len(logs))).sum(1)
     return total
+
+
+def standardised_quantiles(field: Field, name: str, statistics: Statistics) -> Quantiles:
+    """The quantiles of a field in units of its standardised values."""
+    own = statistics.quantiles[name]
+    found = (part.flatten().expand(len(own.cuts)) for part in mean_and_scale(field, statistics.moments.get(name)))
+    units = list(zip(*(part.tolist() for part in found), strict=True))
+    cuts = tuple(tuple((cut - mean) / scale for cut in row) for row, (mean, scale) in zip(own.cuts, units, strict=True))
+    return Quantiles(own.count, cuts, tuple(gap / scale for gap, (_, scale) in zip(own.gaps, units, strict=True)))
 
 
 def _constant(value: float | tuple[float, ...]) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from molgen.batch import Batch, Packed, pack
+from molgen.data.quantiles import Quantiles, ValueSample
 from molgen.data.store import Store
 from molgen.space import Categorical, Field, Real, Space, variable_axes
 
@@ -121,15 +122,17 @@ def _deviation(mean: float, variance: float) -> float:
 
 @dataclass
 class Statistics:
-    """Sample count, joint histogram of sizes, class counts of categorical and moments of real fields.
+    """Sample count, joint histogram of sizes, class counts of categorical and moments and quantiles of real fields.
 
-    The classes are counted over packed elements, so that a bond counts once.
+    The classes are counted over packed elements, so that a bond counts once. Fields whose channels have no scale of
+    their own have no quantiles.
     """
 
     count: int = 0
     sizes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     marginals: dict[str, list[int]] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    quantiles: dict[str, Quantiles] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -138,6 +141,7 @@ class Statistics:
             "sizes": [[*size, count] for size, count in sorted(self.sizes.items())],
             "marginals": self.marginals,
             "moments": {name: moments.to_json() for name, moments in self.moments.items()},
+            "quantiles": {name: quantiles.to_json() for name, quantiles in self.quantiles.items()},
         }
 
     @classmethod
@@ -148,6 +152,8 @@ class Statistics:
             sizes=Counter({tuple(row[:-1]): row[-1] for row in data["sizes"]}),
             marginals=dict(data["marginals"]),
             moments={name: Moments.from_json(values) for name, values in data["moments"].items()},
+            # Earlier checkpoints have none.
+            quantiles={name: Quantiles.from_json(values) for name, values in data.get("quantiles", {}).items()},
         )
 
 
@@ -155,12 +161,17 @@ def measure(space: Space, batches: Iterable[Batch]) -> Statistics:
     """The statistics of batches of one space."""
     statistics = Statistics()
     names = list(variable_axes(space))
+    samples: dict[str, ValueSample] = {}
     for batch in batches:
         statistics.count += len(batch)
         if names:
             statistics.sizes.update(zip(*(batch.sizes[name].tolist() for name in names), strict=True))
         for name, packed in pack(space, batch).items():
             count_field(space[name], name, packed, statistics)
+            own = space[name]
+            if isinstance(own, Real) and has_own_channels(own):
+                samples.setdefault(name, ValueSample(prod(own.channels))).add(_by_channel(own, packed))
+    statistics.quantiles = {name: sample.quantiles() for name, sample in samples.items() if sample.count}
     return statistics
 
 
@@ -179,11 +190,16 @@ def _(field: Categorical, name: str, packed: Packed, statistics: Statistics) -> 
 
 @count_field.register
 def _(field: Real, name: str, packed: Packed, statistics: Statistics) -> None:
+    found = Moments.of(_by_channel(field, packed))
+    statistics.moments[name] = statistics.moments[name].merge(found) if name in statistics.moments else found
+
+
+def _by_channel(field: Real, packed: Packed) -> np.ndarray:
+    """The values of each channel, (N, C), or of all together, (N, 1), where they have no scale of their own."""
     # Elements are packed place by place, so the channels of one come together.
     channels = prod(field.channels) if has_own_channels(field) else 1
-    values = packed.values[packed.mask].reshape(-1, channels)
-    found = Moments.of(values.numpy(force=True))
-    statistics.moments[name] = statistics.moments[name].merge(found) if name in statistics.moments else found
+    found: np.ndarray = packed.values[packed.mask].reshape(-1, channels).numpy(force=True)
+    return found
 
 
 def has_own_channels(field: Real) -> bool:

@@ -56,7 +56,7 @@ class Only(GrammarState):
     def possible(self):
         return np.array([True, False, False, True])
 
-    def closing(self):
+    def toward_end(self):
         return np.zeros(4, bool)
 
     def after(self, choice):

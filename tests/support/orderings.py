@@ -49,7 +49,7 @@ class Depth(GrammarState):
             found[2], found[-1] = self.depth > 0, self.depth == 0
         return found
 
-    def closing(self):
+    def toward_end(self):
         return np.arange(self.classes + 1) == (2 if self.depth > 0 else -1)
 
     def after(self, choice):

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from molgen.backbone import Backbone, Build, Head
 from molgen.batch import Batch, Partial, lengths, mask, pack, unpack
 from molgen.data.statistics import Statistics
-from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig, SamplingOptions
+from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.families.parts.latent import as_condition, with_latents
 from molgen.families.parts.likelihood import Likelihood, likelihood
+from molgen.families.parts.sampling_options import SamplingOptions
 from molgen.families.parts.sizes import SizeModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
-from molgen.family import Known, Loss
+from molgen.family import Known
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
-from molgen.ordering import TokenBatch, batch_to_tokens
+from molgen.ordering import TokenBatch
 from molgen.seeding import Rng
 from molgen.space import Field, Space, axes
 
@@ -189,7 +190,9 @@ class AutoregressiveDecoder(Decoder):
             return build(inputs, outputs, causal, {**given, **(condition or {})})
 
         everything = {**condition, **given}
-        self.family = _Forgetful(space, build_under_latents, _ForgetfulConfig(config.word_dropout), everything)
+        self.family = _Forgetful(
+            space, build_under_latents, _ForgetfulConfig(word_dropout=config.word_dropout), everything
+        )
         _open_to(self.family, given)
 
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
@@ -229,12 +232,9 @@ class _ForgetfulConfig(AutoregressiveConfig):
 class _Forgetful(Autoregressive):
     """Reads, in training, classes drawn at random in the place of some earlier choices."""
 
-    def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
-        """-log p(x | condition) in nats."""
-        if not self.training or not self.config.word_dropout:
-            return super().loss(batch, condition, rng, phase)
-        made = batch_to_tokens(self.space, batch)
-        return Loss(-self._log_probabilities(made, condition, self._half_read(made, rng)).sum(1))
+    def _read(self, made: TokenBatch, rng: Rng) -> TokenBatch:
+        """The tokens, in training with some replaced."""
+        return self._half_read(made, rng) if self.training and self.config.word_dropout else made
 
     def _half_read(self, made: TokenBatch, rng: Rng) -> TokenBatch:
         """The choices with some replaced. END is never one of them: nothing is read after it."""

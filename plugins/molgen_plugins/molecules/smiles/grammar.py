@@ -151,7 +151,7 @@ class SmilesState(GrammarState):
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
         return self._possible
 
-    def closing(self) -> np.ndarray:
+    def toward_end(self) -> np.ndarray:
         """Whether a branch can be closed, bool (K + 1,)."""
         return self._closing
 

@@ -107,7 +107,7 @@ def test_only_an_open_branch_takes_the_probability_of_the_end():
     ends = {}
     for text in ("CC", "CC(C", "C1CC", "C1CC(C"):
         reading = read(text)
-        closing = np.flatnonzero(reading.closing()).tolist()
+        closing = np.flatnonzero(reading.toward_end()).tolist()
         ends[text] = bool(reading.possible()[END]), [GRAMMAR.tokens[number] for number in closing]
     assert ends == {"CC": (True, []), "CC(C": (False, [")"]), "C1CC": (True, []), "C1CC(C": (True, [")"])}
 
