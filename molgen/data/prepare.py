@@ -9,10 +9,9 @@ import hashlib
 import json
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,12 @@ from molgen.data.store import Row
 from molgen.domain import Domain, Invalid, Record
 from molgen.versions import versions
 from molgen.workers.inspector import Inspection, Inspector
+from molgen.workers.stream import byte_size, chunked
 
-#: Records that are judged together, and how many such portions are judged ahead.
-CHUNK, AHEAD = 4096, 2
+#: The most records that are inspected together.
+CHUNK = 4096
+#: Bytes of canonical items that are kept in memory; those behind them are found again each time they are asked for.
+KEPT_BYTES = 512 << 20
 #: Why a row is left out that the source holds already.
 REPEATED = "equal to an earlier row"
 
@@ -64,7 +66,7 @@ def training_data(
     cache: Path,
     advance: Callable[[int], object],
 ) -> TrainingData:
-    """Judge the records in worker processes and give what a run learns from.
+    """Inspect the records in worker processes and give what a run learns from, in bounded memory.
 
     Args:
         source: the records.
@@ -72,12 +74,12 @@ def training_data(
         conditions: names of columns and properties.
         computed: those that the domain computes.
         cache: the folder for what was found about items that are used as stored.
-        advance: called with the number of records that were judged since.
+        advance: called with the number of records that were inspected since.
     """
     if source.as_stored:
         return _as_stored(source, domain, conditions, computed, cache, advance)
-    rows, keys = _canonical(source, domain, conditions, computed, advance)
-    digest = _content_digest(rows, domain)
+    rows = CanonicalRows(source, domain, conditions, computed)
+    keys, digest = rows.find(advance)
     return TrainingData(source.name, lambda: rows, digest, keys, source.card, source.classes)
 
 
@@ -93,21 +95,13 @@ def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iter
             place = next(waiting, None)
 
 
-def _judged(
-    source: Source, domain: Domain, computed: Sequence[str], advance: Callable[[int], object]
+def _inspected(
+    records: Iterable[Record], domain: Domain, computed: Sequence[str], advance: Callable[[int], object]
 ) -> Iterator[tuple[Record, Inspection]]:
-    records = iter(source.records())
-    pending: deque[tuple[list[Record], Any]] = deque()
     with closing(Inspector(domain, computed)) as inspector:
-        while True:
-            if chunk := list(islice(records, CHUNK)):
-                pending.append((chunk, inspector.submit([record.item for record in chunk])))
-            if not pending:
-                return
-            if not chunk or len(pending) > AHEAD:
-                judged, inspections = pending.popleft()
-                yield from zip(judged, inspections.result(), strict=True)
-                advance(len(judged))
+        for chunk, inspections in inspector.stream(chunked(records, CHUNK), lambda record: record.item):
+            yield from zip(chunk, inspections, strict=True)
+            advance(len(chunk))
 
 
 def _numbers(record: Record, inspection: Inspection, conditions: Sequence[str], classes: Classes) -> dict[str, float]:
@@ -124,28 +118,75 @@ def _numbers(record: Record, inspection: Inspection, conditions: Sequence[str], 
 # --- in canonical form ----------------------------------------------------------------------------
 
 
-def _canonical(
-    source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], advance: Callable[[int], object]
-) -> tuple[list[Row], BloomFilter]:
-    rows: list[Row] = []
-    seen: set[str] = set()
-    for record, inspection in _judged(source, domain, computed, advance):
-        if inspection.error is not None:
-            rows.append((Invalid(inspection.error), {}))
-            continue
-        key = domain.key(inspection.item)
-        numbers = _numbers(record, inspection, conditions, source.classes)
-        rows.append((Invalid(REPEATED), {}) if key in seen else (inspection.item, numbers))
-        seen.add(key)
-    return rows, BloomFilter.of(seen, expected=len(seen))
+class CanonicalRows:
+    """The rows of a source in canonical form, each item once, as often as they are asked for.
 
+    The first ones stay in memory, up to `KEPT_BYTES`. Those behind them, such as thousands of large pictures, are
+    read and inspected again whenever the rows are; only the reasons of rejected rows and the numbers of the others
+    stay.
+    """
 
-def _content_digest(rows: Iterable[Row], domain: Domain) -> str:
-    digest = hashlib.sha256()
-    for item, numbers in rows:
-        content = repr(item) if isinstance(item, Invalid) else domain.key(item)
-        digest.update(repr((content, sorted(numbers.items()))).encode())
-    return digest.hexdigest()
+    def __init__(
+        self, source: Source, domain: Domain, conditions: Sequence[str] = (), computed: Sequence[str] = ()
+    ) -> None:
+        self._source, self._domain = source, domain
+        self._conditions, self._computed = conditions, computed
+        self._kept: list[Row] = []
+        self._rejected: dict[int, str] = {}
+        self._numbers = {name: array("d") for name in conditions}
+        self._count = 0
+
+    def find(self, advance: Callable[[int], object]) -> tuple[BloomFilter, str]:
+        """Go through the source once: the keys of the items, and a digest of all rows.
+
+        Args:
+            advance: called with the number of records that were inspected since.
+        """
+        digest = hashlib.sha256()
+        seen: set[str] = set()
+        room = KEPT_BYTES
+        inspected = _inspected(self._source.records(), self._domain, self._computed, advance)
+        for number, (record, inspection) in enumerate(inspected):
+            row, key = self._row(number, record, inspection, seen)
+            content = repr(row[0]) if key is None else key
+            digest.update(repr((content, sorted(row[1].items()))).encode())
+            if room > 0:
+                self._kept.append(row)
+                room -= byte_size(row[0])
+            self._count = number + 1
+        return BloomFilter.of(seen, expected=len(seen)), digest.hexdigest()
+
+    def _row(self, number: int, record: Record, inspection: Inspection, seen: set[str]) -> tuple[Row, str | None]:
+        """A row, with the key of its item where it has one."""
+        key = None if inspection.error is not None else self._domain.key(inspection.item)
+        if key is None or key in seen:
+            self._rejected[number] = inspection.error or REPEATED
+            numbers: dict[str, float] = {}
+        else:
+            seen.add(key)
+            numbers = _numbers(record, inspection, self._conditions, self._source.classes)
+        for name, column in self._numbers.items():
+            column.append(numbers.get(name, math.nan))
+        reason = self._rejected.get(number)
+        return (inspection.item if reason is None else Invalid(reason), numbers), key if reason is None else None
+
+    def __iter__(self) -> Iterator[Row]:
+        yield from self._kept
+        if len(self._kept) < self._count:
+            yield from self._again(len(self._kept))
+
+    def _again(self, start: int) -> Iterator[Row]:
+        """The rows from one on, read and inspected again; those that were left out need no second look."""
+        records = (
+            replace(record, item=Invalid(self._rejected[number])) if number in self._rejected else record
+            for number, record in enumerate(islice(self._source.records(), start, None), start)
+        )
+        inspected = _inspected(records, self._domain, (), lambda count: None)
+        for number, (_, inspection) in enumerate(inspected, start):
+            if inspection.error is not None:
+                yield Invalid(inspection.error), {}
+            else:
+                yield inspection.item, {name: column[number] for name, column in self._numbers.items()}
 
 
 # --- as stored ------------------------------------------------------------------------------------
@@ -182,7 +223,7 @@ def _find(
     """The keys of the canonical forms, and the numbers of every record."""
     keys = BloomFilter.of((), expected=source.count or 1)
     columns = {name: array("d") for name in conditions}
-    for record, inspection in _judged(source, domain, computed, advance):
+    for record, inspection in _inspected(source.records(), domain, computed, advance):
         if inspection.error is None:
             keys.add(domain.key(inspection.item))
         for name, value in _numbers(record, inspection, conditions, source.classes).items():

@@ -12,14 +12,10 @@ import csv
 import json
 import os
 import shutil
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, singledispatch
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +26,10 @@ from molgen.batch import Batch, collate, size_of, to_tensor_values
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import MolgenError
 from molgen.space import Axis, Categorical, Field, Real, Space, is_symmetric, variable_axes
-from molgen.workers.pool import usable_processes
 
 FORMAT = 1
 #: The file of the rows that were left out: number, reason.
 REJECTED = "rejected.csv"
-#: Items that one worker encodes at a time.
-CHUNK = 20_000
 
 
 class StoreError(MolgenError):
@@ -63,12 +56,15 @@ def encode_chunk(encoder: Encoder, items: Sequence[Item | Invalid]) -> EncodedCh
     Raises:
         ValueError: the encoder is wrong: it gave a sample outside its space.
     """
-    space = encoder.space
+    return pack_chunk(encoder.space, (item if isinstance(item, Invalid) else encoder.encode(item) for item in items))
+
+
+def pack_chunk(space: Space, encoded: Iterable[Sample | Invalid]) -> EncodedChunk:
+    """The samples of consecutive items as a store has them."""
     samples: list[Sample] = []
     kept: list[int] = []
     rejected: dict[int, str] = {}
-    for number, item in enumerate(items):
-        sample = item if isinstance(item, Invalid) else encoder.encode(item)
+    for number, sample in enumerate(encoded):
         if isinstance(sample, Invalid):
             rejected[number] = sample.reason
         else:
@@ -76,7 +72,7 @@ def encode_chunk(encoder: Encoder, items: Sequence[Item | Invalid]) -> EncodedCh
             kept.append(number)
     fields = {name: _concatenate(name, field, [sample[name] for sample in samples]) for name, field in space.items()}
     sizes = {name: _sizes(space, samples, axis) for name, axis in variable_axes(space).items()}
-    return EncodedChunk(len(items), kept, fields, sizes, rejected)
+    return EncodedChunk(len(kept) + len(rejected), kept, fields, sizes, rejected)
 
 
 def _sizes(space: Space, samples: Sequence[Sample], axis: Axis) -> np.ndarray:
@@ -331,85 +327,3 @@ def _raw_to_npy(raw: Path, kind: np.dtype) -> None:
 
 
 Row = tuple[Item | Invalid, Mapping[str, float]]
-Rows = tuple[list[Item | Invalid], dict[str, np.ndarray]]
-
-
-def write_store(
-    path: Path,
-    make_encoder: Callable[[], Encoder],
-    space: Space,
-    rows: Iterable[Row],
-    columns: Sequence[str] = (),
-    processes: int | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Store:
-    """Encode rows of (item, numbers) in worker processes into a store at `path`.
-
-    Args:
-        path: the folder to make; its parent exists or is made.
-        make_encoder: gives the prepared encoder in each worker; it must be picklable.
-        space: of that encoder.
-        rows: items in order; an `Invalid` one is counted and left out.
-        columns: the numbers to keep of each row.
-        processes: worker count, by default the CPUs that this process may use.
-        progress: called with the number of rows done so far.
-    """
-    writer = StoreWriter(path, space)
-    try:
-        for chunk, values in _encoded(make_encoder, rows, columns, processes or usable_processes()):
-            writer.add(chunk, values)
-            if progress:
-                progress(writer.seen)
-        writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
-    return Store(path, space)
-
-
-_worker_encoder: Encoder
-
-
-def _start_worker(make_encoder: Callable[[], Encoder]) -> None:
-    global _worker_encoder
-    # Ctrl-C reaches the whole process group; the parent alone answers it, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker_encoder = make_encoder()
-
-
-def _encode_in_worker(items: list[Item | Invalid]) -> EncodedChunk:
-    return encode_chunk(_worker_encoder, items)
-
-
-def _chunks(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Rows]:
-    source = iter(rows)
-    while chunk := list(islice(source, CHUNK)):
-        numbers = {name: np.array([row[1].get(name, np.nan) for row in chunk], dtype=np.float64) for name in columns}
-        yield [row[0] for row in chunk], numbers
-
-
-def _encoded(
-    make_encoder: Callable[[], Encoder], rows: Iterable[Row], columns: Sequence[str], processes: int
-) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
-    chunks = _chunks(rows, columns)
-    first = next(chunks, None)
-    if first is not None and len(first[0]) < CHUNK:
-        # One chunk is done before a worker process would have started.
-        yield encode_chunk(make_encoder(), first[0]), first[1]
-    elif first is not None:
-        yield from _encoded_in_processes(make_encoder, first, chunks, processes)
-
-
-def _encoded_in_processes(
-    make_encoder: Callable[[], Encoder], first: Rows, chunks: Iterator[Rows], processes: int
-) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(make_encoder,)
-    ) as pool:
-        pending = [(pool.submit(_encode_in_worker, first[0]), first[1])]
-        while pending:
-            # A bounded look-ahead keeps memory flat however many rows there are.
-            while len(pending) < 2 * processes and (chunk := next(chunks, None)) is not None:
-                pending.append((pool.submit(_encode_in_worker, chunk[0]), chunk[1]))
-            future, numbers = pending.pop(0)
-            yield future.result(), numbers

@@ -1,18 +1,16 @@
-"""A stream of items becomes portions that metrics can take: judged, keyed, with features.
+"""A stream of items becomes chunks that metrics can take: inspected, keyed, with features.
 
-Workers judge the next rows while the feature networks and the metrics have those before. This module
+Workers inspect the next rows while the feature networks and the metrics have those before. This module
 imports torch only to ask it for a device.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from importlib import import_module
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,21 +18,24 @@ from molgen.domain import Domain, Invalid, Item
 from molgen.errors import PluginError, UsageError
 from molgen.metric import Chunk
 from molgen.workers.inspector import Inspection, Inspector
+from molgen.workers.stream import chunked
 
-#: Rows of a portion, and portions that are judged ahead.
-ROWS, AHEAD = 4096, 2
+T = TypeVar("T")
+
+#: The most rows of a chunk.
+ROWS = 4096
 
 Network = Callable[[Sequence[Item]], np.ndarray]
 
 
 class FeatureExtractor:
-    """Judges items and finds their features; close it, or use it in a `with` block.
+    """Inspects items and finds their features; close it, or use it in a `with` block.
 
     Args:
         domain: what the items are.
-        features: names of what its metrics need; feature networks are told by `Domain.networks`.
+        features: names of what its metrics need; feature networks are those of `Domain.networks`.
         device: where the networks run; `auto` is a CUDA device if there is one.
-        processes: how many workers judge; by default as many as the usable processors.
+        processes: how many workers inspect; by default as many as the usable processors.
 
     Raises:
         UsageError: the domain has no such feature.
@@ -47,30 +48,35 @@ class FeatureExtractor:
         require_features(domain, names)
         self._domain, self._device = domain, device
         self._networked = [name for name in names if name in domain.networks]
-        self._judge = Inspector(domain, features=[n for n in names if n not in domain.networks], processes=processes)
+        self._inspector = Inspector(
+            domain, features=[n for n in names if n not in domain.networks], processes=processes
+        )
         self._networks: dict[str, Network] = {}
         self._nothing: Mapping[str, Any] | None = None
-        #: why a network cannot be had, by its name; portions lack its features.
+        #: why a network cannot be had, by its name; chunks lack its features.
         self._failures: dict[str, str] = {}
         #: seconds of the main process by what took them: waiting for workers, and each network.
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def chunks(self, items: Iterable[Item | Invalid]) -> Iterator[Chunk]:
         """The items in their order."""
-        rows = iter(items)
-        waiting: deque[tuple[list[Item | Invalid], Future[list[Inspection]]]] = deque()
         first = 0
-        while True:
-            while len(waiting) < AHEAD and (block := list(islice(rows, ROWS))):
-                waiting.append((block, self._judge.submit(block)))
-            if not waiting:
-                return
-            block, pending = waiting.popleft()
-            yield self._portion(first, block, self._wait(pending))
+        for block, inspections in self._timed(self._inspector.stream(chunked(items, ROWS), lambda item: item)):
+            yield self._chunk(first, block, inspections)
             first += len(block)
 
+    def _timed(self, stream: Iterator[T]) -> Iterator[T]:
+        """The same, with the time that it took to get each."""
+        while True:
+            start = time.perf_counter()
+            found = next(stream, None)
+            self.seconds["waiting for workers"] += time.perf_counter() - start
+            if found is None:
+                return
+            yield found
+
     def require(self, features: Iterable[str]) -> None:
-        """See that features come with the portions.
+        """See that features come with the chunks.
 
         Raises:
             PluginError: one of them is of a network that failed.
@@ -79,13 +85,7 @@ class FeatureExtractor:
             if name in self._failures:
                 raise PluginError(f"{name}: {self._failures[name]}")
 
-    def _wait(self, pending: Future[list[Inspection]]) -> list[Inspection]:
-        start = time.perf_counter()
-        inspections = pending.result()
-        self.seconds["waiting for workers"] += time.perf_counter() - start
-        return inspections
-
-    def _portion(self, first: int, block: Sequence[Item | Invalid], inspections: Sequence[Inspection]) -> Chunk:
+    def _chunk(self, first: int, block: Sequence[Item | Invalid], inspections: Sequence[Inspection]) -> Chunk:
         valid = np.array([inspection.item is not None for inspection in inspections], bool)
         good = [inspection for inspection in inspections if inspection.item is not None]
         items = [inspection.item for inspection in good]
@@ -97,9 +97,15 @@ class FeatureExtractor:
             found = {name: _joined([inspection.features[name] for inspection in good]) for name in good[0].features}
             return found | self._network_features([inspection.item for inspection in good])
         if self._nothing is None:  # metrics count on the shape that the features of an item have
-            examples = [v for v in self._wait(self._judge.submit(self._domain.examples())) if v.item is not None]
+            examples = self._examples()
             self._nothing = {name: values[:0] for name, values in self._features(examples).items()} if examples else {}
         return self._nothing
+
+    def _examples(self) -> list[Inspection]:
+        # Workers of their own: those of this extractor are in the middle of a stream.
+        with self._inspector.another() as inspector:
+            inspections = inspector.submit(self._domain.examples()).result()
+        return [inspection for inspection in inspections if inspection.item is not None]
 
     def _network_features(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         found = {}
@@ -122,7 +128,7 @@ class FeatureExtractor:
 
     def close(self) -> None:
         """End the workers."""
-        self._judge.close()
+        self._inspector.close()
 
     def __enter__(self) -> FeatureExtractor:
         return self

@@ -63,7 +63,7 @@ class Encoding(LatentRows):
     def _found(
         self, samples: Sequence[Sample | Invalid], inspections: Sequence[Inspection]
     ) -> Sequence[Mapping[str, Any]]:
-        latents = self._model.encode_of(samples, condition=self._condition, batch_size=self._portion)
+        latents = self._model.encode_of(samples, condition=self._condition, batch_size=self._chunk)
         return [
             {LATENT: None if isinstance(sample, Invalid) else latent}
             for sample, latent in zip(samples, latents, strict=True)
@@ -77,6 +77,11 @@ class Reconstruction(LatentRows):
     keeps the status of the input, with the reason as the error.
     """
 
+    def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
+        """One row for each record; what comes back is inspected by workers of its own."""
+        with self._inspector.another() as self._second:
+            yield from super().rows(records)
+
     def _about(self, record: Record, inspection: Inspection) -> dict[str, Any]:
         was = written(record)
         before = {f"input_{self._column}": was if isinstance(was, str) else record.text}
@@ -85,15 +90,15 @@ class Reconstruction(LatentRows):
     def _found(
         self, samples: Sequence[Sample | Invalid], inspections: Sequence[Inspection]
     ) -> Sequence[Mapping[str, Any]]:
-        back = self._model.reconstruct_of(samples, condition=self._condition, batch_size=self._portion)
-        # An input without a sample comes back as the reason why; there is nothing to judge then.
-        judged = self._judge.submit(back).result()
+        back = self._model.reconstruct_of(samples, condition=self._condition, batch_size=self._chunk)
+        # An input without a sample comes back as the reason why; there is nothing to inspect then.
+        inspections_of_back = self._second.submit(back).result()
         domain = self._model.domain
         return [
             number_columns({}, self._properties)
             if isinstance(sample, Invalid)
             else self._of(domain, was, raw, inspection)
-            for sample, was, raw, inspection in zip(samples, inspections, back, judged, strict=True)
+            for sample, was, raw, inspection in zip(samples, inspections, back, inspections_of_back, strict=True)
         ]
 
     def _of(self, domain: Domain, was: Inspection, raw: Item | Invalid, inspection: Inspection) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def way(
 
     Args:
         model: has a latent space.
-        judge: of the domain of the model.
+        inspector: of the domain of the model.
         ends: two canonical items.
         steps: how many rows.
         properties: those that get columns.

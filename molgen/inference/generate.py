@@ -1,15 +1,13 @@
-"""The second walk: a request becomes raw draws, the domain judges them, and rows come out, in a fixed order.
+"""The second walk: a request becomes raw draws, the domain inspects them, and rows come out, in a fixed order.
 
-Sampling goes on while worker processes judge what was drawn before. Neither the size of the batches
+Sampling goes on while worker processes inspect what was drawn before. Neither the size of the batches
 nor the number of workers changes a row. This module knows no domain and imports no torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 CRITERIA = ("valid", "unique", "novel", "filters")
 #: Former names of criteria, which are still understood.
 RENAMED = {"new": "novel"}
-#: Batches that are drawn ahead of the one that is waited for.
-AHEAD = 2
 #: The smallest batch when only a few more draws are needed: fewer would hardly take less time.
 SMALLEST_BATCH = 64
 #: Samples after which the share of accepted ones is looked at again, and the least share to go on with.
@@ -49,9 +45,12 @@ class Request:
         options: of the family, such as temperature.
         repair: what the encoder does, one after the other, to samples that are no items; none by default.
         max_samples: where `accept` names a criterion, stop after so many samples even if too few were accepted.
+        first: the number of the first sample, to go on where an earlier request of the same seed ended.
+        seen: keys of canonical items that an earlier request gave: they are no longer unique. Any container of
+            strings will do, such as a set or a `BloomFilter`; it is only asked, never changed.
 
     Raises:
-        UsageError: a criterion that does not exist, or no draw at all.
+        UsageError: a criterion that does not exist, no draw at all, or a number below 0.
     """
 
     count: int
@@ -63,11 +62,15 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     repair: tuple[str, ...] = ()
     max_samples: int | None = None
+    first: int = 0
+    seen: Container[str] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.batch_size < 1:
             raise UsageError(f"at least 1 must be asked for, not {min(self.count, self.batch_size)}")
         object.__setattr__(self, "accept", tuple(RENAMED.get(name, name) for name in self.accept))
+        if self.first < 0:
+            raise UsageError(f"the number of the first draw is at least 0, not {self.first}")
         for name in self.accept:
             if name not in CRITERIA:
                 raise UsageError(f"no criterion is named {name!r}; known: {', '.join(CRITERIA)}")
@@ -120,7 +123,7 @@ class Tally:
     """What became of the draws.
 
     Attributes:
-        drawn: draws that were judged.
+        drawn: draws that were inspected.
         valid: those that are items of the domain without any repair.
         repaired: those that a repair made items; None where none was asked for. They count as items below.
         unique: distinct items.
@@ -174,11 +177,12 @@ class Generation:
         if "novel" in request.accept and not model.keys:
             raise UsageError("this model carries no keys of its training data, so it cannot say what is novel")
         _require_repairs(model, request.repair)
-        self._model, self._request, self._judge = model, request, inspector
+        self._model, self._request, self._inspector = model, request, inspector
         self._watch = watch
         self._key = model.domain.key
         self._seen: set[str] = set()
-        self._next = 0
+        #: the number of the next draw.
+        self._next = request.first
         self._window = (0, 0)
         self._low = False
         #: why draws were no items before they were repaired.
@@ -196,26 +200,29 @@ class Generation:
             UsageError: the model cannot do what the request asks for.
             PartialFailure: so few draws are acceptable that it stops; the rows before stay good.
         """
-        waiting: deque[tuple[list[Drawn], Future[list[Inspection]]]] = deque()
-        while not self._done():
-            while len(waiting) < AHEAD and (size := self._batch_size(sum(len(drawn) for drawn, _ in waiting))):
-                drawn = self._draw(size)
-                waiting.append((drawn, self._judge.submit([each.item for each in drawn])))
-            drawn, inspections = waiting.popleft()
-            yield from self._settled(drawn, inspections.result())
+        for drawn, inspections in self._inspector.stream(self._batches(), lambda draw: draw.item):
+            yield from self._settled(drawn, inspections)
             self._watch(self.tally)
             if self._low or self._at_the_limit():
                 raise PartialFailure(self._low_acceptance())
+            if self._done():
+                return
+
+    def _batches(self) -> Iterator[list[Drawn]]:
+        """Batches of samples for as long as more are needed; an empty one while those before are probably enough."""
+        while not self._done():
+            size = self._batch_size(self._next - self._request.first - self.tally.drawn)
+            yield self._draw(size) if size else []
 
     def _done(self) -> bool:
         settled = self.tally.drawn if self.tally.accepted is None else self.tally.accepted
         return settled >= self._request.count
 
     def _batch_size(self, pending: int) -> int:
-        """How many to draw next when so many are not judged yet; 0 when those are probably enough."""
+        """How many to draw next when so many are not inspected yet; 0 when those are probably enough."""
         most, wanted = self._request.batch_size, self._request.count
         if self.tally.accepted is None:
-            return min(most, wanted - self._next)
+            return min(most, wanted - (self._next - self._request.first))
         # As if nine of ten draws had been accepted before the first one.
         rate = (self.tally.accepted + 9) / (self.tally.drawn + 10)
         missing = (wanted - self.tally.accepted) / rate - pending
@@ -253,7 +260,7 @@ class Generation:
         self._repaired[draw.index] = draw.item.reason
         return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None)
 
-    # --- judging ----------------------------------------------------------------------------------
+    # --- inspecting -------------------------------------------------------------------------------
 
     def _settled(self, drawn: Sequence[Drawn], inspections: Sequence[Inspection]) -> list[Row]:
         """The rows to keep of a batch."""
@@ -299,7 +306,7 @@ class Generation:
             return set()
         key = self._key(inspection.item)
         met = {"valid"} | ({"filters"} if inspection.passes else set())
-        if key not in self._seen:
+        if key not in self._seen and key not in self._request.seen:
             self._seen.add(key)
             met.add("unique")
         if not any(key in known for known in self._model.keys.values()):

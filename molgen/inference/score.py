@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molgen.domain import Invalid, Item, Record, Sample
 from molgen.errors import UsageError
 from molgen.workers.inspector import Inspection, Inspector
+from molgen.workers.stream import chunked
 
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
 
-#: Portions of rows that workers judge ahead of the one that is scored.
-AHEAD = 2
 #: Decimals of a log-density; those behind depend on the size of the batch.
 DECIMALS = 5
 
@@ -105,15 +101,15 @@ def kept_columns(theirs: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, .
 
 
 class Scoring:
-    """Rows of a file with their densities: workers judge ahead while the model scores.
+    """Rows of a file with their densities: workers inspect ahead while the model scores.
 
     Columns of the file that have the name of one of ours stay, with `input_` before their name.
 
     Args:
         model: gives the densities, each of the canonical form of an item.
-        judge: of the model's domain.
+        inspector: of the model's domain.
         properties: those that get columns.
-        portion: rows at a time.
+        chunk: rows at a time.
         condition: what the density is conditional on, by name.
         options: of the family's density.
     """
@@ -127,8 +123,8 @@ class Scoring:
         condition: Mapping[str, float | str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._model, self._judge, self._properties = model, inspector, properties
-        self._portion, self._condition, self._options = chunk, condition, options
+        self._model, self._inspector, self._properties = model, inspector, properties
+        self._chunk, self._condition, self._options = chunk, condition, options
         self._column = model.domain.column
 
     def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
@@ -136,19 +132,14 @@ class Scoring:
 
         Unsupported are items of the domain that this model cannot represent.
         """
-        waiting: deque[tuple[list[Record], Future[list[Inspection]]]] = deque()
-        while True:
-            while len(waiting) < AHEAD and (chunk := list(islice(records, self._portion))):
-                waiting.append((chunk, self._judge.submit([record.item for record in chunk])))
-            if not waiting:
-                return
-            chunk, inspections = waiting.popleft()
-            yield from self._rows(chunk, inspections.result())
+        chunks = chunked(records, self._chunk)
+        for chunk, inspections in self._inspector.stream(chunks, lambda record: record.item):
+            yield from self._rows(chunk, inspections)
 
     def _rows(self, records: Sequence[Record], inspections: Sequence[Inspection]) -> Iterator[dict[str, Any]]:
         items = [inspection.item for inspection in inspections if inspection.item is not None]
         encoded = [self._model.encoder.encode(item) for item in items]
-        scores = iter(score(self._model, encoded, self._condition, self._portion, self._options))
+        scores = iter(score(self._model, encoded, self._condition, self._chunk, self._options))
         for record, inspection in zip(records, inspections, strict=True):
             invalid = inspection.item is None
             yield self._row(record, inspection, Score(error=inspection.error or "invalid") if invalid else next(scores))

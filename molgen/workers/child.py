@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from molgen.domain import Invalid
+from molgen.workers.stream import byte_size
 
 _TIMED = hasattr(signal, "setitimer")
 
@@ -20,6 +21,8 @@ TOO_SLOW = frozenset((-signal.SIGPROF, -signal.SIGALRM)) if _TIMED else frozense
 #: The time of an item is processor time, so that a busy machine makes no item invalid; but an item that
 #: waits for ever uses none, so this many times as long on the clock ends it too.
 CLOCK = 6
+#: Bytes of results after which a child answers with what it has.
+ANSWER = 16 << 20
 #: How a child ends that had no more memory.
 OUT_OF_MEMORY = 77
 
@@ -27,7 +30,8 @@ OUT_OF_MEMORY = 77
 def run(pipe: Connection, target: str, config: Mapping[str, Any], timeout: float, memory: int) -> None:
     """Answer with an empty list, or the reason as text; then answer each list of items with the results.
 
-    An answer may be shorter than the list: a child that has worked for the time of one item stops there.
+    An answer may be shorter than the list: a child that has worked for the time of one item, or whose results take
+    more than `ANSWER` bytes, stops there.
     """
     _set_signals()
     try:
@@ -89,10 +93,11 @@ def _limit_memory(memory: int) -> None:
 
 def _results(function: Callable[[Any], Any], items: list[Any], timeout: float) -> list[Any]:
     results: list[Any] = []
-    end = time.monotonic() + timeout
+    size, end = 0, time.monotonic() + timeout
     for item in items:
         results.append(_result(function, item, timeout))
-        if time.monotonic() > end:
+        size += byte_size(results[-1])
+        if time.monotonic() > end or size > ANSWER:
             break
     return results
 

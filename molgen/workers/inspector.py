@@ -5,17 +5,22 @@ This module knows no domain and imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import UsageError
 from molgen.workers.pool import Workers, usable_processes
+from molgen.workers.stream import stream
+
+T = TypeVar("T")
 
 #: Items that all workers together are given at a time, and the fewest for one worker.
-PORTIONS, SMALLEST_PORTION = 256, 16
+TASKS, SMALLEST_TASK = 256, 16
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class Inspection:
 
 
 class Inspector:
-    """Judges items in the order given, in worker processes that a hostile item cannot take down with it.
+    """Inspects items in the order given, in worker processes that a hostile item cannot take down with it.
 
-    A domain without an inspector is judged in this process. Close the judge, or use it in a `with` block.
+    A domain without an inspector is served in this process. Close the inspector, or use it in a `with` block.
 
     Args:
         domain: what the items are.
@@ -61,28 +66,51 @@ class Inspector:
         processes: int | None = None,
         features: Sequence[str] = (),
     ) -> None:
+        self._settings = (domain, properties, filters, processes, features)
         self._column = domain.column
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspector")
+        self._turn = threading.Lock()  # one stream or list of items at a time
         self._workers: Workers | None = None
         if domain.inspector is None:
             self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(domain, properties, filters, features)
             return
         config = {"properties": list(properties), "filters": filters, "features": list(features)}
         processes = processes or usable_processes()
-        chunk = max(SMALLEST_PORTION, PORTIONS // processes)
+        chunk = max(SMALLEST_TASK, TASKS // processes)
         self._workers = Workers(domain.inspector, config, processes=processes, chunk=chunk)
         self._inspect = self._workers.map
         self.submit(domain.examples()[:1])  # so that the workers start while the first items are being made
 
+    def another(self) -> Inspector:
+        """A second inspector with the same settings, for use within a stream of this one."""
+        return Inspector(*self._settings)
+
+    def stream(
+        self, chunks: Iterable[Sequence[T]], item: Callable[[T], Item | Invalid]
+    ) -> Iterator[tuple[Sequence[T], list[Inspection]]]:
+        """Chunks of something with the inspections of their items, in order, bounded in bytes; see `stream.stream`.
+
+        The workers are ahead of the caller, who must not `submit` to this inspector meanwhile (see `another`).
+
+        Args:
+            chunks: of whatever has an item.
+            item: finds it, or the `Invalid` that stands for it.
+        """
+        return stream(chunks, lambda chunk: self._inspections(list(map(item, chunk))))
+
     def submit(self, items: Sequence[Item | Invalid]) -> Future[list[Inspection]]:
-        """Begin to judge some items; the caller goes on meanwhile. What is `Invalid` already stays so."""
-        return self._thread.submit(self._judge, items)
+        """Begin to inspect a few items; the caller goes on meanwhile. What is `Invalid` already stays so."""
+        return self._thread.submit(lambda: list(self._inspections(items)))
 
-    def _judge(self, items: Sequence[Item | Invalid]) -> list[Inspection]:
-        found = iter(list(self._inspect([item for item in items if not isinstance(item, Invalid)])))
-        return [self._verdict(item if isinstance(item, Invalid) else next(found)) for item in items]
+    def _inspections(self, items: Sequence[Item | Invalid]) -> Iterator[Inspection]:
+        with self._turn, closing(self._found(items)) as found:
+            for item in items:
+                yield self._inspection(item if isinstance(item, Invalid) else next(found))
 
-    def _verdict(self, result: Any) -> Inspection:
+    def _found(self, items: Sequence[Item | Invalid]) -> Generator[Any]:
+        yield from self._inspect([item for item in items if not isinstance(item, Invalid)])
+
+    def _inspection(self, result: Any) -> Inspection:
         if isinstance(result, Inspection):
             return result
         if isinstance(result, Invalid):

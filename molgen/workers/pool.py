@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import connection, get_context, resource_tracker
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from molgen.domain import Invalid
 from molgen.workers import child as worker
+from molgen.workers.stream import byte_size, chunked
 
 #: Seconds that the start of a child may take, with all its imports.
 _START = 300.0
@@ -29,12 +30,34 @@ _START = 300.0
 _GRACE = 10.0
 
 
-@dataclass
-class _Slot:
-    """The results of one chunk, in the order of its items, as far as they are there."""
+#: Bytes of items that a child is given at a time, and of results that may wait for their turn.
+_TASK_BYTES, _WAITING_BYTES = 4 << 20, 64 << 20
 
-    results: list[Any]
-    missing: int
+
+class _Slot:
+    """The results of one chunk, as far as they are there; they are taken in the order of its items."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number, self.count = number, count
+        self.taken = self.bytes = 0
+        self._results: dict[int, tuple[Any, int]] = {}
+
+    def settle(self, start: int, results: list[Any]) -> None:
+        for place, result in enumerate(results, start):
+            self._results[place] = result, (size := byte_size(result))
+            self.bytes += size
+
+    def ready(self) -> Iterator[Any]:
+        """The results whose turn it is."""
+        while self.taken in self._results:
+            result, size = self._results.pop(self.taken)
+            self.bytes -= size
+            self.taken += 1
+            yield result
+
+    @property
+    def done(self) -> bool:
+        return self.taken == self.count
 
 
 @dataclass
@@ -45,6 +68,11 @@ class _Task:
     slot: _Slot
     start: int = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands among all tasks, by the order of items."""
+        return self.slot.number, self.start
+
     def rest(self, done: int) -> _Task:
         return _Task(self.items[done:], self.slot, self.start + done)
 
@@ -52,8 +80,7 @@ class _Task:
         return [_Task([item], self.slot, self.start + i) for i, item in enumerate(self.items)]
 
     def settle(self, results: list[Any]) -> None:
-        self.slot.results[self.start : self.start + len(results)] = results
-        self.slot.missing -= len(results)
+        self.slot.settle(self.start, results)
 
 
 @dataclass(eq=False)
@@ -77,9 +104,9 @@ class _Child:
 class Workers:
     """Processes that apply one function to many items, in order, and outlive what the items do to them.
 
-    Items and results are plain data. Children start with a fresh interpreter, so a script that uses
-    this class needs the usual `if __name__ == "__main__"` guard. Memory is bounded where the system
-    can bound it (Linux).
+    Items and results are plain data. Children start with a fresh interpreter and never import the script that
+    runs, so it needs no `if __name__ == "__main__"` guard. Memory is bounded where the system can bound it
+    (Linux); results that wait for those before them are bounded in bytes.
     """
 
     def __init__(
@@ -112,7 +139,7 @@ class Workers:
         self._setup = (target, dict(config or {}), timeout, memory)
         self._timeout, self._memory, self._processes, self._chunk = timeout, memory, processes, chunk
         self._children: list[_Child] = []
-        self._queue: deque[_Task] = deque()
+        self._queue: list[_Task] = []
         self._lock = threading.RLock()  # for the list of children and the two flags
         self._mapping = self._closed = False
 
@@ -164,29 +191,42 @@ class Workers:
 
     def _mapped(self, source: Iterator[Any]) -> Iterator[Any]:
         slots: deque[_Slot] = deque()
+        tasks = chunked(source, self._chunk, _TASK_BYTES)
+        number = 0
         while True:
-            while len(slots) <= self._processes and (items := list(islice(source, self._chunk))):
-                slots.append(_Slot([None] * len(items), len(items)))
+            while len(slots) <= self._processes and (items := next(tasks, None)):
+                slots.append(_Slot(number, len(items)))
                 self._queue.append(_Task(items, slots[-1]))
+                number += 1
             if not slots:
                 return
-            self._assign()
-            if slots[0].missing:
-                self._wait()
+            self._assign(slots)
+            yield from slots[0].ready()
+            if slots[0].done:
+                slots.popleft()
             else:
-                yield from slots.popleft().results
+                self._wait()
 
-    def _assign(self) -> None:
-        """Give waiting tasks to idle children, of which there are as many as there is work for."""
+    def _assign(self, slots: Sequence[_Slot]) -> None:
+        """Give waiting tasks to idle children, of which there are as many as there is work for.
+
+        While many bytes of results wait for those before them, only what comes first is worked on.
+        """
         with self._lock:
             self._require_open()
             while len(self._children) < self._processes and len(self._queue) > sum(not c.task for c in self._children):
                 self._children.append(_started(self._setup))
+        crowded = sum(slot.bytes for slot in slots) > _WAITING_BYTES
         for child in self._children:
-            if child.idle and self._queue:
-                child.task = self._queue.popleft()
-                child.deadline = time.monotonic() + 2 * worker.CLOCK * self._timeout + _GRACE
-                _send(child.pipe, child.task.items)
+            if not child.idle or not self._queue:
+                continue
+            task = min(self._queue, key=lambda task: task.place)
+            if crowded and task.slot is not slots[0]:
+                break
+            self._queue.remove(task)
+            child.task = task
+            child.deadline = time.monotonic() + 2 * worker.CLOCK * self._timeout + _GRACE
+            _send(child.pipe, task.items)
 
     def _wait(self) -> None:
         """Wait until a child answers, dies or overstays, and take note of it."""
@@ -214,7 +254,7 @@ class Workers:
         if task is not None:
             task.settle(answer)
             if len(answer) < len(task.items):  # it stops between items once it has taken the time of one
-                self._queue.appendleft(task.rest(len(answer)))
+                self._queue.append(task.rest(len(answer)))
 
     def _bury(self, child: _Child, reason: str) -> None:
         """Do the items of a dead child again one by one, unless there was only one."""
@@ -224,7 +264,7 @@ class Workers:
         if child.task and len(child.task.items) == 1:
             child.task.settle([Invalid(reason)])
         elif child.task:
-            self._queue.extendleft(reversed(child.task.singles()))
+            self._queue.extend(child.task.singles())
 
     def _require_open(self) -> None:
         if self._closed:
@@ -254,10 +294,25 @@ def _started(setup: tuple[Any, ...]) -> _Child:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=worker.run, args=(theirs, *setup), daemon=True)
-    with _uninterrupted():
+    with _STARTING, _uninterrupted(), _without_main():
         process.start()
     theirs.close()
     return _Child(process, ours)
+
+
+#: One child starts at a time, because the main module is hidden meanwhile.
+_STARTING = threading.Lock()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module from a child that starts here: it needs nothing of it, and would run a script again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import pytest
 from support.toys import Tokens, every_item
 
 from molgen.data.conditions import Conditions
+from molgen.data.encode import write_store
 from molgen.data.loader import BatchPlan, Data
-from molgen.data.store import write_store
 from molgen.errors import UsageError
 
 

@@ -1,6 +1,7 @@
 """The encoded store: what was written comes back, and half a store is none."""
 
 import json
+import os
 import shutil
 from functools import partial
 
@@ -9,8 +10,9 @@ import pytest
 from support.toys import TOYS, Tokens
 
 from molgen.batch import collate, separate
-from molgen.data import store as store_module
-from molgen.data.store import Store, StoreError, StoreWriter, encode_chunk, write_store
+from molgen.data import encode as encode_module
+from molgen.data.encode import write_store
+from molgen.data.store import Store, StoreError, StoreWriter, encode_chunk
 from molgen.domain import Encoder, Invalid
 from molgen.space import Axis, Categorical, Real
 from molgen.testing.containment import require_batch
@@ -122,7 +124,7 @@ def test_columns_follow_the_rows_that_are_kept(tmp_path):
 
 
 def test_worker_processes_keep_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "CHUNK", 4)
+    monkeypatch.setattr(encode_module, "CHUNK", 4)
     items = ["a", "no", "b", "c"] * 3 + ["ab", "abc"]
     seen = []
     rows = [(item, {"number": k}) for k, item in enumerate(items)]
@@ -193,4 +195,30 @@ def test_a_failing_source_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(OSError, match="the disk is gone"):
         write_store(tmp_path / "store", Tokens, Tokens().space, rows())
+    assert not list(tmp_path.iterdir())
+
+
+class Hostile(Tokens):
+    """Some words are the end of the process that encodes them, one is encoded wrongly."""
+
+    def encode(self, item):
+        if item == "die":
+            os._exit(1)
+        return {"letters": np.array([9])} if item == "wrong" else super().encode(item)
+
+
+def test_only_the_item_that_is_the_end_of_its_worker_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode_module, "CHUNK", 3)
+    rows = [(item, {}) for item in ("a", "b", "c", "ab", "abc", "die")]
+    store = write_store(tmp_path / "store", Hostile, Tokens().space, rows, processes=1)
+    assert store.rejected == {"crashed its worker": 1}
+    assert [Tokens().decode(store.sample(k)) for k in range(len(store))] == ["a", "b", "c", "ab", "abc"]
+
+
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_an_encoder_that_leaves_its_space_ends_the_encoding(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(encode_module, "CHUNK", chunk)
+    rows = [(item, {}) for item in ("wrong", "b", "c", "ab")]
+    with pytest.raises(ValueError, match=r"values of the field .letters. from . to 9"):
+        write_store(tmp_path / "store", Hostile, Tokens().space, rows, processes=1)
     assert not list(tmp_path.iterdir())

@@ -12,8 +12,8 @@ from support.training import Stopped, resumed, run, same, saved_to, stop_after, 
 from torch import nn
 
 from molgen.data.conditions import Conditions
+from molgen.data.encode import write_store
 from molgen.data.loader import Data
-from molgen.data.store import write_store
 from molgen.family import Phase
 from molgen.seeding import Rng
 from molgen.training.config import TrainingConfig

@@ -12,8 +12,8 @@ from torch import nn
 from molgen.backbone import make_build
 from molgen.backbones.recurrent.causal import Recurrent, RecurrentConfig
 from molgen.data.conditions import Conditions
+from molgen.data.encode import write_store
 from molgen.data.loader import Data
-from molgen.data.store import write_store
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.family import Capability, Density, Family, Loss
 from molgen.training.config import TrainingConfig

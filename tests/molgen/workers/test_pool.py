@@ -196,3 +196,15 @@ def test_an_interrupt_reaches_only_the_parent(targets, delay):
     output, errors = child.communicate(timeout=60)
     assert output == b"interrupted\n"
     assert errors == b""
+
+
+def test_a_script_needs_no_guard(targets):
+    script = targets / "plain.py"
+    script.write_text(
+        "from molgen.workers.pool import Workers\n"
+        "print('once')\n"
+        "with Workers('hostile_targets:times', {'factor': 2}) as workers:\n"
+        "    print(list(workers.map([1, 2, 3])))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("once\n[2, 4, 6]\n", "")

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as st_numpy
 
 from molgen.batch import collate, pack, separate, unpack
 from molgen.config import make_settings
+from molgen.data.encode import write_store
 from molgen.data.statistics import measure
-from molgen.data.store import write_store
 from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen.space import Layout, layout
