@@ -31,6 +31,11 @@ class InfinitePart(Autoregressive):
         return Loss(total, {"part": total / 0})
 
 
+class InfiniteValidation(Autoregressive):
+    def validate(self, batch, condition, rng):
+        return Loss(super().validate(batch, condition, rng).total / 0)
+
+
 class WithSpare(Autoregressive):
     """Has a parameter that nothing uses."""
 
@@ -125,6 +130,16 @@ class ForgetsWhatItLearned(Autoregressive):
     def sample(self, count, condition=None, rng=None, known=None, sizes=None, **options):
         rng = rng.fold(str(self.salt)) if rng is not None else None
         return super().sample(count, condition, rng, known, sizes, **options)
+
+
+class KeepsWhatItLearned(ForgetsWhatItLearned):
+    """The same number in its state, so that nothing is broken."""
+
+    def state(self):
+        return {"salt": self.salt}
+
+    def load_state(self, state):
+        self.salt = state["salt"]
 
 
 class ChangedSamples(Autoregressive):
@@ -283,6 +298,7 @@ class RefusesAllSpaces(Autoregressive):
 BROKEN = {
     ScalarPart: {"loss_is_a_finite_number_per_item"},
     InfinitePart: {"loss_is_a_finite_number_per_item"},
+    InfiniteValidation: {"loss_is_a_finite_number_per_item"},
     ForgottenParameter: {"every_parameter_has_a_phase"},
     WithSpare: {"gradients_reach_every_parameter"},
     NoisyLoss: {"loss_repeats_with_its_seed"},
@@ -295,6 +311,7 @@ BROKEN = {
     SharedCopy: {"can_be_copied"},
     LosesTrainingState: {"training_state_comes_back"},
     ForgetsWhatItLearned: {"weights_come_back"},
+    KeepsWhatItLearned: set(),
     DirtyPadding: {"samples_lie_in_the_space"},
     ForeignClass: {"samples_lie_in_the_space"},
     OneTooFew: {"samples_lie_in_the_space"},
