@@ -215,7 +215,7 @@ class Family(nn.Module, ABC):
         raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
 
     def encode(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None) -> Batch:
-        """Where samples lie in the latent space: draws from q(z | x), without `rng` its mean.
+        """Where samples lie in the latent space: a sample of q(z | x), without `rng` its mean.
 
         Raises:
             UnsupportedSpace: the family has no latent space.
@@ -230,7 +230,7 @@ class Family(nn.Module, ABC):
         sizes: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> Generated:
-        """Draw a sample from p(x | z) for each latent, without `rng` the likeliest element at every choice.
+        """A sample of p(x | z) for each latent, without `rng` the likeliest element at every choice.
 
         Raises:
             UnsupportedSpace: the family has no latent space.

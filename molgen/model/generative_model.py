@@ -360,6 +360,8 @@ class GenerativeModel(WithLatents):
     def load(cls, name: str | Path, device: str | torch.device = "cpu") -> GenerativeModel:
         """A saved model, from its folder or by the name of an embedded one.
 
+        The folder of a run that is not finished gives the averaged weights of its last save; see `unfinished_step`.
+
         Raises:
             UsageError: there is no such model, or it needs a plugin that is not installed.
             CheckpointError: it is damaged or was changed.

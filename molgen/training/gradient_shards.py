@@ -60,7 +60,7 @@ class GradientShards:
 
     Raises:
         UsageError: the shards would not be independent: the family couples the items of a batch, or
-            draws from torch's one global generator, whose order threads cannot keep.
+            uses torch's one global generator, whose order threads cannot keep.
     """
 
     def __init__(self, count: int, family: Family) -> None:

@@ -193,7 +193,7 @@ class Trainer:
 
     @contextmanager
     def _seeded(self, step: int) -> Iterator[None]:
-        """Seed torch's own generators, which dropout draws from, and leave them as they were."""
+        """Seed torch's own generators, which dropout uses, and leave them as they were."""
         kind = self.device.type
         devices = [self.device.index or 0] if kind in ("cuda", "xpu") else []
         with torch.random.fork_rng(devices=devices, device_type=kind if devices else "cuda"):
