@@ -155,11 +155,11 @@ def _scale(values: np.ndarray) -> float:
 
 
 def drop_at_random(condition: Partial | None, probability: float, rng: Rng, step: int) -> Partial | None:
-    """Hide each condition of each row with a probability, so that a model learns to do without it."""
+    """Hide each condition of each row, at all its places, with a probability, so that a model learns to do without."""
     if condition is None or probability == 0:
         return condition
-    given = {
-        name: mask & ~rng.bernoulli(probability, f"drop {name}", step).to(mask.device)
-        for name, mask in condition.given.items()
-    }
+    given = {}
+    for name, mask in condition.given.items():
+        kept = ~rng.bernoulli(probability, f"drop {name}", step).to(mask.device)
+        given[name] = mask & kept.reshape(-1, *(1 for _ in mask.shape[1:]))
     return Partial(condition.batch, given)
