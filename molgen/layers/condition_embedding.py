@@ -5,16 +5,15 @@ Letters in shapes: B batch, D width of the embedding, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import singledispatch
 
 import torch
 from torch import Tensor, nn
 
-from molgen.batch import Batch, Partial, field_mask
-from molgen.errors import UnsupportedSpace
+from molgen.batch import Batch, Partial, mask
 from molgen.layers.named import NamedModules, NamedParameters
-from molgen.space import Axis, Categorical, Field, Real, Space
+from molgen.space import Categorical, Field, Real, Space
 
 
 class ConditionEmbedding(nn.Module):
@@ -35,7 +34,7 @@ class ConditionEmbedding(nn.Module):
         absent = self.absent[name].expand(rows, -1)
         if condition is None or name not in condition.given:
             return absent
-        given = condition.given[name] & field_mask(self.space, condition.batch, name)
+        given = given_places(self.space[name], name, condition)
         values = self.embeddings[name](condition.batch.fields[name])
         values = torch.where(given[..., None], values, 0.0).flatten(1, -2) if given.ndim > 1 else values
         count = given.flatten(1).sum(1) if given.ndim > 1 else given.long()
@@ -55,6 +54,14 @@ def with_rows(batch: Batch, condition: Partial | None) -> Batch:
         raise ValueError("a batch without fields and sizes has as many rows as its condition, and there is none")
     given = next(iter(condition.given.values()))
     return Batch({}, {"": torch.zeros(len(given), dtype=torch.long, device=given.device)})
+
+
+def given_places(field: Field, name: str, condition: Partial) -> Tensor:
+    """Where a condition is given and exists, (B, *axes); an axis whose sizes it does not say is taken to be full."""
+    given, sizes = condition.given[name], condition.batch.sizes
+    known = tuple(axis if axis.name in sizes else replace(axis, variable=False) for axis in field.axes)
+    own = {axis.name: sizes[axis.name].to(given.device) for axis in known if axis.variable}
+    return given & mask(replace(field, axes=known), own, given.shape[1:], len(given)).to(given.device)
 
 
 @singledispatch
@@ -87,22 +94,3 @@ class _RealEmbedding(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         flat = values.flatten(values.ndim - self.channels) if self.channels else values[..., None]
         return self.network(flat.to(next(self.network.parameters()).dtype))
-
-
-def split_condition(condition: Space, known: Mapping[str, Axis]) -> tuple[dict[str, Field], dict[str, Field]]:
-    """The conditions over axes of the sample, which are read place by place, and the others.
-
-    Args:
-        condition: the fields of the condition.
-        known: the axes of the sample by name.
-
-    Raises:
-        UnsupportedSpace: a condition shares only some of its axes with the sample.
-    """
-    placed = {name: field for name, field in condition.items() if any(axis.name in known for axis in field.axes)}
-    for name, field in placed.items():
-        if foreign := [axis.name for axis in field.axes if known.get(axis.name) != axis]:
-            raise UnsupportedSpace(
-                f"the condition {name!r} shares axes with the sample, but not {', '.join(map(repr, foreign))}"
-            )
-    return placed, {name: field for name, field in condition.items() if name not in placed}

@@ -5,7 +5,7 @@ Letters in shapes: B batch, E places of one group, T tokens, K classes, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import singledispatch
 from math import prod
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
-from molgen.layers.named import NamedModules, NamedParameters
+from molgen.layers.aligned_condition import AlignedCondition, Alignment
+from molgen.layers.named import NamedModules
 from molgen.layers.tokens import Arrangement, Group, Lengths, group_name, ordered_directions
 from molgen.space import Categorical, Field, Real, Space
 
@@ -61,22 +62,24 @@ class NumberEmbedding(nn.Linear):
 class ElementEmbedding(nn.Module):
     """What is at a place, what kind of place it is, and where it is in ordered directions, in one sum.
 
-    A condition over axes of the sample is read with the places that it belongs to; where it is not given there is
-    a learned vector of its own. The token of the whole sample knows the sizes.
+    A condition over axes of the sample is read at the places that it belongs to. The token of the whole sample knows
+    the sizes.
 
     Args:
         inputs: the fields that every batch has.
-        condition: fields over axes of the groups, each given or not.
+        condition: conditions over axes of the groups.
         groups: all places that have a token.
         width: D.
     """
 
-    def __init__(self, inputs: Space, condition: Space, groups: tuple[Group, ...], width: int) -> None:
+    def __init__(
+        self, inputs: Space, condition: Mapping[str, Alignment], groups: tuple[Group, ...], width: int
+    ) -> None:
         super().__init__()
-        self.inputs, self.conditions, self.groups = dict(inputs), dict(condition), groups
+        self.inputs, self.groups = dict(inputs), groups
+        self.conditions = {name: alignment.placed for name, alignment in condition.items()}
         self.value = NamedModules({name: element_embedding(field, width) for name, field in inputs.items()})
-        self.given = NamedModules({name: element_embedding(field, width) for name, field in condition.items()})
-        self.absent = NamedParameters({name: nn.Parameter(torch.zeros(width)) for name in condition})
+        self.given = NamedModules({name: AlignedCondition(name, own, width) for name, own in condition.items()})
         self.kind = nn.Embedding(1 + len(groups), width)
         self.directions = ordered_directions(groups)
         self.position = nn.ModuleList(nn.Embedding(axis.maximum, width) for axis, _ in self.directions)
@@ -91,7 +94,7 @@ class ElementEmbedding(nn.Module):
             for name in self._of(group, self.inputs):
                 content = content + self._element(group, name, batch, lengths)
             for name in self._of(group, self.conditions):
-                content = content + self._condition(group, name, condition, lengths)
+                content = content + group.select(self.given[name](condition, len(batch), group.shape(lengths)))
             parts.append(content.expand(len(batch), -1, -1))
         return torch.cat(parts, dim=1)
 
@@ -115,20 +118,3 @@ class ElementEmbedding(nn.Module):
         vectors = self.value[name](group.select(batch.fields[name]))
         exists = group.exists(self.inputs[name], batch.sizes, lengths, len(batch))
         return torch.where(exists.to(vectors.device)[..., None], vectors, 0.0)
-
-    def _condition(self, group: Group, name: str, condition: Partial | None, lengths: Lengths) -> Tensor:
-        absent = self.absent[name]
-        if condition is None or name not in condition.given:
-            return absent
-        shape = group.shape(lengths)
-        vectors = self.given[name](group.select(_reaching(condition.batch.fields[name], shape)))
-        given = group.select(_reaching(condition.given[name], shape))
-        return torch.where(given[..., None], vectors, absent)
-
-
-def _reaching(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor (B, *axes, ...) cut, or filled up with zeros, to the lengths of its axes."""
-    tensor = tensor[(slice(None), *(slice(length) for length in shape))]
-    missing = [length - tensor.shape[1 + place] for place, length in enumerate(shape)]
-    pad = [number for length in reversed(missing) for number in (0, length)]
-    return nn.functional.pad(tensor, [0] * 2 * (tensor.ndim - 1 - len(shape)) + pad) if any(missing) else tensor

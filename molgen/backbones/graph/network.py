@@ -28,8 +28,9 @@ from molgen.backbones.graph.pairs import joining, pairs_of
 from molgen.backbones.transformer.causal import CausalTransformer
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
+from molgen.layers.aligned_condition import Alignment, split_condition
 from molgen.layers.attention import rotation
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
+from molgen.layers.condition_embedding import ConditionEmbedding, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
@@ -61,7 +62,7 @@ class Graph(LinearHeads, Backbone):
 
     Raises:
         UnsupportedSpace: something rotates; or a field lies over several axes that are not one axis twice; or a
-            condition shares only some of its axes with the sample.
+            condition has an axis of the sample with another length.
     """
 
     Config = GraphConfig
@@ -82,8 +83,9 @@ class Graph(LinearHeads, Backbone):
         if any(head.rotates for head in outputs.values()):
             raise UnsupportedSpace("a graph network is not equivariant, so it has no output that rotates")
         known = axes({**{f"head {name}": Field(head.axes) for name, head in outputs.items()}, **inputs})
-        placed, rest = split_condition(condition or {}, known)
-        every = groups_of(inputs, placed.values(), [*(head.axes for head in outputs.values()), *_lines(known)])
+        placed, rest = split_condition(condition or {}, known, lambda own: len(own) == 1 or is_pairwise(Field(own)))
+        others = [alignment.placed for alignment in placed.values()]
+        every = groups_of(inputs, others, [*(head.axes for head in outputs.values()), *_lines(known)])
         self.nodes = tuple(group for group in every if len(group.axes) < 2)
         self.pairs = tuple(group for group in every if len(group.axes) > 1)
         _require_pairs(self.pairs)
@@ -217,11 +219,12 @@ def _lines(known: Mapping[str, Axis]) -> list[tuple[Axis, ...]]:
     return [(axis,) for axis in known.values()]
 
 
-def _embedding(inputs: Space, placed: Space, groups: Sequence[Group], width: int) -> ElementEmbedding:
+def _embedding(inputs: Space, placed: Mapping[str, Alignment], groups: Sequence[Group], width: int) -> ElementEmbedding:
     """The first vectors of the places of some groups."""
     names = {group.name for group in groups}
-    own = [{n: f for n, f in some.items() if group_name(n, f.axes) in names} for some in (inputs, placed)]
-    return ElementEmbedding(own[0], own[1], tuple(groups), width)
+    own = {name: field for name, field in inputs.items() if group_name(name, field.axes) in names}
+    conditions = {name: one for name, one in placed.items() if group_name(name, one.axes) in names}
+    return ElementEmbedding(own, conditions, tuple(groups), width)
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:

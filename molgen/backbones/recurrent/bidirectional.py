@@ -8,7 +8,7 @@ Letters in shapes: B batch, N places of an axis, D width, H width of one directi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn.functional import dropout, pad, silu
 from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.batch import Batch, Partial, field_mask
 from molgen.errors import UnsupportedSpace
+from molgen.layers.aligned_condition import AlignedCondition, split_condition
 from molgen.layers.condition_embedding import ConditionEmbedding, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
@@ -30,7 +31,9 @@ class Bidirectional(LinearHeads, Backbone):
     A head over an axis that is read has the states of its places. One without axes reads the summary of all ends,
     and so does one over another axis of fixed size, such as the slots of a latent, with weights of its own for each
     place. One over another axis that varies, such as the elements that come out of a latent, has the states of a
-    second network over its places, which reads the summary. Conditions are read by one vector.
+    second network over its places, which reads the summary.
+
+    A condition over an axis that is read or written so is read place by place, others by one vector.
 
     Raises:
         UnsupportedSpace: a field or a head has several axes, or one that is not ordered.
@@ -50,7 +53,10 @@ class Bidirectional(LinearHeads, Backbone):
         self.written_axes = {name: axis for name, axis in others.items() if axis.variable}
         self.value = NamedModules({name: element_embedding(field, width) for name, field in inputs.items()})
         self.time = TimeEmbedding(inputs, width)
-        self.condition = ConditionEmbedding(condition, width) if condition else None
+        known = self.read_axes | self.written_axes
+        placed, rest = split_condition(condition or {}, known, lambda own: len(own) == 1)
+        self.placed = NamedModules({name: AlignedCondition(name, one, width) for name, one in placed.items()})
+        self.condition = ConditionEmbedding(rest, width) if rest else None
         cell = self.cells[config.cell]
         self.readers = NamedModules({name: BothWays(cell, config) for name in self.read_axes})
         self.summary = nn.Linear(width * (1 + len(self.read_axes)), width)
@@ -84,11 +90,13 @@ class Bidirectional(LinearHeads, Backbone):
                 about = about + self.value[name](batch.fields[name][:, None])[:, 0]
         states, ends = {}, [about]
         for axis in self.read_axes.values():
-            states[axis.name], end = self.readers[axis.name](*self._elements(axis, batch, about))
+            x, counts = self._elements(axis, batch, about)
+            states[axis.name], end = self.readers[axis.name](self._conditioned(axis, x, condition), counts)
             ends.append(end)
         summary = silu(self.summary(torch.cat(ends, -1)))
         for axis in self.written_axes.values():
-            states[axis.name], _ = self.writers[axis.name](*self._places(axis, batch, summary))
+            x, counts = self._places(axis, batch, summary)
+            states[axis.name], _ = self.writers[axis.name](self._conditioned(axis, x, condition), counts)
         return {name: self._read(name, batch, states, summary) for name in self.outputs}
 
     def _elements(self, axis: Axis, batch: Batch, about: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +107,13 @@ class Bidirectional(LinearHeads, Backbone):
                 exists = field_mask(self.inputs, batch, name)[..., None].to(about.device)
                 total = total + torch.where(exists, self.value[name](batch.fields[name]), 0.0)
         return total + about[:, None], _counts(axis, batch, total)
+
+    def _conditioned(self, axis: Axis, x: Tensor, condition: Partial | None) -> Tensor:
+        """The same, (B, N, D), with what conditions over the axis have at each place."""
+        for part in cast(list[AlignedCondition], self.placed.values()):
+            if part.alignment.axes == (axis,):
+                x = x + part(condition, len(x), x.shape[1:2])
+        return x
 
     def _places(self, axis: Axis, batch: Batch, summary: Tensor) -> tuple[Tensor, Tensor]:
         """The same where nothing stands yet but the numbers of the places."""

@@ -6,7 +6,7 @@ Letters in shapes: B batch, T slices, S slices of one field, H width, L layers, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from molgen.backbone import Backbone, CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.recurrent.bidirectional import Bidirectional
 from molgen.batch import Partial
+from molgen.layers.aligned_condition import StepVectors, ordered_condition
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
@@ -64,15 +65,17 @@ CELLS: Mapping[str, type[_Gru] | type[_Lstm]] = {"gru": _Gru, "lstm": _Lstm}
 
 @dataclass(frozen=True)
 class RecurrentState(State):
-    """The hidden state, (L, B, H) for each tensor of the cell, and the embedded condition, (B, E)."""
+    """The hidden state, (L, B, H) for each tensor of the cell, and the embedded condition, (B, E) and at every step."""
 
     hidden: Hidden
     condition: Tensor | None
+    placed: StepVectors | None = None
 
     def take(self, rows: Tensor) -> RecurrentState:
         """The state of the given rows."""
         condition = None if self.condition is None else self.condition[rows]
-        return RecurrentState(tuple(tensor[:, rows] for tensor in self.hidden), condition)
+        placed = None if self.placed is None else self.placed.take(rows)
+        return RecurrentState(tuple(tensor[:, rows] for tensor in self.hidden), condition, placed)
 
 
 class Recurrent(LinearHeads, CausalBackbone):
@@ -107,6 +110,7 @@ class Recurrent(LinearHeads, CausalBackbone):
         )
         self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         self.condition = ConditionEmbedding(condition, config.embedding) if condition else None
+        self.placed = ordered_condition(condition, inputs, config.embedding)
         self.first_hidden = nn.Linear(config.embedding, config.layers * config.width) if condition else None
         self._initialise()
 
@@ -133,7 +137,9 @@ class Recurrent(LinearHeads, CausalBackbone):
             return RecurrentState(tuple(like.new_zeros(shape) for _ in range(self.cell.tensors)), None)
         embedded = self.condition(condition, rows)
         first = torch.tanh(self.first_hidden(embedded)).view(rows, shape[0], shape[2]).transpose(0, 1).contiguous()
-        return RecurrentState((first, *(torch.zeros_like(first) for _ in range(self.cell.tensors - 1))), embedded)
+        placed = None if self.placed is None else self.placed(condition, rows)
+        hidden = (first, *(torch.zeros_like(first) for _ in range(self.cell.tensors - 1)))
+        return RecurrentState(hidden, embedded, placed)
 
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, RecurrentState]:
         """The output (B, W) for one slice and the state after it."""
@@ -142,11 +148,15 @@ class Recurrent(LinearHeads, CausalBackbone):
         inputs = self.choice(choice) + self.question.weight[self.numbering.question(slice)]
         if state.condition is not None:
             inputs = inputs + state.condition
+        if state.placed is not None:
+            inputs = inputs + state.placed.at(slice)
         outputs, hidden = self.cell(inputs[:, None], state.hidden)
-        return self.heads[slice.field](outputs[:, 0]), RecurrentState(hidden, state.condition)
+        return self.heads[slice.field](outputs[:, 0]), replace(state, hidden=hidden)
 
     def _inputs(self, batch: TokenBatch, state: RecurrentState) -> Tensor:
         """What the cell reads at every slice, (B, T, E)."""
         questions = self.numbering.questions_of(batch.ordering).to(self.choice.weight.device)
         inputs = self.choice(self.numbering.choices_before(batch)) + self.question(questions)
+        if state.placed is not None:
+            inputs = inputs + state.placed.along(batch.ordering)
         return inputs if state.condition is None else inputs + state.condition[:, None]

@@ -6,7 +6,7 @@ Letters in shapes: B batch, T slices, S slices of one field, D width, W head wid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.functional import dropout
 from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
 from molgen.batch import Partial
+from molgen.layers.aligned_condition import StepVectors, ordered_condition
 from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
 from molgen.layers.choice_ids import Numbering, largest_count
 from molgen.layers.condition_embedding import ConditionEmbedding
@@ -26,14 +27,17 @@ from molgen.space import Slice, Space
 
 @dataclass(frozen=True)
 class TransformerState(State):
-    """The keys and values of the slices so far, and the embedded condition, (B, D)."""
+    """The keys and values of the slices so far, and the embedded condition, (B, D) and at every step."""
 
     cache: Cache
     condition: Tensor | None
+    placed: StepVectors | None = None
 
     def take(self, rows: Tensor) -> TransformerState:
         """The state of the given rows."""
-        return TransformerState(self.cache.take(rows), None if self.condition is None else self.condition[rows])
+        condition = None if self.condition is None else self.condition[rows]
+        placed = None if self.placed is None else self.placed.take(rows)
+        return TransformerState(self.cache.take(rows), condition, placed)
 
 
 class CausalBlock(nn.Module):
@@ -84,6 +88,7 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         self.question = nn.Embedding(self.numbering.questions, config.width)
         self.place = nn.Embedding(self.numbering.places, config.width)
         self.condition = ConditionEmbedding(condition, config.width) if condition else None
+        self.placed = ordered_condition(condition, inputs, config.width)
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
         self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
@@ -99,6 +104,8 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         x = x + self.place(self.numbering.places_of(ordering).to(device))
         if self.condition is not None:
             x = x + self.condition(condition, len(x))[:, None]
+        if self.placed is not None:
+            x = x + self.placed(condition, len(x)).along(ordering)
         turns = self._turns(range(len(ordering)))
         for block in self.blocks:
             x = block(x, turns)
@@ -109,7 +116,8 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         """The state before the first slice: nothing to read from."""
         config = self.config
         cache = Cache.empty(config.layers, rows, config.heads, config.channels, self.choice.weight)
-        return TransformerState(cache, None if self.condition is None else self.condition(condition, rows))
+        embedded = None if self.condition is None else self.condition(condition, rows)
+        return TransformerState(cache, embedded, None if self.placed is None else self.placed(condition, rows))
 
     @torch.no_grad()
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
@@ -119,11 +127,12 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         device = self.choice.weight.device
         x = self.choice(self.numbering.choice(previous, cache.rows, device))
         x = x + self.question.weight[self.numbering.question(slice)] + self.place.weight[self.numbering.place(slice)]
-        x = (x if state.condition is None else x + state.condition)[:, None]
+        x = x if state.condition is None else x + state.condition
+        x = (x if state.placed is None else x + state.placed.at(slice))[:, None]
         turns = self._turns([cache.length - 1])
         for layer, block in enumerate(self.blocks):
             x = block(x, turns, cache, layer)
-        return self.heads[slice.field](self.norm(x)[:, 0]), TransformerState(cache, state.condition)
+        return self.heads[slice.field](self.norm(x)[:, 0]), replace(state, cache=cache)
 
     def _turns(self, positions: Any) -> Rotation:
         return rotation(torch.tensor([*positions])[:, None], self.config.channels, self.choice.weight)

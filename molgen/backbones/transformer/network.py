@@ -22,8 +22,9 @@ from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, requ
 from molgen.backbones.transformer.incidence import Incidence, incidence_matrices
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
+from molgen.layers.aligned_condition import split_condition
 from molgen.layers.attention import Attention, FeedForward, Rotation, rotation
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
+from molgen.layers.condition_embedding import ConditionEmbedding, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import ElementEmbedding
@@ -112,8 +113,8 @@ class Transformer(LinearHeads, Backbone):
     A condition over axes of the sample is read place by place, others by one vector.
 
     Raises:
-        UnsupportedSpace: something rotates; or there are more elements than `most_elements`; or a condition shares
-            only some of its axes with the sample.
+        UnsupportedSpace: something rotates; or there are more elements than `most_elements`; or a condition has an
+            axis of the sample with another length.
     """
 
     Config = TransformerConfig
@@ -131,8 +132,12 @@ class Transformer(LinearHeads, Backbone):
     ) -> None:
         _require_no_rotation([*inputs.values(), *(condition or {}).values()], outputs)
         super().__init__(inputs, outputs, config, condition)
-        placed, rest = split_condition(condition or {}, {**_axes_of(outputs), **axes(inputs)})
-        self.groups = groups_of(inputs, placed.values(), [head.axes for head in outputs.values()])
+        spans = {*(field.axes for field in inputs.values()), *(head.axes for head in outputs.values())}
+        known = {**_axes_of(outputs), **axes(inputs)}
+        # A token for each pair costs too much where only a condition has pairs.
+        placed, rest = split_condition(condition or {}, known, lambda own: len(own) == 1 or own in spans)
+        others = [alignment.placed for alignment in placed.values()]
+        self.groups = groups_of(inputs, others, [head.axes for head in outputs.values()])
         require_few_elements(sum(group.most for group in self.groups), config)
         _require_few_directions(self.groups, config)
         self.elements = ElementEmbedding(inputs, placed, self.groups, config.width)

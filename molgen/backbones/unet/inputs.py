@@ -5,6 +5,7 @@ Letters in shapes: B batch, H and W places along the two directions, K classes, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import singledispatch
 from math import prod
 
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from molgen.backbones.unet.blocks import Convolution, Spread
-from molgen.backbones.unet.resolutions import Frame, Grid, fitted
+from molgen.backbones.unet.resolutions import Frame, Grid, Span, fitted
 from molgen.batch import Batch, Partial, mask
 from molgen.errors import UnsupportedSpace
+from molgen.layers.aligned_condition import Alignment
+from molgen.layers.condition_embedding import given_places
 from molgen.space import Categorical, Field, Real, Space
 
 
@@ -60,16 +63,20 @@ class InputStem(nn.Module):
 
     Args:
         fields: of the inputs.
-        conditions: over the same axes.
+        conditions: over some of the same axes.
         grid: where the axes lie.
         width: D.
         kernel: of the convolution, along each direction.
     """
 
-    def __init__(self, fields: Space, conditions: Space, grid: Grid, width: int, kernel: tuple[int, int]) -> None:
+    def __init__(
+        self, fields: Space, conditions: Mapping[str, Alignment], grid: Grid, width: int, kernel: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.fields, self.conditions, self.grid = dict(fields), dict(conditions), grid
-        count = 1 + sum(map(plane_count, fields.values())) + sum(1 + plane_count(f) for f in conditions.values())
+        count = (
+            1 + sum(map(plane_count, fields.values())) + sum(1 + plane_count(one.field) for one in conditions.values())
+        )
         whole = grid.patch == (1, 1)
         self.network = Convolution(count, width, kernel) if whole else Spread(count, width, grid.patch)
 
@@ -80,8 +87,8 @@ class InputStem(nn.Module):
         parts = [exists]
         for name, field in self.fields.items():
             parts.append(self._planes(field, batch.fields[name], shape).to(like) * exists)
-        for name, field in self.conditions.items():
-            parts += self._given(name, field, condition, exists)
+        for name, alignment in self.conditions.items():
+            parts += self._given(name, alignment, condition, exists)
         x = self.network(torch.cat(parts, dim=-1))
         return fitted(x, frame.shape(frame.pyramid.step(self.grid.level)))
 
@@ -95,10 +102,26 @@ class InputStem(nn.Module):
     def _planes(self, field: Field, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
         return planes(field, fitted(self.grid.spread(tensor), shape))
 
-    def _given(self, name: str, field: Field, condition: Partial | None, exists: Tensor) -> list[Tensor]:
+    def _given(self, name: str, alignment: Alignment, condition: Partial | None, exists: Tensor) -> list[Tensor]:
         """The planes of a condition, zero where it is not given, and where it is."""
+        field = alignment.field
         if condition is None or name not in condition.given:
             return [exists.new_zeros(*exists.shape[:3], 1 + plane_count(field))]
-        shape = (exists.shape[1], exists.shape[2])
-        given = fitted(self.grid.spread(condition.given[name]), shape)[..., None].to(exists) * exists
-        return [given, self._planes(field, condition.batch.fields[name], shape).to(exists) * given]
+        values = planes(field, condition.batch.fields[name]).to(exists)
+        values, given = alignment.mean(values, given_places(field, name, condition))
+        found = self._over_grid(alignment.axes, torch.cat([given[..., None].to(exists), values], dim=-1), exists)
+        return [found * exists]
+
+    def _over_grid(self, own: Span, tensor: Tensor, exists: Tensor) -> Tensor:
+        """What lies over some axes of the grid, (B, *axes, P), at all of its places, (B, H, W, P)."""
+        shape = exists.shape[3 - len(self.grid.axes) : 3]
+        names, lengths = [axis.name for axis in own], [*shape]
+        order = [1 + names.index(axis.name) for axis in self.grid.axes if axis.name in names]
+        tensor = tensor.permute(0, *order, tensor.ndim - 1)
+        for place, axis in enumerate(self.grid.axes):
+            if axis.name not in names:
+                tensor = tensor.unsqueeze(1 + place)
+            else:
+                lengths[place] = tensor.shape[1 + place]
+        tensor = tensor.expand(-1, *lengths, -1)
+        return fitted(self.grid.spread(tensor), exists.shape[1:3])

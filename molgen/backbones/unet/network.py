@@ -8,7 +8,7 @@ N a width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -20,11 +20,12 @@ from molgen.backbones.unet.blocks import Gather, Spread, Stage, masked
 from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.inputs import InputStem
 from molgen.backbones.unet.pixelcnn import CausalGrid
-from molgen.backbones.unet.resolutions import Frame, Grid, Pyramid, fitted, head_shape
+from molgen.backbones.unet.resolutions import Frame, Grid, Pyramid, Span, fitted, head_shape
 from molgen.backbones.unet.wavenet import CausalConvolutions
 from molgen.batch import Batch, Partial, lengths, mask
 from molgen.errors import UnsupportedSpace
-from molgen.layers.condition_embedding import ConditionEmbedding, split_condition, with_rows
+from molgen.layers.aligned_condition import Alignment, split_condition
+from molgen.layers.condition_embedding import ConditionEmbedding, with_rows
 from molgen.layers.named import NamedModules
 from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
@@ -75,9 +76,9 @@ class UNet(LinearHeads, Backbone):
         if any(head.rotates for head in outputs.values()):
             raise UnsupportedSpace("a U-Net is not equivariant, so it has no output that rotates")
         known = axes({**{f"head {name}": Field(head.axes) for name, head in outputs.items()}, **inputs})
-        placed, rest = split_condition(condition or {}, known)
-        fields = {**inputs, **placed}
-        spans = [field.axes for field in fields.values()] + [head.axes for head in outputs.values()]
+        spans = [span for span in (*(f.axes for f in inputs.values()), *(h.axes for h in outputs.values())) if span]
+        placed, rest = split_condition(condition or {}, known, lambda own: _span_of(own, spans) is not None)
+        places = {name: _span_of(one.axes, spans) or () for name, one in placed.items()}
         self.pyramid = Pyramid(spans, config.levels)
         self.widths = [config.width_at(level) for level in range(config.levels)]
         self.time = TimeEmbedding(inputs, self.widths[-1])
@@ -86,23 +87,24 @@ class UNet(LinearHeads, Backbone):
             {name: element_embedding(field, self.widths[-1]) for name, field in inputs.items() if not field.axes}
         )
         self.kernel = (3 if self.pyramid.wide[0] else 1, 3 if self.pyramid.wide[1] else 1)
-        self.readings = nn.ModuleList(self._readings(inputs, placed))
-        self._build_stages(fields)
+        self.readings = nn.ModuleList(self._readings(inputs, placed, places))
+        self._build_stages([*(field.axes for field in inputs.values()), *places.values()])
         self._build_heads()
 
-    def _readings(self, inputs: Space, placed: Space) -> list[InputStem]:
+    def _readings(self, inputs: Space, placed: Mapping[str, Alignment], places: Mapping[str, Span]) -> list[InputStem]:
         """What reads the fields over each grid."""
         found = []
-        for span in dict.fromkeys(field.axes for field in (*inputs.values(), *placed.values()) if field.axes):
+        for span in dict.fromkeys(span for span in (*(f.axes for f in inputs.values()), *places.values()) if span):
             grid = self.pyramid.grids[span]
-            own = [{name: field for name, field in some.items() if field.axes == span} for some in (inputs, placed)]
-            found.append(InputStem(own[0], own[1], grid, self.widths[grid.level], self.kernel))
+            fields = {name: field for name, field in inputs.items() if field.axes == span}
+            conditions = {name: one for name, one in placed.items() if places[name] == span}
+            found.append(InputStem(fields, conditions, grid, self.widths[grid.level], self.kernel))
         return found
 
-    def _build_stages(self, fields: Space) -> None:
+    def _build_stages(self, spans: Sequence[Span]) -> None:
         """The resolutions from the finest that is read to the coarsest and on to the finest that is written."""
         config, bottom = self.config, self.config.levels - 1
-        self.first = min((self._level(field.axes) for field in fields.values() if field.axes), default=bottom)
+        self.first = min((self._level(span) for span in spans if span), default=bottom)
         self.last = min((self._level(head.axes) for head in self.outputs.values() if head.axes), default=bottom)
         step = self.pyramid.step(1)
 
@@ -209,3 +211,8 @@ class UNet(LinearHeads, Backbone):
             return output
         inside = mask(Field(head.axes), batch.sizes, shape, len(batch)).to(output.device)
         return torch.where(inside[..., None], output, 0.0)
+
+
+def _span_of(own: Span, spans: Sequence[Span]) -> Span | None:
+    """The first grid that has all of some axes; what a condition has along one of two is the same along the other."""
+    return next((span for span in spans if len({*own}) == len(own) and {*own} <= {*span}), None)

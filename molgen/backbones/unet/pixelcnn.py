@@ -23,6 +23,7 @@ from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.pixelcnn_row import Line
 from molgen.backbones.unet.wavenet import FIRST_SCALE, Along, Gate, Last, Memory, reaches, taken
 from molgen.batch import Partial
+from molgen.layers.aligned_condition import StepVectors, ordered_condition
 from molgen.layers.choice_ids import Numbering, most_elements
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
@@ -89,6 +90,7 @@ class GridState(State):
         links: of each block, what the slices of the row read from above, (B, L, 2D).
         before: of each block, the slices of the row that it reaches back, (B, D) each.
         row: the numbers of what was chosen in the row so far, (B,) each.
+        placed: what conditions have at each place.
     """
 
     rows: int
@@ -97,6 +99,7 @@ class GridState(State):
     links: tuple[Tensor, ...] = ()
     before: tuple[Memory, ...] = ()
     row: tuple[Tensor, ...] = ()
+    placed: StepVectors | None = None
 
     def take(self, rows: Tensor) -> GridState:
         """The state of the given rows."""
@@ -107,6 +110,7 @@ class GridState(State):
             tuple(link[rows] for link in self.links),
             taken(self.before, rows),
             tuple(numbers[rows] for numbers in self.row),
+            None if self.placed is None else self.placed.take(rows),
         )
 
 
@@ -138,6 +142,7 @@ class CausalGrid(LinearHeads, CausalBackbone):
         self.column = nn.Embedding(self.line.columns, width)
         self.beside = nn.Embedding(self.line.numbers, width) if self.line.kinds > 1 else None
         self.condition = ConditionEmbedding(condition, width) if condition else None
+        self.placed = ordered_condition(condition, inputs, width)
         self.first = nn.Sequential(nn.Linear(width, width), nn.SiLU()) if alone else None
         self.blocks = nn.ModuleList(Block(self.line, width, reach, config.dropout) for reach in reaches(config))
         self.modulate = nn.Linear(width, 4 * width * len(self.blocks)) if condition or alone else None
@@ -156,9 +161,10 @@ class CausalGrid(LinearHeads, CausalBackbone):
         ordering, device, ahead = batch.ordering, self.choice.weight.device, self.ahead
         asked = self.question(self.numbering.questions_of(ordering).to(device))
         x = self.choice(self.numbering.choices_before(batch)) + asked
-        x = (x + self.place(self.numbering.places_of(ordering).to(device)))[:, ahead:].unflatten(
-            1, (-1, len(self.line))
-        )
+        x = x + self.place(self.numbering.places_of(ordering).to(device))
+        if self.placed is not None:
+            x = x + self.placed(condition, len(x)).along(ordering)
+        x = x[:, ahead:].unflatten(1, (-1, len(self.line)))
         numbers = batch.ids[:, ahead:].unflatten(1, (-1, len(self.line))) + self.line.first.to(device)
         told = self._told(self.choice(self.numbering.choices_of(batch)[:, :ahead]), condition)
         x = self._rows(x, numbers, None if told is None else told[:, -1]).flatten(1, 2)
@@ -214,7 +220,8 @@ class CausalGrid(LinearHeads, CausalBackbone):
         """The state before the first slice."""
         like = self.choice.weight.new_zeros(rows, 1, self.line.columns, self.config.width)
         above = tuple(block.down.empty(like) for block in self._each())
-        return GridState(rows, self._about(condition, rows), above)
+        placed = None if self.placed is None else self.placed(condition, rows)
+        return GridState(rows, self._about(condition, rows), above, placed=placed)
 
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
         """The output (B, N) for one slice and the state after it."""
@@ -230,6 +237,8 @@ class CausalGrid(LinearHeads, CausalBackbone):
         if slot == 0:
             state = self._next_row(state, slice.index[0])
         x = chosen + asked + self.place.weight[self.numbering.place(slice)]
+        if state.placed is not None:
+            x = x + state.placed.at(slice)
         if self.beside is not None:
             for earlier in self.line.earlier[slot].nonzero()[:, 0].tolist():
                 x = x + self.beside(state.row[earlier])
@@ -261,4 +270,4 @@ class CausalGrid(LinearHeads, CausalBackbone):
             memories.append(memory)
             links.append(block.linked(above, told[2 * number + 1])[:, 0])
         before = tuple(block.along.empty(above[:, 0, 0]) for block in self._each())
-        return GridState(state.rows, state.about, tuple(memories), tuple(links), before)
+        return GridState(state.rows, state.about, tuple(memories), tuple(links), before, placed=state.placed)

@@ -6,7 +6,7 @@ Letters in shapes: B batch, T slices, S slices of one field, D width, N width of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.functional import pad, silu
 from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.unet.config import UNetConfig
 from molgen.batch import Partial
+from molgen.layers.aligned_condition import StepVectors, ordered_condition
 from molgen.layers.choice_ids import Numbering
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
@@ -92,16 +93,18 @@ def taken(memories: Sequence[Memory], rows: Tensor) -> tuple[Memory, ...]:
 
 @dataclass(frozen=True)
 class ConvolutionState(State):
-    """What the blocks remember, and what all slices know from the condition, (B, D)."""
+    """What the blocks remember, and what all slices know from the condition, (B, D), and each at its place."""
 
     memories: tuple[Memory, ...]
     about: Tensor | None
     rows: int
+    placed: StepVectors | None = None
 
     def take(self, rows: Tensor) -> ConvolutionState:
         """The state of the given rows."""
         about = None if self.about is None else self.about[rows]
-        return ConvolutionState(taken(self.memories, rows), about, len(rows))
+        placed = None if self.placed is None else self.placed.take(rows)
+        return ConvolutionState(taken(self.memories, rows), about, len(rows), placed)
 
 
 class CausalConvolutions(LinearHeads, CausalBackbone):
@@ -128,6 +131,7 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
             nn.init.normal_(embedding.weight, std=FIRST_SCALE)
         self.numbering.put_levels_on_lines(self.choice)
         self.condition = ConditionEmbedding(condition, width) if condition else None
+        self.placed = ordered_condition(condition, inputs, width)
         self.blocks = nn.ModuleList(Along(width, reach, config.dropout) for reach in reaches(config))
         self.modulate = nn.Linear(width, 2 * width * len(self.blocks)) if condition else None
         self.last = Last(width)
@@ -139,6 +143,8 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
         x = self.choice(self.numbering.choices_before(batch))
         x = x + self.question(self.numbering.questions_of(ordering).to(device))
         x = x + self.place(self.numbering.places_of(ordering).to(device))
+        if self.placed is not None:
+            x = x + self.placed(condition, len(x)).along(ordering)
         about = None if self.condition is None else self.condition(condition, len(x))
         for block, beside in zip(self._each(), self._beside(about), strict=True):
             x = block(x, None if beside is None else beside[:, None])
@@ -158,15 +164,18 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
         """The state before the first slice: nothing was read."""
         about = None if self.condition is None else self.condition(condition, rows)
         like = self.choice.weight.new_zeros(rows, self.config.width)
-        return ConvolutionState(tuple(block.empty(like) for block in self._each()), about, rows)
+        placed = None if self.placed is None else self.placed(condition, rows)
+        return ConvolutionState(tuple(block.empty(like) for block in self._each()), about, rows, placed)
 
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
         """The output (B, N) for one slice and the state after it."""
         assert isinstance(state, ConvolutionState)
         x = self.choice(self.numbering.choice(previous, state.rows, self.choice.weight.device))
         x = x + self.question.weight[self.numbering.question(slice)] + self.place.weight[self.numbering.place(slice)]
+        if state.placed is not None:
+            x = x + state.placed.at(slice)
         memories = []
         for block, memory, beside in zip(self._each(), state.memories, self._beside(state.about), strict=True):
             x, memory = block.step(x, memory, beside)
             memories.append(memory)
-        return self.heads[slice.field](self.last(x)), ConvolutionState(tuple(memories), state.about, state.rows)
+        return self.heads[slice.field](self.last(x)), replace(state, memories=tuple(memories))

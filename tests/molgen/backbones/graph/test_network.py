@@ -237,8 +237,6 @@ def test_what_it_cannot_read_is_refused():
         Graph(Points().space, {"out": Head(1)}, SMALL)
     with pytest.raises(UnsupportedSpace, match="no field of kind Field"):
         Graph({"x": Field((NODE, NODE))}, {"out": Head(1)}, SMALL)
-    with pytest.raises(UnsupportedSpace, match="shares axes with the sample, but not 'slot'"):
-        Graph(space, {"out": Head(1)}, SMALL, {"c": Real((NODE, SLOT))})
 
 
 @pytest.mark.parametrize(

@@ -406,8 +406,6 @@ def test_kinds_that_it_cannot_read_are_refused():
         a_network(Points().space)
     with pytest.raises(UnsupportedSpace, match="no field of kind Field"):
         a_network({"x": Field((HIGH, WIDE))})
-    with pytest.raises(UnsupportedSpace, match="shares axes with the sample, but not 'page'"):
-        a_network({"x": Real((HIGH, WIDE))}, condition={"c": Real((HIGH, PAGE))})
 
 
 @pytest.mark.parametrize("setting", [{"width": 0}, {"levels": 0}, {"dropout": 1.0}, {"heads": 3}])
