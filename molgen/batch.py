@@ -52,9 +52,9 @@ class Batch:
 class Partial:
     """A batch of which only some elements are given: conditions with gaps, or the known part of a sample.
 
-    `given` holds a bool tensor of shape (B, *axes) per field; a field that it lacks is not given at all. `closed` says,
-    for a symmetric field, which indices (B, N) have class 0 with every index behind the size of the batch: how a part
-    of a graph says where nothing may be joined to it.
+    `given` holds a bool tensor of shape (B, *axes) per field; a field that it lacks is not given at all. `closed` holds
+    for a symmetric field which indices (B, N) have class 0 with every index behind the size of the batch: where nothing
+    may be joined to a part of a graph.
     """
 
     batch: Batch

@@ -47,7 +47,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Named yes-or-no rules, numbers and features that a domain can say of an item.
+    """Named yes-or-no rules, numbers and features that a domain has for an item.
 
     `properties` map an item to a number, or NaN where it cannot be computed, never to zero instead.
     `filters` map an item to whether it passes. `features` map it to what metrics read: an array of a
@@ -170,7 +170,7 @@ class Encoder(ABC):
         """One sample as an item, or why it is none. Never raises on a sample of the space."""
 
     def repaired(self, sample: Sample, name: str) -> Sample:
-        """A sample as one of `repairs` leaves it; `decode` says what came of it."""
+        """A sample as one of `repairs` leaves it; `decode` gives the result."""
         raise ValueError(f"{type(self).__name__} has no repair {name!r}")
 
     def known_part(self, item: Item) -> KnownPart | Invalid:

@@ -1,8 +1,7 @@
-"""The autoregressive walk through a batch: one choice per slice, in the order of `space.order`.
+"""The generation order of a space, and batches as tokens in it: one token per slice, in the order of `space.order`.
 
-A choice is a class of the slice's field, or a level of a quantised one, or END, numbered as one class more, which
-says that the axis has as many elements as were decided before. The channels of an element are slices of their own,
-one after the other.
+A token is a class of the slice's field, or a level of a quantised one, or END, numbered as one class more: the axis
+has as many elements as were decided before. The channels of an element are slices of their own, one after the other.
 
 Letters in shapes: B batch, T slices, S slices of one field, K classes or levels, C channels.
 """
@@ -45,7 +44,7 @@ class Ordering:
     steps: Mapping[str, Tensor]
     #: per field, the index of each of its slices along each of its axes and channel dimensions, (S,) each.
     indices: Mapping[str, tuple[Tensor, ...]]
-    #: per field, in which of its slices the model may choose END, (S,).
+    #: per field, in which of its slices END is possible, (S,).
     may_end: Mapping[str, Tensor]
 
     def __len__(self) -> int:
@@ -54,7 +53,7 @@ class Ordering:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """The choice at every slice, (B, T), and which slices each row takes part in, (B, T)."""
+    """The token at every slice, (B, T), and which slices each row takes part in, (B, T)."""
 
     ordering: Ordering
     ids: Tensor
@@ -63,12 +62,12 @@ class TokenBatch:
 
 @singledispatch
 def vocabulary_size(field: Field) -> int:
-    """How many choices there are at one slice of a field, END aside; register a kind of field of your own.
+    """How many tokens there are at one slice of a field, END aside; register a kind of field of your own.
 
     Raises:
-        UnsupportedSpace: the elements of the field are no choices among finitely many.
+        UnsupportedSpace: the elements of the field are not of finitely many kinds.
     """
-    raise UnsupportedSpace(f"a walk chooses among classes or levels; a {type(field).__name__} field has neither")
+    raise UnsupportedSpace(f"tokens are classes or levels; a {type(field).__name__} field has neither")
 
 
 @vocabulary_size.register
@@ -79,14 +78,14 @@ def _(field: Categorical) -> int:
 @vocabulary_size.register
 def _(field: Real) -> int:
     if field.levels is None:
-        raise UnsupportedSpace("a walk chooses among classes or levels; a Real field without levels has neither")
+        raise UnsupportedSpace("tokens are classes or levels; a Real field without levels has neither")
     return field.levels
 
 
 @singledispatch
 def to_tokens(field: Field, tensor: Tensor) -> Tensor:
-    """The tensor of a field as choices, numbers below its `vocabulary_size`; register a kind of field of your own."""
-    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as choices")
+    """The tensor of a field as tokens, numbers below its `vocabulary_size`; register a kind of field of your own."""
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as tokens")
 
 
 @to_tokens.register
@@ -102,7 +101,7 @@ def _(field: Real, tensor: Tensor) -> Tensor:
 @singledispatch
 def from_tokens(field: Field, numbers: Tensor) -> Tensor:
     """The inverse of `to_tokens`; register a kind of field of your own."""
-    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from choices")
+    raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from tokens")
 
 
 @from_tokens.register
@@ -116,7 +115,7 @@ def _(field: Real, numbers: Tensor) -> Tensor:
 
 
 def ending_fields(space: Space) -> set[str]:
-    """The fields among whose choices END is."""
+    """The fields among whose tokens END is."""
     # Two indices: a symmetric field has no element at the first.
     return {
         step.field
@@ -126,7 +125,7 @@ def ending_fields(space: Space) -> set[str]:
 
 
 def ordering_of(space: Space, batch: Batch) -> Ordering:
-    """The walk that covers a batch and the END of its longest row."""
+    """The generation order of a batch, with the END of its longest row."""
     found = axes(space)
     return make_ordering(
         space,
@@ -138,12 +137,12 @@ def ordering_of(space: Space, batch: Batch) -> Ordering:
 
 
 def full_ordering(space: Space) -> Ordering:
-    """The walk through the largest sample of a space."""
+    """The generation order of the largest sample of a space."""
     return make_ordering(space, {name: axis.maximum for name, axis in axes(space).items()})
 
 
 def make_ordering(space: Space, lengths: Mapping[str, int]) -> Ordering:
-    """The walk over the given lengths.
+    """The generation order up to the given lengths.
 
     Raises:
         ValueError: see `space.order`; or a variable axis leads before another group of fields.
@@ -197,7 +196,7 @@ def _may_end(step: Slice, field: Field) -> bool:
 
 
 def batch_to_tokens(space: Space, batch: Batch) -> TokenBatch:
-    """A batch as choices along its walk.
+    """A batch as tokens in its generation order.
 
     Raises:
         UnsupportedSpace: a field has neither classes nor levels.
@@ -243,7 +242,7 @@ def _in_every_row(indices: tuple[Tensor, ...]) -> Any:
 
 
 def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
-    """The tensor with zeros behind it, so that every index of the walk has a place."""
+    """The tensor with zeros behind it, so that every index of the generation order has a place."""
     pad: list[int] = []
     for position in reversed(range(len(indices))):
         wanted = int(indices[position].max()) + 1 if len(indices[position]) else 0
@@ -252,7 +251,7 @@ def _pad_to(tensor: Tensor, indices: tuple[Tensor, ...]) -> Tensor:
 
 
 def batch_from_tokens(space: Space, ordering: Ordering, ids: Tensor) -> Batch:
-    """The batch that made these choices, (B, T) with anything behind a row's END: the inverse of `batch_to_tokens`."""
+    """The batch with these tokens, (B, T) with anything behind a row's END: the inverse of `batch_to_tokens`."""
     sizes = {axis.name: _sizes(space, ordering, axis, ids) for axis in axes(space).values() if axis.variable}
     longest = {
         axis.name: int(sizes[axis.name].max()) if axis.variable else axis.maximum for axis in axes(space).values()
@@ -299,21 +298,21 @@ def _over_channels(field: Field, places: Tensor) -> Tensor:
     return places.reshape(*places.shape, *(1 for _ in channels)).expand(*places.shape, *channels)
 
 
-#: Codes of `known_tokens` beside a forced choice.
-FREE, GOES_ON = -1, -2
+#: Codes of `known_tokens` beside a forced token.
+FREE, NOT_END = -1, -2
 
 
 def known_tokens(
     space: Space, ordering: Ordering, known: Partial | None, sizes: Mapping[str, Tensor] | None, rows: int
 ) -> Tensor:
-    """What sampling may choose at each slice, (B, T): a forced choice, `FREE`, or `GOES_ON` (any but END).
+    """What sampling may decide at each slice, (B, T): a forced token, `FREE`, or `NOT_END` (any other).
 
-    What is closed is forced behind the prefix too: draws follow the other conditionals of the model there, not the
+    What is closed is forced behind the prefix too: samples follow the other conditionals of the model there, not the
     model given all that is known.
 
     Raises:
-        ValueError: the known part is no prefix of the walk or exceeds the sizes, so it cannot be kept exactly;
-            or a size is none of the space.
+        ValueError: the known part does not begin the generation order or exceeds the sizes, so it cannot be kept; or a
+            size is none of the space.
     """
     forced = torch.full((rows, len(ordering)), FREE, dtype=torch.long)
     for axis, size in (sizes or {}).items():
@@ -335,7 +334,7 @@ def _require_size(space: Space, name: str, size: Tensor) -> None:
 def _force_size(space: Space, ordering: Ordering, axis: str, size: Tensor, forced: Tensor) -> None:
     for t, step in enumerate(ordering.slices):
         if step.ends == axis:
-            forced[:, t] = torch.where(size == step.index[0], vocabulary_size(space[step.field]), GOES_ON)
+            forced[:, t] = torch.where(size == step.index[0], vocabulary_size(space[step.field]), NOT_END)
 
 
 def _force_known(space: Space, ordering: Ordering, known: Partial, forced: Tensor) -> None:
@@ -350,12 +349,12 @@ def _force_known(space: Space, ordering: Ordering, known: Partial, forced: Tenso
         given[:, steps] = own
         forced[:, steps] = torch.where(own, values, forced[:, steps])
     if bool((given[:, 1:] & ~given[:, :-1]).any()):
-        raise ValueError("an autoregressive model keeps a known beginning of the walk, not parts behind a gap")
+        raise ValueError("an autoregressive model keeps what begins its generation order, not parts behind a gap")
     for name in known.closed:
         _force_closed(space, ordering, known, name, forced)
 
 
 def _force_closed(space: Space, ordering: Ordering, known: Partial, name: str, forced: Tensor) -> None:
-    """Class 0 for the pairs that are closed, wherever the walk gets to them."""
-    steps, shut = ordering.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
-    forced[:, steps] = torch.where(_in_order(shut, ordering.indices[name]), 0, forced[:, steps])
+    """Class 0 for the pairs that are closed, wherever the generation order gets to them."""
+    steps, closed = ordering.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
+    forced[:, steps] = torch.where(_in_order(closed, ordering.indices[name]), 0, forced[:, steps])

@@ -1,6 +1,6 @@
 """Random numbers keyed by what they are for, so that batching and order cannot change them.
 
-A draw is a pure function of (seed, item, step, field, element): the counter-based generator
+A random number is a pure function of (seed, item, step, field, element): the counter-based generator
 Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Numbers are
 made on the CPU, so that a seed means the same noise on every device.
 """
@@ -43,7 +43,7 @@ class Rng:
         """Uniform numbers in the open interval (0, 1): float64, (B, *shape); `start` leaves so many of a row out."""
         count, skipped = int(np.prod(shape, dtype=np.int64)), start % 2
         words = _words(_key(self.seed, field), self.items, step, start // 2, (count + skipped + 1) // 2)
-        # 52 bits and a half step: neither 0 nor 1 can come out.
+        # 52 bits and a half step: neither 0 nor 1 is possible.
         bits = (words[..., 0] << np.uint64(20)) | (words[..., 1] >> np.uint64(12))
         numbers = (bits.astype(np.float64) + 0.5) * 2.0**-52
         return torch.from_numpy(numbers[:, skipped : skipped + count].reshape(len(self), *shape))

@@ -40,7 +40,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Field:
-    """One typed tensor of a sample, of shape (B, *axes, *channels); a stranger can add a kind."""
+    """One typed tensor of a sample, of shape (B, *axes, *channels); third parties can add kinds."""
 
     axes: tuple[Axis, ...] = ()
 
@@ -104,8 +104,8 @@ class GrammarState(ABC):
         """Which of these bring an end nearer that is not possible yet, bool (K + 1,)."""
 
     @abstractmethod
-    def after(self, choice: int) -> GrammarState:
-        """The reading with one more class, be it possible or not."""
+    def after(self, token: int) -> GrammarState:
+        """The state with one more class, be it possible or not."""
 
 
 class Grammar(ABC):
@@ -113,7 +113,7 @@ class Grammar(ABC):
 
     @abstractmethod
     def start(self) -> GrammarState:
-        """The reading of an empty row."""
+        """The state of an empty row."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def layout(space: Space) -> Layout:
 
 
 class Slice(NamedTuple):
-    """One step of the autoregressive walk: an element, and whether a variable axis may end here.
+    """One step of the generation order: an element, and whether a variable axis may end here.
 
     With `ends` set, the step first decides whether that axis has exactly `index[0]` elements.
     """

@@ -35,7 +35,7 @@ from molgen.families.parts.sizes import UNKNOWN, condition_sizes
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.layers.named import NamedModules
 from molgen.ordering import (
-    GOES_ON,
+    NOT_END,
     Ordering,
     TokenBatch,
     batch_from_tokens,
@@ -202,7 +202,7 @@ class Autoregressive(Family):
         return logits if bool(possible.all()) else logits.masked_fill(~possible.to(logits.device), -torch.inf)
 
     def _sizes(self, condition: Partial | None) -> dict[str, Tensor]:
-        """The sizes that the condition says, see `condition_sizes`."""
+        """The sizes that the condition has, see `condition_sizes`."""
         return condition_sizes(variable_axes(self.space), self.condition_space, condition)
 
     def _with_sizes(self, name: str, logits: Tensor, slices: Sequence[Slice], sizes: Mapping[str, Tensor]) -> Tensor:
@@ -306,11 +306,11 @@ class Autoregressive(Family):
 
     def _choose(self, logits: Tensor, uniform: Tensor, forced: Tensor, sampling: SamplingOptions) -> Tensor:
         """The forced token where there is one, else a draw; see `ordering.known_tokens` for the codes."""
-        goes_on = forced == GOES_ON
-        if goes_on.any():
+        not_end = forced == NOT_END
+        if not_end.any():
             # Before the options, which might leave nothing but END.
             end = torch.arange(logits.shape[-1], device=logits.device) == logits.shape[-1] - 1
-            logits = logits.masked_fill(goes_on[:, None] & end, -torch.inf)
+            logits = logits.masked_fill(not_end[:, None] & end, -torch.inf)
         return torch.where(forced >= 0, forced, inverse_cdf(sampling.probabilities(logits), uniform))
 
     # --- before training ------------------------------------------------------------------------------

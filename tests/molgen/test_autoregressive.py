@@ -208,7 +208,7 @@ HAND_MADE = torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64)
         ({"top_p": 1e-9}, [1, 0, 0, 0]),
     ],
 )
-def test_sharpening_keeps_the_likely_choices(options, expected):
+def test_sharpening_keeps_the_likely_tokens(options, expected):
     p = SamplingOptions(**options).probabilities(HAND_MADE.log())[0]
     expected = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(p / p.sum(), expected / expected.sum())

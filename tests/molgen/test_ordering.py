@@ -1,4 +1,4 @@
-"""The autoregressive walk: a batch as choices, and back."""
+"""The generation order: a batch as tokens, and back."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from molgen.batch import Batch, Partial, collate, field_mask, separate, unpack
 from molgen.errors import UnsupportedSpace
 from molgen.ordering import (
     FREE,
-    GOES_ON,
+    NOT_END,
     batch_from_tokens,
     batch_to_tokens,
     ending_fields,
@@ -34,7 +34,7 @@ def same(batch, other):
 
 
 @pytest.mark.parametrize("toy", CATEGORICAL_TOYS)
-def test_choices_lead_back_to_the_batch(toy):
+def test_tokens_lead_back_to_the_batch(toy):
     space = toy().space
     batch = collate(space, samples_of(toy, every_item(toy)))
     made = batch_to_tokens(space, batch)
@@ -42,7 +42,7 @@ def test_choices_lead_back_to_the_batch(toy):
 
 
 @pytest.mark.parametrize("space", [EMPTY_ALLOWED, DIRECTED, PAIRS_FIRST], ids=["empty", "directed", "pairs first"])
-def test_choices_lead_back_for_unusual_spaces(space):
+def test_tokens_lead_back_for_unusual_spaces(space):
     random = torch.Generator().manual_seed(0)
     axis = next(iter(axis for field in space.values() for axis in field.axes))
     samples = []
@@ -58,7 +58,7 @@ def test_choices_lead_back_for_unusual_spaces(space):
 
 
 @pytest.mark.parametrize("space", LEVELS.values(), ids=LEVELS.keys())
-def test_choices_lead_back_to_levels(space):
+def test_tokens_lead_back_to_levels(space):
     batches = list(every_sample(space))
     for batch in batches:
         made = batch_to_tokens(space, batch)
@@ -68,7 +68,7 @@ def test_choices_lead_back_to_levels(space):
     same(batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)), together)
 
 
-def test_the_choices_of_a_picture_are_its_levels_row_by_row_and_channel_by_channel():
+def test_the_tokens_of_a_picture_are_its_levels_row_by_row_and_channel_by_channel():
     rows, columns = Axis("row", 2, variable=False), Axis("column", 2, variable=False)
     space = {"x": Real((rows, columns), channels=(3,), levels=256)}
     levels = torch.randint(256, (4, 12))
@@ -87,10 +87,10 @@ def test_an_axis_ends_at_the_first_channel_only():
     assert made.mask.tolist() == [[True, True, True, False], [True, False, False, False]]
 
 
-def test_fields_of_other_kinds_and_numbers_without_levels_have_no_choices():
+def test_fields_of_other_kinds_and_numbers_without_levels_have_no_tokens():
     assert [vocabulary_size(field) for field in (Categorical(classes=3), Real(levels=7))] == [3, 7]
     for field in (Real(), Field()):
-        with pytest.raises(UnsupportedSpace, match="chooses among classes or levels"):
+        with pytest.raises(UnsupportedSpace, match="tokens are classes or levels"):
             vocabulary_size(field)
 
 
@@ -101,7 +101,7 @@ def test_a_known_beginning_of_a_picture_is_forced_in_all_channels():
     assert known_tokens(space, full_ordering(space), known, None, 1).tolist() == [[1, 1, *[FREE] * 6]]
 
 
-def test_a_sample_ends_by_a_choice_below_the_maximum_and_without_one_at_it():
+def test_a_sample_ends_by_a_token_below_the_maximum_and_without_one_at_it():
     space = EMPTY_ALLOWED
     batch = collate(space, [{"x": torch.zeros(size, dtype=torch.long).numpy()} for size in (0, 1, 2)])
     made = batch_to_tokens(space, batch)
@@ -141,7 +141,7 @@ def test_what_is_known_is_forced_and_the_rest_is_free():
 def test_sizes_force_the_end_and_forbid_it_before():
     space, _ = letters([1])
     forced = known_tokens(space, full_ordering(space), None, {"n": torch.tensor([2, 4])}, 2)
-    assert forced.tolist() == [[GOES_ON, GOES_ON, 2, GOES_ON], [GOES_ON] * 4]
+    assert forced.tolist() == [[NOT_END, NOT_END, 2, NOT_END], [NOT_END] * 4]
 
 
 def test_a_known_part_behind_a_gap_is_refused():
@@ -167,7 +167,7 @@ def test_sizes_outside_the_space_are_refused(axis, size, message):
         known_tokens(space, full_ordering(space), None, {axis: torch.tensor([size])}, 1)
 
 
-def test_samples_separate_again_after_the_walk():
+def test_samples_separate_again_in_the_generation_order():
     space, batch = letters([1, 0, 1], [0])
     made = batch_to_tokens(space, batch)
     again = separate(space, batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)))

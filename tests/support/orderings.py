@@ -1,4 +1,4 @@
-"""What the tests of everything along the autoregressive walk share: spaces that can be enumerated, small models.
+"""What the tests of everything in the generation order share: spaces that can be enumerated, small models.
 
 Letters in shapes: B batch.
 """
@@ -183,7 +183,7 @@ def chi_square_p(found, expected, count):
 
 
 def slice_by_slice(network, made, condition=None):
-    """The outputs of `start` and `step` for choices that are made, (B, S, W) for each field."""
+    """The outputs of `start` and `step` for given tokens, (B, S, W) for each field."""
     found = {name: [] for name in made.ordering.steps}
     state, previous = network.start(condition, len(made.ids)), None
     for t, step in enumerate(made.ordering.slices):

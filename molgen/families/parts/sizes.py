@@ -22,19 +22,19 @@ from molgen.space import Axis, Field, Space, variable_axes
 MOST = 1 << 14
 #: Width of the embedding of the condition.
 WIDTH = 64
-#: The size of a row of which nobody says it.
+#: The size of a row for which none is given.
 UNKNOWN = -1
 #: The least and the largest size along each axis that are asked for, (B, 1) each.
 Bounds = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def aligned(axes: Mapping[str, Axis], condition: Space) -> dict[str, Field]:
-    """The fields of a condition over axes of the sample: they have its sizes, and say them."""
+    """The fields of a condition over axes of the sample, which have its sizes."""
     return {name: field for name, field in condition.items() if any(axis.name in axes for axis in field.axes)}
 
 
 def condition_sizes(axes: Mapping[str, Axis], space: Space, condition: Partial | None) -> dict[str, Tensor]:
-    """The sizes that a condition says, (B,) for each axis that it shares, `UNKNOWN` in rows in which it gives nothing.
+    """The sizes that a condition has, (B,) for each axis that it shares, `UNKNOWN` in rows in which it gives nothing.
 
     Args:
         axes: the variable axes of the sample by name.
@@ -55,7 +55,7 @@ def condition_sizes(axes: Mapping[str, Axis], space: Space, condition: Partial |
 
 
 class SizeModel(nn.Module):
-    """The sizes of all variable axes together: their frequencies, tilted for each axis by what the condition says.
+    """The sizes of all variable axes together: their frequencies, tilted for each axis by the condition.
 
     p(s) = (n(s) + 1/S) / (N + 1): the training data and one more sample of any size, so that no size is impossible.
     p(s | c) is proportional to p(s) exp(sum over the axes of f(c)[s along the axis]); f is learned with the family
