@@ -1,6 +1,6 @@
 """The network contracts: from a batch to one output tensor per head.
 
-Letters in shapes: B batch, T slices of a walk, S slices of one field, W width of a head.
+Letters in shapes: B batch, T slices, S slices of one field, W width of a head.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class CausalBackbone(Backbone):
         """This class, which runs causally only."""
         if not causal:
             raise ValueError(
-                f"the backbone {cls.__name__} runs along the autoregressive walk only; this family needs one that "
+                f"the backbone {cls.__name__} runs causally only; this family needs one that "
                 "reads all elements at once, such as transformer"
             )
         return cls

@@ -1,4 +1,4 @@
-"""The numbers by which networks along a walk look up what was chosen and what is asked now.
+"""The numbers by which causal networks look up what was chosen and what is asked now.
 
 Letters in shapes: B batch, T slices, L levels, D width.
 """
@@ -19,7 +19,7 @@ from molgen.space import Field, Real, Slice, Space, is_symmetric
 OFF_THE_LINE = 0.1
 
 
-class Numbering:
+class ChoiceIds:
     """Consecutive numbers for the choices of a space, for its questions and for leading indices.
 
     A *choice* is a class or a level of a field or its END; 0 says that nothing was chosen yet. A *question* is a
@@ -33,7 +33,7 @@ class Numbering:
     def __init__(self, space: Space) -> None:
         self.space = dict(space)
         leading = {field.axes[0].name: field.axes[0].maximum for field in space.values() if field.axes}
-        self._choice, self.batch_to_tokens = _offsets(
+        self._choice, self.choices = _offsets(
             {name: vocabulary_size(field) + 1 for name, field in space.items()}, start=1
         )
         self._question, self.questions = _offsets({name: prod(_extents(field)) for name, field in space.items()})

@@ -9,20 +9,20 @@ from molgen.backbones.transformer.config import TransformerConfig
 
 @dataclass(frozen=True)
 class GraphConfig(TransformerConfig):
-    """The size of the network, its kind of layer, and what it is told about the structure.
+    """The size of the network, its kind of layer, and what is counted of the structure.
 
     Attributes:
         width: of the vector of each node.
         layers: blocks.
         heads: of each attention; each takes an even share of the width.
         dropout: acts on what each part of a block adds to nodes.
-        most_elements: along the autoregressive walk, where each pair is a token, a larger space is refused.
+        most_elements: generating element by element, where each pair is a token, a larger space is refused.
         pair_width: of the vector of each pair of nodes; memory grows with it times the number of pairs.
-        layer: how nodes hear from each other: `transformer`, from all and as the pairs between them say; or
+        layer: how messages go between nodes: `transformer`, from all and as the pairs between them say; or
             `message_passing`, from those that they are joined to, and from the mean of all.
-        features: what is counted of the structure and told to the network: `cycles`, `random_walk`, `spectral`.
+        features: what is counted of the structure for the network to read: `cycles`, `random_walk`, `spectral`.
             Two nodes are joined where a field of classes over their pair is not of class 0.
-        triangles: channels in which a pair hears along its triangles, see `Triangles`; 0 stands for none.
+        triangles: channels in which messages to a pair go along its triangles, see `Triangles`; 0 stands for none.
     """
 
     width: int = 128

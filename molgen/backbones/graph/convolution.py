@@ -20,10 +20,10 @@ class WeightedGINE(GINEConv):
     """
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
-        """What each node hears, (nodes, D), along edges with vectors (edges, P) and weights (edges,)."""
+        """The sums of the messages to nodes, (nodes, D), along edges with vectors (edges, P) and weights (edges,)."""
         # propagate_type: (x: Tensor, edge_attr: Tensor, weight: Tensor)
-        heard = self.propagate(edge_index, x=x, edge_attr=edge_attr, weight=weight)
-        return self.nn(heard + (1 + self.eps) * x)
+        messages = self.propagate(edge_index, x=x, edge_attr=edge_attr, weight=weight)
+        return self.nn(messages + (1 + self.eps) * x)
 
     def message(self, x_j: Tensor, edge_attr: Tensor, weight: Tensor) -> Tensor:
         """What passes along each edge, (edges, D)."""
@@ -41,5 +41,5 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, pairs: Tensor, places: Pairs) -> Tensor:
         """(B, N, D) and (B, E, P) to (B, N, D), zero in the padding."""
         edges, rows = places.edges, places.nodes.nonzero(as_tuple=True)[0]
-        heard = self.gine(x[places.nodes], edges.index, pairs[edges.row, edges.pair], edges.weight.to(x))
-        return to_dense_batch(heard, rows, max_num_nodes=places.length, batch_size=len(x))[0]
+        messages = self.gine(x[places.nodes], edges.index, pairs[edges.row, edges.pair], edges.weight.to(x))
+        return to_dense_batch(messages, rows, max_num_nodes=places.length, batch_size=len(x))[0]

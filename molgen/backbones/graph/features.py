@@ -107,9 +107,9 @@ class RandomWalk(Feature):
 
     def __call__(self, a: Tensor, exists: Tensor) -> Structure:
         """The probabilities."""
-        orderings = walk_probabilities(a, STEPS)
-        back = orderings.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., 1:]
-        return Structure(back, (orderings + orderings.transpose(1, 2)) / 2, a.new_zeros(len(a), 0))
+        walks = walk_probabilities(a, STEPS)
+        back = walks.diagonal(dim1=1, dim2=2).transpose(1, 2)[..., 1:]
+        return Structure(back, (walks + walks.transpose(1, 2)) / 2, a.new_zeros(len(a), 0))
 
 
 def walk_probabilities(a: Tensor, steps: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The blocks of the network over graphs: how nodes hear from nodes, and pairs from their two nodes.
+"""The blocks of the network over graphs: messages from nodes to nodes, and from two nodes to their pair.
 
 Letters in shapes: B batch, T tokens, N nodes of one axis, E stored pairs, D width, P pair width, H attention heads,
 C width of one head.
@@ -17,14 +17,15 @@ from torch.nn.functional import dropout, pad, silu
 from molgen.backbones.graph.config import GraphConfig
 from molgen.backbones.graph.pairs import Pairs, widened
 from molgen.layers.attention import Attention, FeedForward, Rotation
+from molgen.layers.named import accept_old_names
 from molgen.layers.tokens import Group
 
-#: Shift, scale and gate of the two parts of a block; and of what is said of pairs.
+#: Shift, scale and gate of the two parts of a block; and of the update of pairs.
 NODE_MODULATIONS, PAIR_MODULATIONS = 6, 3
 
 
 @dataclass(frozen=True)
-class Frame:
+class GraphContext:
     """What the blocks need to know of a batch beside the vectors.
 
     Attributes:
@@ -44,22 +45,22 @@ class Frame:
 
 
 class Exchange(nn.Module, ABC):
-    """(B, T, D) and the vectors of pairs, (B, E, P) of each group, to what each token hears, (B, T, D)."""
+    """(B, T, D) and the vectors of pairs, (B, E, P) of each group, to a message to each token, (B, T, D)."""
 
     @abstractmethod
     def __init__(self, groups: Sequence[Group], config: GraphConfig) -> None:
         super().__init__()
 
     @abstractmethod
-    def forward(self, x: Tensor, pairs: Sequence[Tensor], frame: Frame) -> Tensor:
+    def forward(self, x: Tensor, pairs: Sequence[Tensor], context: GraphContext) -> Tensor:
         """The messages."""
 
 
 class PairAttention(Exchange):
-    """Attention among all tokens, biased by the pairs, whose vectors are heard with the weights of each head.
+    """Attention among all tokens, biased by the pairs, whose vectors are summed with the weights of each head.
 
     A graph transformer as in DiGress (arXiv 2209.14734, appendix B.1), with one bias for each head in the place of
-    one for each channel, so that attention stays a product of matrices. Softmax cannot count, so a node also hears
+    one for each channel, so that attention stays a product of matrices. Softmax cannot count, so a node also gets
     the sum of its pairs, in parts of the square root of their number.
     """
 
@@ -67,42 +68,46 @@ class PairAttention(Exchange):
         nn.Module.__init__(self)
         self.width = config.pair_width
         self.attention = Attention(config.width, config.heads)
-        self.say = nn.ModuleList(nn.Linear(self.width, config.heads + self.width, bias=False) for _ in groups)
-        self.hear = nn.ModuleList(nn.Linear((config.heads + 1) * self.width, config.width, bias=False) for _ in groups)
+        outputs = config.heads + self.width
+        self.pair_projections = nn.ModuleList(nn.Linear(self.width, outputs, bias=False) for _ in groups)
+        self.message_projections = nn.ModuleList(
+            nn.Linear((config.heads + 1) * self.width, config.width, bias=False) for _ in groups
+        )
+        accept_old_names(self, {"pair_projections": "say", "message_projections": "hear"})
 
-    def forward(self, x: Tensor, pairs: Sequence[Tensor], frame: Frame) -> Tensor:
+    def forward(self, x: Tensor, pairs: Sequence[Tensor], context: GraphContext) -> Tensor:
         """The messages, (B, T, D)."""
-        queries, keys, values = self.attention.project(x, frame.turns)
+        queries, keys, values = self.attention.project(x, context.turns)
         logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
-        said = []
-        for say, own, places in zip(self.say, pairs, frame.pairs, strict=True):
-            bias, told = places.spread(say(own)).split([logits.shape[1], self.width], dim=-1)
+        messages = []
+        for projection, own, places in zip(self.pair_projections, pairs, context.pairs, strict=True):
+            bias, message = places.spread(projection(own)).split([logits.shape[1], self.width], dim=-1)
             logits = logits + widened(bias.permute(0, 3, 1, 2), places.span, x.shape[1])
-            said.append(told)
-        weights = logits.masked_fill(~frame.exists[:, None, None], -torch.inf).softmax(-1)
+            messages.append(message)
+        weights = logits.masked_fill(~context.exists[:, None, None], -torch.inf).softmax(-1)
         found = self.attention.merge(weights @ values)
-        for hear, told, places in zip(self.hear, said, frame.pairs, strict=True):
-            found = found + hear(_heard(weights[..., places.span], told, places))
+        for projection, message, places in zip(self.message_projections, messages, context.pairs, strict=True):
+            found = found + projection(_summed(weights[..., places.span], message, places))
         return found
 
 
-def _heard(weights: Tensor, told: Tensor, places: Pairs) -> Tensor:
-    """The sums of what pairs tell by the weights of each head, and evenly, (B, T, (H+1) P).
+def _summed(weights: Tensor, messages: Tensor, places: Pairs) -> Tensor:
+    """The sums of the messages of pairs by the weights of each head, and evenly, (B, T, (H+1) P).
 
-    A node hears from its own pairs, another token from the means of the pairs of all nodes.
+    A node gets those of its own pairs, another token the means over the pairs of all nodes.
 
     Args:
         weights: of the nodes for each token, (B, H, T, N).
-        told: by pairs in both orders, (B, N, N, P).
+        messages: of pairs in both orders, (B, N, N, P).
         places: of the pairs.
     """
     exist = places.nodes[:, None].to(weights)
     count = exist.sum(2, keepdim=True).clamp(min=1)
     evenly = (exist * count**-0.5)[:, :, None].expand(-1, -1, weights.shape[2], -1)
     weights = torch.cat([weights, evenly], dim=1).transpose(1, 2)
-    of_nodes = ((exist / count)[:, None] @ told).squeeze(2)
+    of_nodes = ((exist / count)[:, None] @ messages).squeeze(2)
     span = places.span
-    near = (weights[:, span] @ told).flatten(2)
+    near = (weights[:, span] @ messages).flatten(2)
     before, after = (
         (part.flatten(1, 2) @ of_nodes).view(len(part), -1, near.shape[2])
         for part in (weights[:, : span.start], weights[:, span.stop :])
@@ -127,13 +132,13 @@ class MessagePassing(Exchange):
             nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
 
-    def forward(self, x: Tensor, pairs: Sequence[Tensor], frame: Frame) -> Tensor:
+    def forward(self, x: Tensor, pairs: Sequence[Tensor], context: GraphContext) -> Tensor:
         """The messages, (B, T, D)."""
         found = torch.zeros_like(x)
-        for convolution, own, places in zip(self.convolutions, pairs, frame.pairs, strict=True):
-            heard = convolution(x[:, places.span], own, places)
-            found = found + pad(heard, (0, 0, places.span.start, x.shape[1] - places.span.stop))
-        return found + self.master(frame.mean(x + found))[:, None]
+        for convolution, own, places in zip(self.convolutions, pairs, context.pairs, strict=True):
+            messages = convolution(x[:, places.span], own, places)
+            found = found + pad(messages, (0, 0, places.span.start, x.shape[1] - places.span.stop))
+        return found + self.master(context.mean(x + found))[:, None]
 
 
 #: The kinds of layer by the name that a configuration gives.
@@ -141,7 +146,7 @@ LAYERS: Mapping[str, type[Exchange]] = {"transformer": PairAttention, "message_p
 
 
 class Triangles(nn.Module):
-    """What a pair (i, j) hears along its triangles: the sum over k of products of what (i, k) and (k, j) say.
+    """A message to a pair (i, j) along its triangles: the sum over k of products of projections of (i, k) and (k, j).
 
     The multiplicative update of Jumper et al. (2021, supplementary algorithm 11) without its gates, in parts of the
     square root of the number of nodes; it takes time as N³ in each channel.
@@ -150,50 +155,52 @@ class Triangles(nn.Module):
     def __init__(self, group: Group, config: GraphConfig) -> None:
         super().__init__()
         self.group = group
-        self.say = nn.Linear(config.pair_width, 2 * config.triangles, bias=False)
-        self.hear = nn.Linear(config.triangles, config.pair_width, bias=False)
+        self.projection = nn.Linear(config.pair_width, 2 * config.triangles, bias=False)
+        self.output = nn.Linear(config.triangles, config.pair_width, bias=False)
+        accept_old_names(self, {"projection": "say", "output": "hear"})
 
     def forward(self, own: Tensor, places: Pairs) -> Tensor:
         """(B, E, P) to (B, E, P)."""
         count = places.nodes.sum(1).clamp(min=1).to(own)
-        said = self.say(own) * (places.exists * count[:, None] ** -0.25)[..., None]
-        first, second = places.spread(said).permute(0, 3, 1, 2).chunk(2, dim=1)
+        sides = self.projection(own) * (places.exists * count[:, None] ** -0.25)[..., None]
+        first, second = places.spread(sides).permute(0, 3, 1, 2).chunk(2, dim=1)
         found = first @ second
         if self.group.symmetric:
             found = found + found.transpose(2, 3)
-        return self.hear(self.group.select(found.permute(0, 2, 3, 1)))
+        return self.output(self.group.select(found.permute(0, 2, 3, 1)))
 
 
 class PairUpdate(nn.Module):
-    """What a pair hears from its two nodes and along its triangles, and a gated network for each pair by itself.
+    """Messages to a pair from its two nodes and along its triangles, and a gated network for each pair by itself.
 
-    Sum and product of what the nodes say are the same in both orders; where a pair and its reverse differ, each end
-    has words of its own.
+    Sum and product of the projections of the nodes are the same in both orders; where a pair and its reverse differ,
+    each end has a projection of its own.
     """
 
     def __init__(self, group: Group, config: GraphConfig) -> None:
         super().__init__()
         width = config.pair_width
         ends = 1 if group.symmetric else 2
-        self.say = nn.ModuleList(nn.Linear(config.width, 2 * width, bias=False) for _ in range(ends))
+        self.node_projections = nn.ModuleList(nn.Linear(config.width, 2 * width, bias=False) for _ in range(ends))
+        accept_old_names(self, {"node_projections": "say"})
         self.triangles = Triangles(group, config) if config.triangles else None
         self.read = nn.Linear(2 * width, 4 * width, bias=False)
         self.write = nn.Linear(2 * width, width, bias=False)
 
     def forward(self, nodes: Tensor, own: Tensor, places: Pairs) -> Tensor:
         """(B, N, D) and (B, E, P) to (B, E, P)."""
-        said = [say(nodes) for say in self.say]
-        added, times = places.at(said[0], 0).chunk(2, dim=-1)
-        more, factor = places.at(said[-1], 1).chunk(2, dim=-1)
-        heard = added + more + times * factor
+        ends = [projection(nodes) for projection in self.node_projections]
+        added, times = places.at(ends[0], 0).chunk(2, dim=-1)
+        more, factor = places.at(ends[-1], 1).chunk(2, dim=-1)
+        messages = added + more + times * factor
         if self.triangles is not None:
-            heard = heard + self.triangles(own, places)
-        gate, values = self.read(torch.cat([own, heard], dim=-1)).chunk(2, dim=-1)
+            messages = messages + self.triangles(own, places)
+        gate, values = self.read(torch.cat([own, messages], dim=-1)).chunk(2, dim=-1)
         return self.write(silu(gate) * values)
 
 
 class Block(nn.Module):
-    """Messages to nodes, a network for each node by itself, then what each pair hears from its nodes.
+    """Messages to nodes, a network for each node by itself, then messages to each pair from its nodes.
 
     Each part reads normalised vectors, scaled and shifted, and its result is scaled again, by vectors that follow
     time and condition: adaLN-Zero (Peebles & Xie, arXiv 2212.09748). The vectors are made once for all blocks, and
@@ -219,21 +226,21 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, pairs: list[Tensor], frame: Frame, modulation: Tensor, of_pairs: Tensor
+        self, x: Tensor, pairs: list[Tensor], context: GraphContext, modulation: Tensor, of_pairs: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """(B, T, D) and (B, E, P) of each group, one layer on; modulations are (B, 6, D) and (B, 3, P)."""
         shift, scale, gate, shift_2, scale_2, gate_2 = (modulation + self.offset)[:, :, None].unbind(1)
         vectors = [(of_pairs[:, : len(own)] + own)[:, :, None].unbind(1) for own in self.pair_offsets]
         read = [self.pair_norm(p) * (1 + v[1]) + v[0] for p, v in zip(pairs, vectors, strict=True)]
-        x = x + gate * self._dropped(self.exchange(self.norm(x) * (1 + scale) + shift, read, frame))
+        x = x + gate * self._dropped(self.exchange(self.norm(x) * (1 + scale) + shift, read, context))
         x = x + gate_2 * self._dropped(self.feed_forward(self.norm(x) * (1 + scale_2) + shift_2))
         if len(self.updates):
             normal = self.norm(x)
-            told = [
+            changes = [
                 update(normal[:, places.span], own, places)
-                for update, own, places in zip(self.updates, read, frame.pairs, strict=True)
+                for update, own, places in zip(self.updates, read, context.pairs, strict=True)
             ]
-            pairs = [p + v[2] * new for p, v, new in zip(pairs, vectors, told, strict=True)]
+            pairs = [p + v[2] * new for p, v, new in zip(pairs, vectors, changes, strict=True)]
         return x, pairs
 
     def _dropped(self, x: Tensor) -> Tensor:

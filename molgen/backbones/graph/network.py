@@ -1,7 +1,7 @@
 """The network over graphs: vectors of nodes and narrower ones of pairs of nodes, all elements at once.
 
 Attention runs among nodes, so that time grows as N² D + N D² + N² P² and not as N⁴, as it does where each pair is a
-token. Along the autoregressive walk the same name gives `causal_transformer`.
+token. Causally the same name gives the causal transformer.
 
 Memory: a pair without direction is stored once, N (N - 1) / 2 vectors in the place of N². For its gradient a block
 keeps about 18 P numbers for each stored pair, and P + 5 H for each of the N² orders, which attention reads: in float32,
@@ -23,7 +23,7 @@ from torch.nn.functional import pad, silu
 from molgen.backbone import Backbone, Head, LinearHeads
 from molgen.backbones.graph.config import GraphConfig
 from molgen.backbones.graph.features import FEATURES, StructureEmbedding
-from molgen.backbones.graph.layers import LAYERS, NODE_MODULATIONS, PAIR_MODULATIONS, Block, Frame
+from molgen.backbones.graph.layers import LAYERS, NODE_MODULATIONS, PAIR_MODULATIONS, Block, GraphContext
 from molgen.backbones.graph.pairs import joining, pairs_of
 from molgen.backbones.transformer.causal import CausalTransformer
 from molgen.batch import Batch, Partial
@@ -72,7 +72,7 @@ class Graph(LinearHeads, Backbone):
 
     @classmethod
     def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
-        """The network of all elements at once, or the causal transformer along the walk."""
+        """The network of all elements at once, or the causal transformer."""
         return CausalTransformer if causal else cls
 
     def __init__(
@@ -137,16 +137,16 @@ class Graph(LinearHeads, Backbone):
         lengths = lengths_of((*self.nodes, *self.pairs), self.inputs, batch)
         arrangement = arrange(self.nodes, tuple(lengths.items()))
         x = self.elements(batch, condition, arrangement, lengths)
-        frame = self._frame(batch, arrangement, lengths, x)
+        context = self._context(batch, arrangement, lengths, x)
         pairs = self._pair_vectors(batch, condition, lengths)
-        x = self._with_structure(x, pairs, frame)
+        x = self._with_structure(x, pairs, context)
         about = silu(self._about(batch, time, condition))
         modulation, of_pairs = self._modulations(about)
         for block in self.blocks:
-            x, pairs = block(x, pairs, frame, modulation[:, 2:], of_pairs[:, 2:])
+            x, pairs = block(x, pairs, context, modulation[:, 2:], of_pairs[:, 2:])
         x = self.norm(x) * (1 + modulation[:, :1]) + modulation[:, 1:2]
         pairs = [self.pair_norm(own) * (1 + of_pairs[:, :1]) + of_pairs[:, 1:2] for own in pairs]
-        return {name: self._read(name, x, pairs, frame, arrangement, lengths) for name in self.outputs}
+        return {name: self._read(name, x, pairs, context, arrangement, lengths) for name in self.outputs}
 
     def _about(self, batch: Batch, time: Tensor | Mapping[str, Tensor] | None, condition: Partial | None) -> Tensor:
         """What modulates every block, (B, D)."""
@@ -160,7 +160,7 @@ class Graph(LinearHeads, Backbone):
             return of_nodes, of_nodes[..., :0]
         return of_nodes, self.pair_modulation(about).unflatten(-1, (-1, self.config.pair_width))
 
-    def _frame(self, batch: Batch, arrangement: Arrangement, lengths: Lengths, x: Tensor) -> Frame:
+    def _context(self, batch: Batch, arrangement: Arrangement, lengths: Lengths, x: Tensor) -> GraphContext:
         rows = len(batch)
         each = [group.exists(Field(group.axes), batch.sizes, lengths, rows).to(x.device) for group in self.nodes]
         whole = torch.ones(rows, 1, dtype=torch.bool, device=x.device)
@@ -169,7 +169,7 @@ class Graph(LinearHeads, Backbone):
         for group in self.pairs:
             span = arrangement.spans[self._number(group.axes[:1])]
             pairs.append(pairs_of(group, self.inputs, batch, span, exists[:, span], lengths, x))
-        return Frame(rotation(arrangement.positions, self.config.channels, x), exists, pairs)
+        return GraphContext(rotation(arrangement.positions, self.config.channels, x), exists, pairs)
 
     def _number(self, span: tuple[Axis, ...]) -> int:
         """The number of the group of nodes along one axis."""
@@ -183,10 +183,10 @@ class Graph(LinearHeads, Backbone):
         found = self.pair_elements(batch, condition, arrangement, lengths)
         return [found[:, :1] + found[:, span] for span in arrangement.spans]
 
-    def _with_structure(self, x: Tensor, pairs: list[Tensor], frame: Frame) -> Tensor:
-        """The tokens with what features say of them; what they say of pairs is added to those in the list."""
+    def _with_structure(self, x: Tensor, pairs: list[Tensor], context: GraphContext) -> Tensor:
+        """The tokens with features of their structure; those of pairs is added to those in the list."""
         for number, structure in self.structures.items():
-            places = frame.pairs[int(number)]
+            places = context.pairs[int(number)]
             nodes, of_pairs, whole = structure(places)
             x = x + pad(nodes, (0, 0, places.span.start, x.shape[1] - places.span.stop))
             if of_pairs is not None:
@@ -196,19 +196,25 @@ class Graph(LinearHeads, Backbone):
         return x
 
     def _read(
-        self, name: str, x: Tensor, pairs: list[Tensor], frame: Frame, arrangement: Arrangement, lengths: Lengths
+        self,
+        name: str,
+        x: Tensor,
+        pairs: list[Tensor],
+        context: GraphContext,
+        arrangement: Arrangement,
+        lengths: Lengths,
     ) -> Tensor:
         head = self.outputs[name]
         if not head.axes:
-            means = [places.mean(own) for own, places in zip(pairs, frame.pairs, strict=True)]
-            return self.heads[name](torch.cat([frame.mean(x), *means], dim=-1))
+            means = [places.mean(own) for own, places in zip(pairs, context.pairs, strict=True)]
+            return self.heads[name](torch.cat([context.mean(x), *means], dim=-1))
         if len(head.axes) == 1:
             number = self._number(head.axes)
             span = arrangement.spans[number]
-            return self.nodes[number].spread(self.heads[name](x[:, span]), frame.exists[:, span], lengths)
+            return self.nodes[number].spread(self.heads[name](x[:, span]), context.exists[:, span], lengths)
         number = [group.axes for group in self.pairs].index(head.axes)
         group = self.pairs[number]
-        full = group.spread(self.heads[name](pairs[number]), frame.pairs[number].exists, lengths)
+        full = group.spread(self.heads[name](pairs[number]), context.pairs[number].exists, lengths)
         if is_symmetric(self.inputs.get(name)) and not group.symmetric:
             full = (full + full.transpose(1, 2)) / 2
         return full

@@ -1,6 +1,6 @@
 """A recurrent network over rows of elements, read from both ends (Schuster & Paliwal 1997), all elements at once.
 
-Along the autoregressive walk the same name gives `recurrent`.
+Causally the same name gives `causal`.
 
 Letters in shapes: B batch, N places of an axis, D width, H width of one direction, W width of a head.
 """
@@ -101,7 +101,7 @@ class Bidirectional(LinearHeads, Backbone):
 
     def _elements(self, axis: Axis, batch: Batch, about: Tensor) -> tuple[Tensor, Tensor]:
         """What is read at the places of an axis, (B, N, D), and how many of them exist, (B,)."""
-        total = torch.zeros((), device=about.device)
+        total = about.new_zeros(())
         for name, field in self.inputs.items():
             if field.axes == (axis,):
                 exists = field_mask(self.inputs, batch, name)[..., None].to(about.device)

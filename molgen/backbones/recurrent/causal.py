@@ -1,4 +1,4 @@
-"""A recurrent network along the autoregressive walk: GRU (Cho et al. 2014) or LSTM (Hochreiter & Schmidhuber 1997).
+"""A causal recurrent network: GRU (Cho et al. 2014) or LSTM (Hochreiter & Schmidhuber 1997).
 
 Letters in shapes: B batch, T slices, S slices of one field, H width, L layers, E embedding width, W head width.
 """
@@ -16,7 +16,7 @@ from molgen.backbone import Backbone, CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.recurrent.bidirectional import Bidirectional
 from molgen.batch import Partial
 from molgen.layers.aligned_condition import StepVectors, ordered_condition
-from molgen.layers.choice_ids import Numbering
+from molgen.layers.choice_ids import ChoiceIds
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -81,7 +81,7 @@ class RecurrentState(State):
 class Recurrent(LinearHeads, CausalBackbone):
     """Reads the choices one by one; each input is the choice before, and which slice is asked for now.
 
-    Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive
+    Along an unordered axis generation follows the encoder's canonical order, as any autoregressive
     model must: the density is of that order.
     """
 
@@ -91,16 +91,16 @@ class Recurrent(LinearHeads, CausalBackbone):
 
     @classmethod
     def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
-        """The network along the walk, or the one that reads rows of elements from both ends."""
+        """The causal network, or the one that reads rows of elements from both ends."""
         return cls if causal else Bidirectional
 
     def __init__(
         self, inputs: Space, outputs: Mapping[str, Head], config: RecurrentConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        self.numbering = Numbering(inputs)
-        self.choice = nn.Embedding(self.numbering.batch_to_tokens, config.embedding)
-        self.question = nn.Embedding(self.numbering.questions, config.embedding)
+        self.ids = ChoiceIds(inputs)
+        self.choice = nn.Embedding(self.ids.choices, config.embedding)
+        self.question = nn.Embedding(self.ids.questions, config.embedding)
         self.cell = CELLS[config.cell](
             config.embedding,
             config.width,
@@ -115,7 +115,7 @@ class Recurrent(LinearHeads, CausalBackbone):
         self._initialise()
 
     def _initialise(self) -> None:
-        self.numbering.put_levels_on_lines(self.choice)
+        self.ids.put_levels_on_lines(self.choice)
         nn.init.normal_(self.question.weight, std=0.1)
         for name, parameter in self.cell.named_parameters():
             if name.startswith("weight_hh"):
@@ -127,7 +127,9 @@ class Recurrent(LinearHeads, CausalBackbone):
         state = self.start(condition, len(batch.ids))
         inputs = self._inputs(batch, state)
         outputs, _ = self.cell(inputs, state.hidden)
-        return {name: head(outputs[:, batch.ordering.steps[name]]) for name, head in self.heads.items()}
+        return {
+            name: head(outputs[:, batch.ordering.steps[name].to(outputs.device)]) for name, head in self.heads.items()
+        }
 
     def start(self, condition: Partial | None, rows: int) -> RecurrentState:
         """The state before the first slice: zero, or made from the condition."""
@@ -144,8 +146,8 @@ class Recurrent(LinearHeads, CausalBackbone):
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, RecurrentState]:
         """The output (B, W) for one slice and the state after it."""
         assert isinstance(state, RecurrentState)
-        choice = self.numbering.choice(previous, state.hidden[0].shape[1], self.choice.weight.device)
-        inputs = self.choice(choice) + self.question.weight[self.numbering.question(slice)]
+        choice = self.ids.choice(previous, state.hidden[0].shape[1], self.choice.weight.device)
+        inputs = self.choice(choice) + self.question.weight[self.ids.question(slice)]
         if state.condition is not None:
             inputs = inputs + state.condition
         if state.placed is not None:
@@ -155,8 +157,8 @@ class Recurrent(LinearHeads, CausalBackbone):
 
     def _inputs(self, batch: TokenBatch, state: RecurrentState) -> Tensor:
         """What the cell reads at every slice, (B, T, E)."""
-        questions = self.numbering.questions_of(batch.ordering).to(self.choice.weight.device)
-        inputs = self.choice(self.numbering.choices_before(batch)) + self.question(questions)
+        questions = self.ids.questions_of(batch.ordering).to(self.choice.weight.device)
+        inputs = self.choice(self.ids.choices_before(batch)) + self.question(questions)
         if state.placed is not None:
             inputs = inputs + state.placed.along(batch.ordering)
         return inputs if state.condition is None else inputs + state.condition[:, None]

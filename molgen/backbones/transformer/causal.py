@@ -1,4 +1,4 @@
-"""The transformer along the autoregressive walk: each slice reads from the slices before it.
+"""The causal transformer: each slice reads from the slices before it.
 
 Letters in shapes: B batch, T slices, S slices of one field, D width, W head width.
 """
@@ -18,7 +18,7 @@ from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, requ
 from molgen.batch import Partial
 from molgen.layers.aligned_condition import StepVectors, ordered_condition
 from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
-from molgen.layers.choice_ids import Numbering, largest_count
+from molgen.layers.choice_ids import ChoiceIds, largest_count
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -65,9 +65,9 @@ class CausalBlock(nn.Module):
 
 
 class CausalTransformer(LinearHeads, CausalBackbone):
-    """Each slice's token is the choice before it and what is asked now; positions are those of the walk, rotary.
+    """Each slice's token is the choice before it and what is asked now; positions, in generation order, are rotary.
 
-    Along an unordered axis the walk follows the encoder's canonical order, as any autoregressive model must: the
+    Along an unordered axis generation follows the encoder's canonical order, as any autoregressive model must: the
     density is of that order, and the network sees it. `step` records no gradients: train by `forward`.
 
     Raises:
@@ -82,11 +82,11 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         self, inputs: Space, outputs: Mapping[str, Head], config: TransformerConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        self.numbering = Numbering(inputs)
+        self.ids = ChoiceIds(inputs)
         require_few_elements(largest_count(inputs), config)
-        self.choice = nn.Embedding(self.numbering.batch_to_tokens, config.width)
-        self.question = nn.Embedding(self.numbering.questions, config.width)
-        self.place = nn.Embedding(self.numbering.places, config.width)
+        self.choice = nn.Embedding(self.ids.choices, config.width)
+        self.question = nn.Embedding(self.ids.questions, config.width)
+        self.place = nn.Embedding(self.ids.places, config.width)
         self.condition = ConditionEmbedding(condition, config.width) if condition else None
         self.placed = ordered_condition(condition, inputs, config.width)
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
@@ -94,14 +94,14 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         for embedding in (self.choice, self.question, self.place):
             nn.init.normal_(embedding.weight, std=0.1)
-        self.numbering.put_levels_on_lines(self.choice)
+        self.ids.put_levels_on_lines(self.choice)
 
     def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, W) of every field's slices."""
         device, ordering = self.choice.weight.device, batch.ordering
-        x = self.choice(self.numbering.choices_before(batch))
-        x = x + self.question(self.numbering.questions_of(ordering).to(device))
-        x = x + self.place(self.numbering.places_of(ordering).to(device))
+        x = self.choice(self.ids.choices_before(batch))
+        x = x + self.question(self.ids.questions_of(ordering).to(device))
+        x = x + self.place(self.ids.places_of(ordering).to(device))
         if self.condition is not None:
             x = x + self.condition(condition, len(x))[:, None]
         if self.placed is not None:
@@ -110,7 +110,7 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         for block in self.blocks:
             x = block(x, turns)
         x = self.norm(x)
-        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name].to(device)]) for name, head in self.heads.items()}
 
     def start(self, condition: Partial | None, rows: int) -> TransformerState:
         """The state before the first slice: nothing to read from."""
@@ -125,8 +125,8 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         assert isinstance(state, TransformerState)
         cache = state.cache.following()
         device = self.choice.weight.device
-        x = self.choice(self.numbering.choice(previous, cache.rows, device))
-        x = x + self.question.weight[self.numbering.question(slice)] + self.place.weight[self.numbering.place(slice)]
+        x = self.choice(self.ids.choice(previous, cache.rows, device))
+        x = x + self.question.weight[self.ids.question(slice)] + self.place.weight[self.ids.place(slice)]
         x = x if state.condition is None else x + state.condition
         x = (x if state.placed is None else x + state.placed.at(slice))[:, None]
         turns = self._turns([cache.length - 1])

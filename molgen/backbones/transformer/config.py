@@ -47,7 +47,7 @@ def require_few_elements(count: int, config: TransformerConfig) -> None:
     """Refuse a space that is too large.
 
     Raises:
-        UnsupportedSpace: as said.
+        UnsupportedSpace: it has more elements than that.
     """
     if count > config.most_elements:
         raise UnsupportedSpace(

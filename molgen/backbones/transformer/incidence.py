@@ -1,4 +1,4 @@
-"""How tokens hear from the tokens that share an element with them, where no position may tell which those are.
+"""Messages between tokens that share an element, where no position may say which those are.
 
 Letters in shapes: B batch, E places of one group, T tokens, A indices of one axis, D width.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
+from molgen.layers.named import accept_old_names
 from molgen.layers.tokens import Arrangement, Group, Lengths, shared_axes
 from molgen.space import Axis
 
@@ -46,9 +47,9 @@ def _matrix(group: Group, end: End, arrangement: Arrangement, length: int) -> Te
 
 
 class Incidence(nn.Module):
-    """Messages from tokens to the indices of an axis and back: a pair hears from both nodes, a node from its pairs.
+    """Messages from tokens to the indices of an axis and back: a pair gets one from both nodes, a node from its pairs.
 
-    An index hears the mean of the tokens that have it, group by group, and tells it to all tokens that have it.
+    An index collects the mean of the tokens that have it, group by group, and sends it to all tokens that have it.
     What comes out moves with the indices, so that a network of these and of attention without positions is
     equivariant under permutations.
     """
@@ -56,8 +57,9 @@ class Incidence(nn.Module):
     def __init__(self, groups: Sequence[Group], width: int) -> None:
         super().__init__()
         self.ends = ends_of(groups)
-        self.hear = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.ends)
-        self.tell = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.ends)
+        self.to_indices = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.ends)
+        self.to_tokens = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.ends)
+        accept_old_names(self, {"to_indices": "hear", "to_tokens": "tell"})
 
     def forward(self, x: Tensor, exists: Tensor, spans: Sequence[slice], matrices: Sequence[Tensor]) -> Tensor:
         """The messages to all tokens, (B, T, D).
@@ -68,15 +70,15 @@ class Incidence(nn.Module):
             spans: the tokens of each group.
             matrices: of each end, (A, E).
         """
-        heard: dict[Axis, Tensor] = {}
-        for end, hear, matrix in zip(self.ends, self.hear, matrices, strict=True):
+        collected: dict[Axis, Tensor] = {}
+        for end, projection, matrix in zip(self.ends, self.to_indices, matrices, strict=True):
             span = spans[end.group]
-            message = hear(_mean(matrix, x[:, span], exists[:, span]))
-            heard[end.axis] = heard[end.axis] + message if end.axis in heard else message
-        told = [torch.zeros_like(x[:, :1]), *(torch.zeros_like(x[:, span]) for span in spans)]
-        for end, tell, matrix in zip(self.ends, self.tell, matrices, strict=True):
-            told[1 + end.group] = told[1 + end.group] + matrix.T @ tell(silu(heard[end.axis]))
-        return torch.cat(told, dim=1)
+            message = projection(_mean(matrix, x[:, span], exists[:, span]))
+            collected[end.axis] = collected[end.axis] + message if end.axis in collected else message
+        messages = [torch.zeros_like(x[:, :1]), *(torch.zeros_like(x[:, span]) for span in spans)]
+        for end, projection, matrix in zip(self.ends, self.to_tokens, matrices, strict=True):
+            messages[1 + end.group] = messages[1 + end.group] + matrix.T @ projection(silu(collected[end.axis]))
+        return torch.cat(messages, dim=1)
 
 
 def _mean(matrix: Tensor, x: Tensor, exists: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The transformer (Vaswani et al., arXiv 1706.03762) over all elements of a sample at once.
 
-Along the autoregressive walk the same name gives `causal_transformer`.
+Causally the same name gives `causal`.
 
 Letters in shapes: B batch, T tokens, E places of one group, M modulating vectors, D width, W head width.
 """
@@ -124,7 +124,7 @@ class Transformer(LinearHeads, Backbone):
 
     @classmethod
     def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
-        """The network of all elements at once, or the causal one along the walk."""
+        """The network of all elements at once, or the causal one."""
         return CausalTransformer if causal else cls
 
     def __init__(

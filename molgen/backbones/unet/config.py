@@ -12,10 +12,10 @@ class UNetConfig:
     Attributes:
         width: channels at the finest resolution.
         growth: by how much a coarser resolution is wider than the one before; causal convolutions keep one width.
-        levels: resolutions, each half as fine as the one before; along the autoregressive walk, where nothing is made
+        levels: resolutions, each half as fine as the one before; for causal convolutions, where nothing is made
             coarser, the dilations 1, 2, 4, ... instead.
-        blocks: residual blocks at each resolution on the way down and on the way up; along the walk, for each dilation.
-        heads: of the attention among all places of the coarsest resolution (0: none); along the walk there is none.
+        blocks: residual blocks at each resolution on the way down and on the way up; causally, for each dilation.
+        heads: of the attention among all places of the coarsest resolution (0: none); causally there is none.
         dropout: acts within each block.
     """
 

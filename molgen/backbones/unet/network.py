@@ -1,6 +1,6 @@
 """The U-Net (Ronneberger et al., arXiv 1505.04597) over grids and rows, all elements at once.
 
-Along the autoregressive walk the same name gives `causal_grid` or `causal_convolutions`.
+Causally the same name gives `pixelcnn` over grids and `wavenet` over sequences.
 
 Letters in shapes: B batch, H and W places along the two directions, C channels, D width of what modulates,
 N a width of a head.
@@ -31,7 +31,7 @@ from molgen.layers.time_embedding import TimeEmbedding
 from molgen.layers.token_embedding import element_embedding
 from molgen.space import Field, Layout, Space, axes, layout
 
-#: The network along the walk for each layout.
+#: The causal network for each layout.
 CAUSAL: Mapping[Layout, type[CausalBackbone]] = {Layout.GRID: CausalGrid, Layout.SEQUENCE: CausalConvolutions}
 
 
@@ -56,7 +56,7 @@ class UNet(LinearHeads, Backbone):
 
     @classmethod
     def class_for(cls, inputs: Space, causal: bool) -> type[Backbone]:
-        """The network of all elements at once, or causal convolutions along the walk.
+        """The network of all elements at once, or causal convolutions.
 
         Raises:
             UnsupportedSpace: there are no causal convolutions over such a space.
@@ -64,9 +64,7 @@ class UNet(LinearHeads, Backbone):
         if not causal:
             return cls
         if layout(inputs) not in CAUSAL:
-            raise UnsupportedSpace(
-                f"convolutions along the walk read sequences and grids, not a {layout(inputs).value}"
-            )
+            raise UnsupportedSpace(f"causal convolutions read sequences and grids, not a {layout(inputs).value}")
         return CAUSAL[layout(inputs)]
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Causal convolutions over grids along the autoregressive walk, in the manner of gated PixelCNN.
+"""Causal convolutions over grids in the order of generation, in the manner of gated PixelCNN.
 
 One network goes down the rows and sees all rows above; another goes along each row and sees what was chosen in it,
 beside what the first found there. So every choice before is in sight, with no blind spot (van den Oord et al.,
@@ -24,7 +24,7 @@ from molgen.backbones.unet.pixelcnn_row import Line
 from molgen.backbones.unet.wavenet import FIRST_SCALE, Along, Gate, Last, Memory, reaches, taken
 from molgen.batch import Partial
 from molgen.layers.aligned_condition import StepVectors, ordered_condition
-from molgen.layers.choice_ids import Numbering, most_elements
+from molgen.layers.choice_ids import ChoiceIds, most_elements
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -131,12 +131,12 @@ class CausalGrid(LinearHeads, CausalBackbone):
         self, inputs: Space, outputs: Mapping[str, Head], config: UNetConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        self.line, self.numbering, width = Line(inputs), Numbering(inputs), config.width
+        self.line, self.ids, width = Line(inputs), ChoiceIds(inputs), config.width
         alone = [field for field in inputs.values() if not field.axes]
         self.ahead = sum(map(most_elements, alone))
-        self.choice = nn.Embedding(self.numbering.batch_to_tokens, width)
-        self.question = nn.Embedding(self.numbering.questions, width)
-        self.place = nn.Embedding(self.numbering.places, width)
+        self.choice = nn.Embedding(self.ids.choices, width)
+        self.question = nn.Embedding(self.ids.questions, width)
+        self.place = nn.Embedding(self.ids.places, width)
         self.above = nn.Embedding(self.line.numbers, width)
         self.row = nn.Embedding(self.line.rows, width)
         self.column = nn.Embedding(self.line.columns, width)
@@ -151,7 +151,7 @@ class CausalGrid(LinearHeads, CausalBackbone):
         for part in self.children():
             if isinstance(part, nn.Embedding):
                 nn.init.normal_(part.weight, std=FIRST_SCALE)
-        self.numbering.put_levels_on_lines(self.choice)
+        self.ids.put_levels_on_lines(self.choice)
         self.line.put_levels_on_lines(self.above)
 
     # --- all rows at once -----------------------------------------------------------------------------
@@ -159,24 +159,24 @@ class CausalGrid(LinearHeads, CausalBackbone):
     def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, N) of every field's slices."""
         ordering, device, ahead = batch.ordering, self.choice.weight.device, self.ahead
-        asked = self.question(self.numbering.questions_of(ordering).to(device))
-        x = self.choice(self.numbering.choices_before(batch)) + asked
-        x = x + self.place(self.numbering.places_of(ordering).to(device))
+        asked = self.question(self.ids.questions_of(ordering).to(device))
+        x = self.choice(self.ids.choices_before(batch)) + asked
+        x = x + self.place(self.ids.places_of(ordering).to(device))
         if self.placed is not None:
             x = x + self.placed(condition, len(x)).along(ordering)
         x = x[:, ahead:].unflatten(1, (-1, len(self.line)))
         numbers = batch.ids[:, ahead:].unflatten(1, (-1, len(self.line))) + self.line.first.to(device)
-        told = self._told(self.choice(self.numbering.choices_of(batch)[:, :ahead]), condition)
-        x = self._rows(x, numbers, None if told is None else told[:, -1]).flatten(1, 2)
-        if self.first is not None and told is not None:
-            x = torch.cat([self.first(told[:, :-1] + asked[:ahead]), x], dim=1)
+        known = self._known_before(self.choice(self.ids.choices_of(batch)[:, :ahead]), condition)
+        x = self._rows(x, numbers, None if known is None else known[:, -1]).flatten(1, 2)
+        if self.first is not None and known is not None:
+            x = torch.cat([self.first(known[:, :-1] + asked[:ahead]), x], dim=1)
         x = self.last(x)
-        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name].to(device)]) for name, head in self.heads.items()}
 
     def _each(self) -> list[Block]:
         return cast(list[Block], list(self.blocks))
 
-    def _told(self, chosen: Tensor, condition: Partial | None) -> Tensor | None:
+    def _known_before(self, chosen: Tensor, condition: Partial | None) -> Tensor | None:
         """What is known before each slice without axes and behind them all, (B, F + 1, D), from (B, F, D)."""
         about = self._about(condition, len(chosen))
         if about is None:
@@ -190,7 +190,7 @@ class CausalGrid(LinearHeads, CausalBackbone):
         return self.choice.weight.new_zeros(rows, self.config.width) if self.ahead else None
 
     def _modulations(self, about: Tensor | None) -> Sequence[Tensor | None]:
-        """What both parts of each block are told, (B, 1, 1, 2D)."""
+        """The modulations of both parts of each block, (B, 1, 1, 2D)."""
         if about is None or self.modulate is None:
             return [None] * 2 * len(self.blocks)
         return self.modulate(silu(about))[:, None, None].chunk(2 * len(self.blocks), dim=-1)
@@ -200,10 +200,10 @@ class CausalGrid(LinearHeads, CausalBackbone):
         if self.beside is not None:
             x = x + torch.einsum("kl,brld->brkd", self.line.earlier.to(x), self.beside(numbers))
         above = pad(self._chosen(numbers)[:, :-1], (0, 0, 0, 0, 1, 0)) + self._where(range(x.shape[1]))
-        told = self._modulations(about)
+        modulations = self._modulations(about)
         for number, block in enumerate(self._each()):
-            above = block.down(above, told[2 * number])
-            x = block.along(x, block.linked(above, told[2 * number + 1]))
+            above = block.down(above, modulations[2 * number])
+            x = block.along(x, block.linked(above, modulations[2 * number + 1]))
         return x
 
     def _chosen(self, numbers: Tensor) -> Tensor:
@@ -226,9 +226,9 @@ class CausalGrid(LinearHeads, CausalBackbone):
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
         """The output (B, N) for one slice and the state after it."""
         assert isinstance(state, GridState)
-        chosen = self.choice(self.numbering.choice(previous, state.rows, self.choice.weight.device))
+        chosen = self.choice(self.ids.choice(previous, state.rows, self.choice.weight.device))
         state = self._noted(state, previous, chosen)
-        asked = self.question.weight[self.numbering.question(slice)]
+        asked = self.question.weight[self.ids.question(slice)]
         if not self.inputs[slice.field].axes:
             assert self.first is not None
             assert state.about is not None
@@ -236,7 +236,7 @@ class CausalGrid(LinearHeads, CausalBackbone):
         slot = self.line.slot(slice)
         if slot == 0:
             state = self._next_row(state, slice.index[0])
-        x = chosen + asked + self.place.weight[self.numbering.place(slice)]
+        x = chosen + asked + self.place.weight[self.ids.place(slice)]
         if state.placed is not None:
             x = x + state.placed.at(slice)
         if self.beside is not None:
@@ -264,10 +264,10 @@ class CausalGrid(LinearHeads, CausalBackbone):
         if state.row:
             above = above + self._chosen(torch.stack(state.row, dim=-1)[:, None])
         memories, links = [], []
-        told = self._modulations(state.about)
+        modulations = self._modulations(state.about)
         for number, (block, memory) in enumerate(zip(self._each(), state.above, strict=True)):
-            above, memory = block.down.step(above, memory, told[2 * number])
+            above, memory = block.down.step(above, memory, modulations[2 * number])
             memories.append(memory)
-            links.append(block.linked(above, told[2 * number + 1])[:, 0])
+            links.append(block.linked(above, modulations[2 * number + 1])[:, 0])
         before = tuple(block.along.empty(above[:, 0, 0]) for block in self._each())
         return GridState(state.rows, state.about, tuple(memories), tuple(links), before, placed=state.placed)

@@ -1,4 +1,4 @@
-"""What one row of a grid holds along the autoregressive walk.
+"""What one row of a grid holds, in the order of generation.
 
 Letters in shapes: B batch, R rows, C columns, K choices at one place, L = C K slices of one row.
 """
@@ -17,7 +17,7 @@ from molgen.space import Field, Slice, Space, is_pairwise
 
 
 class Line:
-    """The slices of one row in the order of the walk, and the place of each: a column, and which choice there.
+    """The slices of one row in the order of generation, and the place of each: a column, and which choice there.
 
     A *kind* of choice is a field with a channel. Every choice of every kind has a number of its own.
 
@@ -58,13 +58,13 @@ class Line:
         return self._slots[step.field, step.index[1:]]
 
     def in_order(self, tensor: Tensor) -> Tensor:
-        """What each kind has at each place, (B, R, C, K, ...), as slices of the walk, (B, R, L, ...)."""
+        """What each kind has at each place, (B, R, C, K, ...), as slices in order, (B, R, L, ...)."""
         flat = tensor.flatten(2, 3)
-        return flat if self._in_order else flat[:, :, self._place]
+        return flat if self._in_order else flat[:, :, self._place.to(flat.device)]
 
     def at_places(self, tensor: Tensor) -> Tensor:
         """The inverse of `in_order`."""
-        return tensor[:, :, self._slot]
+        return tensor[:, :, self._slot.to(tensor.device)]
 
     def put_levels_on_lines(self, vectors: nn.Embedding) -> None:
         """See `put_levels_on_a_line`; there is a vector for each number."""

@@ -1,4 +1,4 @@
-"""Causal dilated convolutions along the autoregressive walk: WaveNet (van den Oord et al., arXiv 1609.03499).
+"""Causal dilated convolutions over the choices of a sequence: WaveNet (van den Oord et al., arXiv 1609.03499).
 
 Letters in shapes: B batch, T slices, S slices of one field, D width, N width of a head.
 """
@@ -17,7 +17,7 @@ from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.unet.config import UNetConfig
 from molgen.batch import Partial
 from molgen.layers.aligned_condition import StepVectors, ordered_condition
-from molgen.layers.choice_ids import Numbering
+from molgen.layers.choice_ids import ChoiceIds
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -123,13 +123,13 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
         self, inputs: Space, outputs: Mapping[str, Head], config: UNetConfig, condition: Space | None = None
     ) -> None:
         super().__init__(inputs, outputs, config, condition)
-        self.numbering, width = Numbering(inputs), config.width
-        self.choice = nn.Embedding(self.numbering.batch_to_tokens, width)
-        self.question = nn.Embedding(self.numbering.questions, width)
-        self.place = nn.Embedding(self.numbering.places, width)
+        self.ids, width = ChoiceIds(inputs), config.width
+        self.choice = nn.Embedding(self.ids.choices, width)
+        self.question = nn.Embedding(self.ids.questions, width)
+        self.place = nn.Embedding(self.ids.places, width)
         for embedding in (self.choice, self.question, self.place):
             nn.init.normal_(embedding.weight, std=FIRST_SCALE)
-        self.numbering.put_levels_on_lines(self.choice)
+        self.ids.put_levels_on_lines(self.choice)
         self.condition = ConditionEmbedding(condition, width) if condition else None
         self.placed = ordered_condition(condition, inputs, width)
         self.blocks = nn.ModuleList(Along(width, reach, config.dropout) for reach in reaches(config))
@@ -140,22 +140,22 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
     def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, N) of every field's slices."""
         device, ordering = self.choice.weight.device, batch.ordering
-        x = self.choice(self.numbering.choices_before(batch))
-        x = x + self.question(self.numbering.questions_of(ordering).to(device))
-        x = x + self.place(self.numbering.places_of(ordering).to(device))
+        x = self.choice(self.ids.choices_before(batch))
+        x = x + self.question(self.ids.questions_of(ordering).to(device))
+        x = x + self.place(self.ids.places_of(ordering).to(device))
         if self.placed is not None:
             x = x + self.placed(condition, len(x)).along(ordering)
         about = None if self.condition is None else self.condition(condition, len(x))
         for block, beside in zip(self._each(), self._beside(about), strict=True):
             x = block(x, None if beside is None else beside[:, None])
         x = self.last(x)
-        return {name: head(x[:, ordering.steps[name]]) for name, head in self.heads.items()}
+        return {name: head(x[:, ordering.steps[name].to(device)]) for name, head in self.heads.items()}
 
     def _each(self) -> list[Along]:
         return cast(list[Along], list(self.blocks))
 
     def _beside(self, about: Tensor | None) -> Sequence[Tensor | None]:
-        """What the condition says to each block, (B, 2D)."""
+        """The modulation of each block by the condition, (B, 2D)."""
         if about is None or self.modulate is None:
             return [None] * len(self.blocks)
         return self.modulate(silu(about)).chunk(len(self.blocks), dim=-1)
@@ -170,8 +170,8 @@ class CausalConvolutions(LinearHeads, CausalBackbone):
     def step(self, slice: Slice, state: State, previous: tuple[Slice, Tensor] | None) -> tuple[Tensor, State]:
         """The output (B, N) for one slice and the state after it."""
         assert isinstance(state, ConvolutionState)
-        x = self.choice(self.numbering.choice(previous, state.rows, self.choice.weight.device))
-        x = x + self.question.weight[self.numbering.question(slice)] + self.place.weight[self.numbering.place(slice)]
+        x = self.choice(self.ids.choice(previous, state.rows, self.choice.weight.device))
+        x = x + self.question.weight[self.ids.question(slice)] + self.place.weight[self.ids.place(slice)]
         if state.placed is not None:
             x = x + state.placed.at(slice)
         memories = []

@@ -1,4 +1,4 @@
-"""What every network along the autoregressive walk promises, over every space that it takes."""
+"""What every network that runs causally guarantees, over every space that it takes."""
 
 from itertools import product
 
@@ -109,5 +109,5 @@ def test_a_network_for_the_walk_alone_says_so():
     build = make_build(CausalConvolutions, UNetConfig(), None)
     space = SPACES["one size"]
     assert isinstance(build(space, {"x": Head(2)}, causal=True), CausalConvolutions)
-    with pytest.raises(ValueError, match="CausalConvolutions runs along the autoregressive walk only"):
+    with pytest.raises(ValueError, match="CausalConvolutions runs causally only"):
         build(space, {"x": Head(2)})

@@ -1,5 +1,7 @@
 """What every network does for families, whatever it is made of."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -163,3 +165,34 @@ def test_nothing_to_read_is_no_obstacle(name):
     assert fixed(Batch({}, {}), None, condition)["fixed"].shape == (3, 3, 2)
     with pytest.raises(ValueError, match="as many rows as its condition"):
         fixed(Batch({}, {}), None, None)
+
+
+# --- states from before -----------------------------------------------------------------------------
+
+OLD_NAMES = {
+    "transformer": {"incidence.to_indices.": "incidence.hear.", "incidence.to_tokens.": "incidence.tell."},
+    "graph": {
+        "exchange.pair_projections.": "exchange.say.",
+        "exchange.message_projections.": "exchange.hear.",
+        "triangles.projection.": "triangles.say.",
+        "triangles.output.": "triangles.hear.",
+        ".node_projections.": ".say.",
+    },
+}
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_states_with_former_names_load(name):
+    cls = registry.get("backbone", name)
+    config = tiny_config(cls)
+    if name == "graph":
+        config = replace(config, triangles=2)
+    state = BackboneTrial(cls, config, SPACES["graph"]).network().state_dict()
+    former = dict(state)
+    for new, old in OLD_NAMES[name].items():
+        assert any(new in key for key in state)
+        former = {key.replace(new, old): tensor for key, tensor in former.items()}
+    assert former.keys() != state.keys()
+    other = BackboneTrial(cls, config, SPACES["graph"]).network(seed=1)
+    other.load_state_dict(former)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in other.state_dict().items())
