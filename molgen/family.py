@@ -191,7 +191,7 @@ class Family(nn.Module, ABC):
             count: the number of rows.
             condition: what is asked for, with gaps where nothing is asked.
             rng: random numbers per row; its items name the rows, whatever the batching.
-            known: elements that every sample must have.
+            known: elements that every sample must have; points of a centred field up to one translation.
             sizes: the size of each variable axis, (B,) each; drawn by the model where absent.
             **options: of the family, such as temperature or steps.
 

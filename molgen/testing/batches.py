@@ -117,20 +117,19 @@ def prefix(space: Space, batch: Batch) -> dict[str, Tensor]:
 
 
 def scattered(space: Space, batch: Batch) -> dict[str, Tensor]:
-    """A mask of about half of all elements; nothing of a centred field, whose centre the rest would have to keep."""
+    """A mask of about half of all elements."""
     found = {}
     for name, field in space.items():
         exists = field_mask(space, batch, name)
         chosen = Rng(0, range(len(batch))).uniform(f"known {name}", exists.shape[1:]) < 0.5
         if is_pairwise(field):
             chosen = chosen.tril() | chosen.tril().transpose(1, 2)
-        if not (isinstance(field, Real) and field.centred):
-            found[name] = chosen & exists
+        found[name] = chosen & exists
     return found
 
 
 def require_kept(space: Space, known: Partial, batch: Batch) -> None:
-    """What is known is in a batch of samples.
+    """What is known is in a batch of samples; points of a centred field are, up to one translation in each row.
 
     Raises:
         CheckFailed: it is not.
@@ -139,10 +138,20 @@ def require_kept(space: Space, known: Partial, batch: Batch) -> None:
         wanted, found = known.batch.fields[name], batch.fields[name]
         shape = [min(a, b) for a, b in zip(wanted.shape[1:], found.shape[1:], strict=True)]
         inside = (slice(None), *(slice(length) for length in shape))
-        given_inside = given[inside[: given.ndim]]
-        require(bool(given_inside.sum() == given.sum()), f"samples are smaller than the known part of {name}")
-        kept = torch.isclose(wanted[inside].double(), found[inside].double(), rtol=0, atol=1e-4)[given_inside]
+        mask = given[inside[: given.ndim]]
+        require(bool(mask.sum() == given.sum()), f"samples are smaller than the known part of {name}")
+        apart = wanted[inside].double() - found[inside].double()
+        field = space[name]
+        if isinstance(field, Real) and field.centred:
+            apart = apart - _mean_of(apart, mask)
+        kept = (apart.abs() <= 1e-4)[mask]
         require(bool(kept.all()), f"{_share(~kept)} of the known elements of {name} are others in the samples")
+
+
+def _mean_of(points: Tensor, given: Tensor) -> Tensor:
+    """The mean of the given points of each row, (B, 1, *channels)."""
+    some = given.reshape(*given.shape, *(1 for _ in range(points.ndim - 2)))
+    return torch.where(some, points, 0.0).sum(1, keepdim=True) / some.sum(1, keepdim=True).clamp(min=1)
 
 
 def _share(wrong: Tensor) -> str:

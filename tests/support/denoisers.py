@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from molgen.backbone import Backbone, LinearHeads
-from molgen.batch import field_mask, levels_to_values
+from molgen.batch import field_mask, helmert, levels_to_values
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.space import Axis, Categorical, Layout, Real
 
@@ -45,7 +45,7 @@ class TrueClasses(Truth):
 
     def forward(self, batch, time, condition):
         x, words = batch.fields["x"], every_word()
-        if self.process.timeless:
+        if self.process.time_independent:
             fits = (x[:, None] == self.process.mask) | (x[:, None] == words)
             own, likelihood = 0.0, fits.log().sum(-1)
         else:
@@ -97,10 +97,50 @@ class TrueMixture(Truth):
     """F of EDM such that the denoised numbers are the posterior mean under `Mixture`."""
 
     def forward(self, batch, time, condition):
-        clock = self.process.clock
-        sigma = clock.lowest * (clock.highest / clock.lowest) ** time["x"][:, None]
+        schedule = self.process.schedule
+        sigma = schedule.lowest * (schedule.highest / schedule.lowest) ** time["x"][:, None]
         x = batch.fields["x"] * (1 + sigma**2) ** 0.5
         denoised = Mixture().denoised(x, sigma**2)
+        return {"x": ((denoised - x / (1 + sigma**2)) * (1 + sigma**2) ** 0.5 / sigma)[..., None] + 0 * self.place}
+
+
+CENTRED = {"x": Real((Axis("n", 4, variable=False),), (1,), centred=True)}
+
+
+class Chain:
+    """Four points on a line about their common centre; packed they are normal, and independent unless correlated."""
+
+    mean = torch.tensor([1.2, -0.4, 0.9], dtype=torch.float64)
+
+    def __init__(self, correlation=0.0):
+        self.covariance = 0.8 * torch.tensor([[1, 0.5, -0.5], [0.5, 1, 0], [-0.5, 0, 1]], dtype=torch.float64)
+        self.covariance = self.covariance.lerp(0.8 * torch.eye(3, dtype=torch.float64), 1 - correlation)
+
+    def denoised(self, packed, variance):
+        """The posterior means of packed elements, (B, 3), with noise of variances (B, 1)."""
+        noisy = self.covariance + variance[..., None] * torch.eye(3, dtype=torch.float64)
+        return self.mean + torch.linalg.solve(noisy, (packed - self.mean)[..., None]).squeeze(-1) @ self.covariance
+
+    def given_distance(self, distance):
+        """The mean and the covariance of all points, (4,) and (4, 4), where x_1 - x_0 is known."""
+        basis = helmert(4)
+        across = basis[:, 1] - basis[:, 0]
+        gain = self.covariance @ across / (across @ self.covariance @ across)
+        mean = self.mean + gain * (distance - across @ self.mean)
+        covariance = self.covariance - torch.outer(gain, across @ self.covariance)
+        return mean @ basis, basis.T @ covariance @ basis
+
+
+class TrueChain(Truth):
+    """F of EDM such that the denoised numbers are the posterior mean under a `Chain`."""
+
+    chain = Chain()
+
+    def forward(self, batch, time, condition):
+        schedule, read = self.process.schedule, batch.fields["x"].squeeze(-1)
+        sigma = schedule.lowest * (schedule.highest / schedule.lowest) ** time["x"][:, None]
+        x = read * (1 + sigma**2) ** 0.5
+        denoised = self.chain.denoised(x @ helmert(4).T, sigma**2) @ helmert(4)
         return {"x": ((denoised - x / (1 + sigma**2)) * (1 + sigma**2) ** 0.5 / sigma)[..., None] + 0 * self.place}
 
 
@@ -117,17 +157,17 @@ class TrueLevels(Truth):
     """What the process makes the mean of p(x_0 | x_t) of `LEVELS` from, under `level_probabilities`."""
 
     def forward(self, batch, time, condition):
-        clock, seen = self.process.clock, batch.fields["x"]
-        sigma = clock.lowest * (clock.highest / clock.lowest) ** time["x"][:, None]
+        schedule, read = self.process.schedule, batch.fields["x"]
+        sigma = schedule.lowest * (schedule.highest / schedule.lowest) ** time["x"][:, None]
         x, values = (
-            seen * (1 + sigma**2) ** 0.5,
-            self.process.inward(levels_to_values(LEVELS["x"], every_pair()).double()),
+            read * (1 + sigma**2) ** 0.5,
+            self.process.to_state(levels_to_values(LEVELS["x"], every_pair()).double()),
         )
         each = -(((x[:, None] - values) / sigma[..., None]) ** 2) / 2
         if self.process.head.width == 3:
             own = torch.stack([level_probabilities().log() + each.sum(-1) - each[..., place] for place in range(2)], 1)
             logits = [own.masked_fill(k != every_pair().T, -torch.inf).logsumexp(-1) for k in range(3)]
-            prior = self.process.inward(levels_to_values(LEVELS["x"], torch.arange(3)).double()) ** 2 / 2
+            prior = self.process.to_state(levels_to_values(LEVELS["x"], torch.arange(3)).double()) ** 2 / 2
             return {"x": torch.stack(logits, -1) + prior + 0 * self.place}
         denoised = (level_probabilities().log() + each.sum(-1)).softmax(-1) @ values
         return {"x": ((denoised - x / (1 + sigma**2)) * (1 + sigma**2) ** 0.5 / sigma)[..., None] + 0 * self.place}
@@ -181,8 +221,8 @@ class AnyKind(LinearHeads, Backbone):
 
     def _times(self, time, rows, kind):
         time = time if isinstance(time, dict) else dict.fromkeys(self.inputs, time)
-        told = [time.get(name) if time.get(name) is not None else torch.zeros(rows) for name in self.inputs]
-        return self.time(torch.stack([one.to(kind) for one in told], dim=1))
+        times = [time.get(name) if time.get(name) is not None else torch.zeros(rows) for name in self.inputs]
+        return self.time(torch.stack([one.to(kind) for one in times], dim=1))
 
 
 def _ordered(field):

@@ -1,7 +1,9 @@
 """Diffusion: data are destroyed step by step, and a network that predicts them from what is left goes back.
 
-One corruption process for each kind of field (`process`, `gaussian`, `categorical`), one way back for all (`sampler`),
-a lower bound on the likelihood (`elbo`), and its value along the probability-flow ODE for numbers (`probability_flow`).
+`process` holds the contracts: the corruption of a kind of field, and its reverse. `gaussian` and `gaussian_sampling`
+are those of numbers, `absorbing` (masks) and `resampling` (D3PM) those of classes. `denoiser` is the network over all
+fields, `sampler` the reverse process of a whole sample, `elbo` a lower bound on the likelihood, and
+`probability_flow` its value for numbers.
 """
 
 from molgen.families.diffusion import categorical, gaussian  # each registers its processes

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+#: Names that configurations had before, with those of today.
+REAL_BEFORE, ORDERS_BEFORE = {"lattice": "quantised"}, {"surest": "confidence"}
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:
     """Which processes corrupt the fields, and how losses are weighted.
 
     Attributes:
-        real: the process of numbers: `gaussian`, or `lattice` for quantised ones whose few levels are classes as well.
+        real: the process of numbers: `gaussian`, or `quantised` where a network should predict which of few levels is
+            likely (once `lattice`, which is still read).
         categorical: the process of classes: `absorbing`, `uniform` or `marginal`.
         lowest_noise, highest_noise: the levels of numbers at times 0 and 1, for numbers of unit scale; the lowest of
             quantised numbers follows from their cells.
@@ -37,6 +41,8 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         _require_steps(self.steps)
         _require_samples(self.samples, 2)
+        _rename(self, "real", REAL_BEFORE)
+        _rename(self, "order", ORDERS_BEFORE)
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,12 @@ class Sampling:
         steps: from noise to data; 0 leaves it to the configuration, and 0 there to the processes: one element at a
             time where all are absorbing.
         guidance: w in u + w (c - u), of predictions without (u) and with the condition (c); 1 is the model itself.
-        churn: before each step the sample goes up by so many steps' worth of noise; 0 is EDM's deterministic
-            sampler for numbers, more repairs mistakes (Karras et al., algorithm 2; for MASK it is remasking).
+        churn: before each step so many steps' worth of noise are put back; 0 is EDM's deterministic sampler for
+            numbers, more repairs mistakes (Karras et al., algorithm 2; for MASK it is remasking).
         temperature: divides the log-probabilities of classes.
         solver: of numbers.
-        order: in which masked elements are opened: `random`, as in training and in the bound, or the `surest` first.
+        order: in which elements are unmasked: `random`, as in training and in the bound, or by `confidence`, the least
+            entropy first (once `surest`, which is still read).
     """
 
     steps: int = 0
@@ -63,6 +70,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
+        _rename(self, "order", ORDERS_BEFORE)
         if not -inf < self.guidance < inf:
             raise ValueError(f"guidance must be finite, not {self.guidance}")
         if not 0 <= self.churn < inf:
@@ -76,7 +84,7 @@ class Scoring:
     """The options of `log_density`.
 
     Attributes:
-        method: a lower bound, `bound`, or along the probability-flow line, `ode`: for numbers without levels alone.
+        method: a lower bound, `bound`, or by the probability-flow ODE, `ode`: for numbers without levels alone.
         samples: of the bound: noised copies of each item that the network reads, an even number; 0 leaves it to the
             configuration. Of `ode`: random directions from which the divergence is estimated; 0 computes it exactly.
         steps: of the bound: those of the sampler whose likelihood is bounded; 0 means continuous time. Of `ode`: of
@@ -90,6 +98,11 @@ class Scoring:
     def __post_init__(self) -> None:
         _require_samples(self.samples, 0)
         _require_steps(self.steps)
+
+
+def _rename(settings: object, name: str, before: Mapping[str, str]) -> None:
+    value = getattr(settings, name)
+    object.__setattr__(settings, name, before.get(value, value))
 
 
 def _require_steps(steps: int) -> None:

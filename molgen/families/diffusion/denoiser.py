@@ -14,8 +14,8 @@ from molgen.backbone import Build
 from molgen.batch import Batch, Partial
 from molgen.families.diffusion.config import DiffusionConfig
 from molgen.families.diffusion.process import Process, process
-from molgen.families.diffusion.schedule import Clock
-from molgen.families.parts.elements import PackedElements
+from molgen.families.diffusion.schedule import NoiseSchedule
+from molgen.families.parts.elements import PackedElements, arrange
 from molgen.layers.named import NamedModules
 from molgen.space import Space
 
@@ -29,8 +29,8 @@ class Denoiser(nn.Module):
         super().__init__()
         self.space, self.config = dict(space), config
         self.processes = NamedModules({name: process(field, config) for name, field in space.items()})
-        seen = {name: own.seen for name, own in self.each()}
-        self.backbone = build(seen, {name: own.head for name, own in self.each()})
+        read = {name: own.network_field for name, own in self.each()}
+        self.backbone = build(read, {name: own.head for name, own in self.each()})
 
     def each(self) -> list[tuple[str, Process]]:
         """The names of the fields and their processes."""
@@ -48,56 +48,56 @@ class Denoiser(nn.Module):
         return torch.promote_types(next(self.backbone.parameters()).dtype, torch.float32)
 
     @property
-    def clocks(self) -> set[Clock]:
-        """The distinct clocks of the fields."""
-        return {own.clock for _, own in self.each()}
+    def schedules(self) -> set[NoiseSchedule]:
+        """The distinct noise schedules of the fields."""
+        return {own.schedule for _, own in self.each()}
 
     @property
-    def timeless(self) -> bool:
-        """Whether the network is told no time, so that the state is all it knows."""
-        return all(own.timeless for _, own in self.each())
+    def time_independent(self) -> bool:
+        """Whether the network reads no time, so that the state is all it knows."""
+        return all(own.time_independent for _, own in self.each())
 
-    def visible_time(self, states: States, time: Tensor, places: PackedElements) -> Tensor:
+    def weighting_time(self, states: States, time: Tensor, elements: PackedElements) -> Tensor:
         """The time for the weights of losses, (B,).
 
-        Where the network is told no time, the weight 1 / t is replaced by its mean given how many of the E elements
-        are masked: at uniform times it is (E + 1) / m, for one of E + 1 counts is as likely as another.
+        Where the network reads no time, the weight 1 / t is replaced by its mean given how many of the E elements are
+        masked: at uniform times it is (E + 1) / m, for one of E + 1 counts is as likely as another.
         """
-        if not self.timeless:
+        if not self.time_independent:
             return time
-        hidden = [own.hidden(states[name], places.exists[name]) for name, own in self.each()]
-        return torch.stack(hidden).sum(0).clamp(min=1).to(time) / (places.counts() + 1)
+        masked = [own.masked_count(states[name], elements.exists[name]) for name, own in self.each()]
+        return torch.stack(masked).sum(0).clamp(min=1).to(time) / (elements.counts() + 1)
 
     def forward(
-        self, states: States, time: Tensor, places: PackedElements, condition: Partial | None, guidance: float = 1.0
+        self, states: States, time: Tensor, elements: PackedElements, condition: Partial | None, guidance: float = 1.0
     ) -> dict[str, Tensor]:
         """Predictions, see `Process`.
 
         Args:
             states: x_t, (B, E) for each field.
             time: t, (B,) in float64.
-            places: where the elements are.
+            elements: which there are.
             condition: what is asked for.
             guidance: see `config.Sampling`.
         """
         if condition is None or guidance == 1:
-            return self._predicted(states, time, places, condition)
-        free = self._predicted(states, time, places, None)
+            return self._predictions(states, time, elements, condition)
+        free = self._predictions(states, time, elements, None)
         if guidance == 0:
             return free
-        asked = self._predicted(states, time, places, condition)
-        return {name: own.mix(asked[name], free[name], guidance) for name, own in self.each()}
+        conditional = self._predictions(states, time, elements, condition)
+        return {name: own.reverse.guide(conditional[name], free[name], guidance) for name, own in self.each()}
 
-    def _predicted(
-        self, states: States, time: Tensor, places: PackedElements, condition: Partial | None
+    def _predictions(
+        self, states: States, time: Tensor, elements: PackedElements, condition: Partial | None
     ) -> dict[str, Tensor]:
-        seen = {name: places.unpack(name, own.seen_values(states[name], time)) for name, own in self.each()}
-        times = {name: own.seen_time(time) for name, own in self.each()}
+        read = {name: elements.unpack(name, own.network_input(states[name], time)) for name, own in self.each()}
+        times = {name: own.network_time(time) for name, own in self.each()}
         kind = next(self.backbone.parameters()).dtype
-        told = {name: one.to(kind) for name, one in times.items() if one is not None}
-        outputs = self.backbone(Batch(seen, places.sizes), told, condition)
+        typed = {name: one.to(kind) for name, one in times.items() if one is not None}
+        outputs = self.backbone(Batch(read, elements.sizes), typed, condition)
         predictions = {}
         for name, own in self.each():
-            output = own.arrange(outputs[name].to(self.dtype), places.full[name])
+            output = arrange(own.field, outputs[name].to(self.dtype), elements.places[name])
             predictions[name] = own.predict(output, states[name], time)
         return predictions

@@ -1,4 +1,4 @@
-"""The diffusion family: what it trains, draws and scores.
+"""The diffusion family: its training loss, its samples and its densities.
 
 Letters in shapes: B batch, E packed elements.
 """
@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from molgen.backbone import Build
-from molgen.batch import Batch, Partial, lengths
+from molgen.batch import Batch, Partial
 from molgen.config import by_name, options_of
 from molgen.data.statistics import Statistics
 from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.elbo import lower_bound
 from molgen.families.diffusion.inpainting import KnownElements, least_sizes
-from molgen.families.diffusion.probability_flow import flow_log_density
-from molgen.families.diffusion.sampler import ORDERS, Sampler
+from molgen.families.diffusion.probability_flow import ode_log_density
+from molgen.families.diffusion.sampler import Sampler
+from molgen.families.diffusion.unmasking import ORDERS
 from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
@@ -34,7 +35,7 @@ Method = Callable[[Denoiser, ElementNoise, Partial | None, Scoring, Mapping[str,
 #: The methods of `log_density` by their names, with what their numbers mean.
 METHODS: dict[str, tuple[Method, Density]] = {
     "bound": (lower_bound, Density.LOWER_BOUND),
-    "ode": (flow_log_density, Density.EXACT),
+    "ode": (ode_log_density, Density.EXACT),
 }
 
 
@@ -61,14 +62,14 @@ class Diffusion(Family):
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """The weighted sum over fields of the loss at one random time, and -log p(size | condition)."""
-        places = self._places(batch)
-        draws, x0 = ElementNoise(places, rng), self._states(places, batch)
-        time = rng.uniform("time").to(places.device)
-        x = {name: own.corrupt(x0[name], time, draws.uniform(name, "noise")) for name, own in self.denoiser.each()}
-        said = self.denoiser(x, time, places, condition)
-        time = self.denoiser.visible_time(x, time, places)
+        elements = self._elements(batch)
+        noise, x0 = ElementNoise(elements, rng).uniforms("noise"), self._states(elements, batch)
+        time = rng.uniform("time").to(elements.device)
+        x = {name: own.corrupt(x0[name], time, noise[name]) for name, own in self.denoiser.each()}
+        predictions = self.denoiser(x, time, elements, condition)
+        time = self.denoiser.weighting_time(x, time, elements)
         parts = {
-            name: own.loss(said[name], x0[name], x[name], time, places.exists[name])
+            name: own.loss(predictions[name], x0[name], x[name], time, elements.exists[name])
             for name, own in self.denoiser.each()
         }
         total = torch.stack([self.config.weights.get(name, 1.0) * part for name, part in parts.items()]).sum(0)
@@ -78,9 +79,9 @@ class Diffusion(Family):
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
     ) -> LogDensity:
-        """log p(x | condition), a lower bound or, along the probability-flow line, exact up to its standard error.
+        """log p(x | condition), a lower bound or, by the probability-flow ODE, exact up to its standard error.
 
-        The line's error is how much half the number of steps changes it, and that of random directions; its density
+        The ODE's error is how much half the number of steps changes it, and that of random directions; its density
         is that of data with noise of the lowest level.
 
         Args:
@@ -95,12 +96,12 @@ class Diffusion(Family):
         """
         scoring = options_of(Scoring, "the density of a diffusion", options)
         method, kind = by_name("method", scoring.method, METHODS)
-        places = self._places(batch)
-        draws = ElementNoise(places, self._rng(rng, len(batch)))
+        elements = self._elements(batch)
+        noise = ElementNoise(elements, self._rng(rng, len(batch)))
         with torch.no_grad():
-            value, error = method(self.denoiser, draws, condition, scoring, self._states(places, batch))
+            value, error = method(self.denoiser, noise, condition, scoring, self._states(elements, batch))
             value = value.double() + self._log_size(batch, condition)
-        return LogDensity(value, kind, places.counts(), error)
+        return LogDensity(value, kind, elements.counts(), error)
 
     def sample(
         self,
@@ -111,7 +112,7 @@ class Diffusion(Family):
         sizes: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> Generated:
-        """Draw samples; known elements are replaced at every step by what they are at its time.
+        """Generate samples; known elements are replaced at every step by what they are at its time.
 
         Options are those of `config.Sampling`.
         """
@@ -126,9 +127,9 @@ class Diffusion(Family):
                 name: int(drawn[name].max()) if axis.variable else axis.maximum
                 for name, axis in axes(self.space).items()
             }
-            places = PackedElements.of(self.space, drawn, reach, count, self.device)
-            held = KnownElements.of(known, places, self._inward)
-            return Generated(Sampler(self.denoiser, sampling, ElementNoise(places, rng)).sample(held, condition))
+            elements = PackedElements.of(self.space, drawn, reach, count, self.device)
+            kept = KnownElements.of(known, elements, self._to_state)
+            return Generated(Sampler(self.denoiser, sampling, ElementNoise(elements, rng)).sample(kept, condition))
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Measure what processes need, and start outputs from the frequencies of classes."""
@@ -142,15 +143,15 @@ class Diffusion(Family):
         """Take over the frequencies of sizes."""
         self.sizes.initialise(statistics)
 
-    def _places(self, batch: Batch) -> PackedElements:
-        return PackedElements.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
+    def _elements(self, batch: Batch) -> PackedElements:
+        return PackedElements.of_batch(self.space, batch, self.device)
 
-    def _states(self, places: PackedElements, batch: Batch) -> dict[str, Tensor]:
+    def _states(self, elements: PackedElements, batch: Batch) -> dict[str, Tensor]:
         """x_0 of every field, (B, E)."""
-        return {name: self._inward(name, places.pack(name, batch.fields[name])) for name in self.space}
+        return {name: self._to_state(name, values) for name, values in elements.pack_batch(batch).items()}
 
-    def _inward(self, name: str, values: Tensor) -> Tensor:
-        x0 = self.denoiser.of(name).inward(values)
+    def _to_state(self, name: str, values: Tensor) -> Tensor:
+        x0 = self.denoiser.of(name).to_state(values)
         return x0.to(self.denoiser.dtype) if x0.is_floating_point() else x0
 
     def _log_size(self, batch: Batch, condition: Partial | None) -> Tensor:

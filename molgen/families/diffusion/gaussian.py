@@ -1,9 +1,9 @@
 """Gaussian noise on numbers: x_sigma = x_0 + sigma n, preconditioned as in EDM (Karras et al., arXiv 2206.00364).
 
 Numbers are at unit scale (sigma_data = 1): standardised fields are, and quantised ones are brought there by the mean
-and the scale of the training data.
+and the scale of the training data. Equation numbers are EDM's unless another paper is named.
 
-Letters in shapes: B batch, E packed elements.
+Letters in shapes: B batch, E packed elements, L levels.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from molgen.backbone import Head
 from molgen.batch import levels_to_values, values_to_levels
 from molgen.config import by_name
 from molgen.data.statistics import Moments, Statistics
+from molgen.families.diffusion.gaussian_sampling import ReverseGaussian
 from molgen.families.diffusion.process import Process, process
-from molgen.families.diffusion.schedule import NoiseClock
+from molgen.families.diffusion.schedule import GaussianSchedule
 from molgen.space import Field, Real
 
 if TYPE_CHECKING:
@@ -32,28 +33,74 @@ LEVELS_IN_HALF_A_CELL = 4.0
 
 
 class Gaussian(Process):
-    """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), with the loss weight 1 / c_out^2 (table 1).
+    """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), with the loss weight 1 / c_out^2 (equation 7, table 1).
 
     The loss is the mean over elements. The bound is that of variational diffusion models (Kingma et al., arXiv
-    2107.00630) for noise of exploding variance; at the lowest level a number is normal around the prediction, and a
-    level has the mass of its cell (Ho et al., arXiv 2006.11239, equation 13).
+    2107.00630) for noise of exploding variance; at the lowest level a number is normal around the
+    prediction, and a level has the mass of its cell (Ho et al., arXiv 2006.11239, equation 13).
     """
 
     mean: Tensor
     scale: Tensor
-    corrects = True
-    finishes = True
-    steps = 32
+    has_endpoint_bound = True
 
     def __init__(self, field: Real, config: DiffusionConfig) -> None:
         super().__init__(field)
         self.real, self.config = field, config
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
-        _ = self.clock  # which refuses levels without order
+        _ = self.schedule  # which refuses levels without order
 
     @property
-    def seen(self) -> Field:
+    def schedule(self) -> GaussianSchedule:
+        """Noise from where nothing of the data is lost to where nothing is left."""
+        config, lowest = self.config, self.config.lowest_noise
+        if self.real.levels is not None:
+            lowest = 1 / (LEVELS_IN_HALF_A_CELL * self.real.levels * float(self.scale))
+        return GaussianSchedule(lowest, config.highest_noise, config.noise_mean, config.noise_spread)
+
+    @property
+    def reverse(self) -> ReverseGaussian:
+        """Along the probability-flow ODE."""
+        return ReverseGaussian(self)
+
+    def sigma(self, time: Tensor) -> Tensor:
+        """The noise level of each row, (B, 1) in float64."""
+        return self.schedule.sigma(time)[:, None]
+
+    # --- the kernel ---------------------------------------------------------------------------------
+
+    def to_state(self, values: Tensor) -> Tensor:
+        """Values at unit scale."""
+        return (values - self.mean.to(values)) / self.scale.to(values)
+
+    def from_state(self, x: Tensor) -> Tensor:
+        """Values in their units; quantised ones in the middle of the cell in which they lie."""
+        values = self._in_units(x)
+        if self.real.levels is None:
+            return values
+        return levels_to_values(self.real, values_to_levels(self.real, values)).to(x)
+
+    def _in_units(self, x: Tensor) -> Tensor:
+        return x * self.scale.to(x) + self.mean.to(x)
+
+    def corrupt(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """x_0 + sigma n."""
+        return x0 + (self.sigma(time) * torch.special.ndtri(noise)).to(x0)
+
+    def renoise(self, x: Tensor, time: Tensor, later: Tensor, noise: Tensor) -> Tensor:
+        """Noise that lifts the level to the later one (algorithm 2, line 6)."""
+        more = (self.sigma(later) ** 2 - self.sigma(time) ** 2).clamp(min=0).sqrt()
+        return x + (more * torch.special.ndtri(noise)).to(x)
+
+    def prior(self, noise: Tensor) -> Tensor:
+        """Data and noise together: normal with variance 1 + sigma^2."""
+        return (1 + self.schedule.highest**2) ** 0.5 * torch.special.ndtri(noise)
+
+    # --- what the network reads and predicts ----------------------------------------------------------
+
+    @property
+    def network_field(self) -> Field:
         """The same numbers with noise: without levels."""
         return replace(self.real, levels=None)
 
@@ -62,124 +109,57 @@ class Gaussian(Process):
         """F, a number for each number."""
         return Head(prod(self.real.channels), self.real.axes, rotates=self.real.rotates)
 
-    @property
-    def clock(self) -> NoiseClock:
-        """Levels from where nothing of the data is lost to where nothing is left."""
-        config, lowest = self.config, self.config.lowest_noise
-        if self.real.levels is not None:
-            lowest = 1 / (LEVELS_IN_HALF_A_CELL * self.real.levels * float(self.scale))
-        return NoiseClock(lowest, config.highest_noise, config.noise_mean, config.noise_spread)
-
-    def sigma(self, time: Tensor) -> Tensor:
-        """The noise level of each row, (B, 1) in float64."""
-        return self.clock.sigma(time)[:, None]
-
-    # --- what the network reads and writes ------------------------------------------------------------
-
-    def seen_values(self, x: Tensor, time: Tensor) -> Tensor:
+    def network_input(self, x: Tensor, time: Tensor) -> Tensor:
         """c_in x: at unit scale."""
         return x / (1 + self.sigma(time) ** 2).sqrt().to(x)
 
-    def seen_time(self, time: Tensor) -> Tensor:
+    def network_time(self, time: Tensor) -> Tensor:
         """c_noise."""
-        return self.clock.position(time)
+        return self.schedule.c_noise(time)
 
     def predict(self, output: Tensor, x: Tensor, time: Tensor) -> Tensor:
-        """The denoised numbers D."""
+        """The denoised numbers D (equation 7)."""
         sigma = self.sigma(time)
         skip, out = 1 / (1 + sigma**2), sigma / (1 + sigma**2).sqrt()
-        return skip.to(x) * x + out.to(x) * output.to(x)
-
-    def mix(self, prediction: Tensor, other: Tensor, weight: float) -> Tensor:
-        """A straight line through both."""
-        return other + weight * (prediction - other)
-
-    # --- to noise -----------------------------------------------------------------------------------
-
-    def inward(self, values: Tensor) -> Tensor:
-        """Values at unit scale."""
-        return (values - self.mean.to(values)) / self.scale.to(values)
-
-    def outward(self, x: Tensor) -> Tensor:
-        """Values in their units; quantised ones in the middle of the cell in which they lie."""
-        values = x * self.scale.to(x) + self.mean.to(x)
-        return (
-            values
-            if self.real.levels is None
-            else levels_to_values(self.real, values_to_levels(self.real, values)).to(x)
-        )
-
-    def start(self, noise: Tensor) -> Tensor:
-        """Data and noise together: normal with variance 1 + sigma^2."""
-        return (1 + self.clock.highest**2) ** 0.5 * torch.special.ndtri(noise)
-
-    def corrupt(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """x_0 + sigma n."""
-        return x0 + (self.sigma(time) * torch.special.ndtri(noise)).to(x0)
-
-    def rise(self, x: Tensor, time: Tensor, later: Tensor, noise: Tensor) -> Tensor:
-        """Noise that lifts the level to the later one."""
-        more = (self.sigma(later) ** 2 - self.sigma(time) ** 2).clamp(min=0).sqrt()
-        return x + (more * torch.special.ndtri(noise)).to(x)
+        return skip.to(x) * x + out.to(x) * output.squeeze(-1).to(x)
 
     # --- losses -------------------------------------------------------------------------------------
 
     def loss(self, prediction: Tensor, x0: Tensor, x: Tensor, time: Tensor, exists: Tensor) -> Tensor:
-        """The mean square of (D - x_0) / c_out."""
+        """The mean square of (D - x_0) / c_out (equation 8)."""
         sigma = self.sigma(time)
         weight = ((1 + sigma**2) / sigma**2).squeeze(1).to(prediction)
         return weight * _squares(prediction, x0, exists) / exists.sum(1).clamp(min=1)
 
     def rate_bound(self, prediction: Tensor, x0: Tensor, x: Tensor, time: Tensor, exists: Tensor) -> Tensor:
-        """|D - x_0|^2 / sigma^2 for a unit of ln sigma."""
-        return self.clock.speed(time) / self.clock.sigma(time) ** 2 * _squares(prediction.double(), x0, exists)
+        """|D - x_0|^2 / sigma^2 for a unit of ln sigma: the continuous-time loss of arXiv 2107.00630."""
+        schedule = self.schedule
+        weight = schedule.dlogsigma_dt(time) / schedule.sigma(time) ** 2
+        return weight * _squares(prediction.double(), x0, exists)
 
     def step_bound(
         self, prediction: Tensor, x0: Tensor, x: Tensor, time: Tensor, earlier: Tensor, exists: Tensor
     ) -> Tensor:
-        """|D - x_0|^2 (1 / sigma_s^2 - 1 / sigma_t^2) / 2."""
-        gain = self.clock.sigma(earlier) ** -2 - self.clock.sigma(time) ** -2
+        """|D - x_0|^2 (1 / sigma_s^2 - 1 / sigma_t^2) / 2: the discrete-time loss of arXiv 2107.00630."""
+        gain = self.schedule.sigma(earlier) ** -2 - self.schedule.sigma(time) ** -2
         return gain / 2 * _squares(prediction.double(), x0, exists)
 
-    def last_bound(self, prediction: Tensor, x0: Tensor, exists: Tensor) -> Tensor:
-        """-log p(x_0 | x at the lowest level) + KL(q(x at the highest level | x_0) || the start)."""
-        x0, highest = x0.double(), self.clock.highest**2
-        start = (x0**2 - 1) / (1 + highest) / 2 + log(1 + 1 / highest) / 2
-        return torch.where(exists, start - self.log_density_of(prediction.double(), x0), 0.0).sum(1)
+    def endpoint_bound(self, prediction: Tensor, x0: Tensor, exists: Tensor) -> Tensor:
+        """-log p(x_0 | x at the lowest level) + KL(q(x at the highest level | x_0) || the prior)."""
+        x0, highest = x0.double(), self.schedule.highest**2
+        prior = (x0**2 - 1) / (1 + highest) / 2 + log(1 + 1 / highest) / 2
+        return torch.where(exists, prior - self.log_density_of(prediction.double(), x0), 0.0).sum(1)
 
     def log_density_of(self, prediction: Tensor, x0: Tensor) -> Tensor:
         """log p(x_0 | x at the lowest level) of each element, (B, E)."""
-        lowest = self.clock.lowest
+        lowest = self.schedule.lowest
         deviation = lowest / (1 + lowest**2) ** 0.5
         if self.real.levels is None:
             return -(((x0 - prediction) / deviation) ** 2) / 2 - log(deviation) - log(2 * pi) / 2
-        half, levels = 1 / (self.real.levels * float(self.scale)), values_to_levels(self.real, self._values(x0))
+        half, levels = 1 / (self.real.levels * float(self.scale)), values_to_levels(self.real, self._in_units(x0))
         below = torch.where(levels == 0, -torch.inf, (x0 - half - prediction) / deviation)
         above = torch.where(levels == self.real.levels - 1, torch.inf, (x0 + half - prediction) / deviation)
         return log_mass(below, above)
-
-    def _values(self, x: Tensor) -> Tensor:
-        return x * self.scale.to(x) + self.mean.to(x)
-
-    # --- back ---------------------------------------------------------------------------------------
-
-    def step(
-        self, prediction: Tensor, x: Tensor, time: Tensor, earlier: Tensor, noise: Tensor, turns: Tensor
-    ) -> Tensor:
-        """Along the probability-flow line from x towards D, which Euler's method follows exactly (DDIM)."""
-        share = (self.sigma(earlier) / self.sigma(time)).to(x)
-        return prediction + share * (x - prediction)
-
-    def correct(
-        self, solver: str, x: Tensor, reached: Tensor, prediction: Tensor, time: Tensor, earlier: Tensor
-    ) -> Tensor:
-        """x_s + w (D_s - D_t) with the weight of a solver in `SOLVERS`."""
-        weight = by_name("solver", solver, SOLVERS)(self.sigma(time) / self.sigma(earlier))
-        return x + weight.to(x) * (reached - prediction)
-
-    def last(self, prediction: Tensor, x: Tensor) -> Tensor:
-        """D: the step to level 0."""
-        return prediction
 
     # --- before training ------------------------------------------------------------------------------
 
@@ -192,10 +172,10 @@ class Gaussian(Process):
 
 
 class QuantisedGaussian(Gaussian):
-    """The same noise on quantised numbers, with a network that says which levels are likely, not which number.
+    """The same noise on quantised numbers, with a network that predicts which levels are likely, not which number.
 
-    By Bayes's rule p(k | x) is proportional to what the number itself says, exp(-(x - v_k)^2 / 2 sigma^2), times what
-    all others say, and only the second must be learned, from exp(-v_k^2 / 2) at the start. D is the mean of this
+    By Bayes's rule p(k | x) is proportional to what the number itself tells, exp(-(x - v_k)^2 / 2 sigma^2), times what
+    all others tell, and only the second must be learned, from exp(-v_k^2 / 2) at the start. D is the mean of this
     distribution (as in Dieleman et al., arXiv 2211.15089). So D is right where the noise is smaller than cells, where a
     network would need outputs that are steep in its inputs. All other formulas are the same.
     """
@@ -206,19 +186,15 @@ class QuantisedGaussian(Gaussian):
         assert self.real.levels is not None
         return Head(prod(self.real.channels) * self.real.levels, self.real.axes)
 
-    def arrange(self, output: Tensor, exists: Tensor) -> Tensor:
-        """The logits of each number, (B, E, L)."""
-        return output.reshape(len(output), exists[0].numel() * prod(self.real.channels), -1)
-
     def predict(self, output: Tensor, x: Tensor, time: Tensor) -> Tensor:
-        """The mean level."""
+        """The mean level, from logits (B, E, L)."""
         levels = torch.arange(output.shape[-1], device=x.device)
-        values = self.inward(levels_to_values(self.real, levels)).to(x)
+        values = self.to_state(levels_to_values(self.real, levels)).to(x)
         apart = (x[..., None] - values) / self.sigma(time)[..., None].to(x)
         return torch.softmax(output.to(x) - values**2 / 2 - apart**2 / 2, -1) @ values
 
 
-def lattice(field: Real, config: DiffusionConfig) -> Gaussian:
+def quantised(field: Real, config: DiffusionConfig) -> Gaussian:
     """`QuantisedGaussian` for quantised numbers, `Gaussian` for others."""
     return (Gaussian if field.levels is None else QuantisedGaussian)(field, config)
 
@@ -236,15 +212,8 @@ def log_mass(below: Tensor, above: Tensor) -> Tensor:
     return upper + torch.log1p(-(lower - upper).exp())
 
 
-#: What solvers of second order add to a step from sigma_t to sigma_s = sigma_t / r, in units of D_s - D_t.
-SOLVERS: dict[str, Callable[[Tensor], Tensor]] = {
-    # Heun's method for dx / d sigma (Karras et al., algorithm 1).
-    "heun": lambda r: (r - 1) / 2,
-    # Exact where D is linear in ln sigma, so that steps may be long (Cox & Matthews, J. Comput. Phys. 176, 2002).
-    "exponential": lambda r: 1 - (1 - 1 / r) / r.log(),
-}
 #: The processes of numbers by their names in the configuration.
-PROCESSES: dict[str, Callable[[Real, DiffusionConfig], Gaussian]] = {"gaussian": Gaussian, "lattice": lattice}
+PROCESSES: dict[str, Callable[[Real, DiffusionConfig], Gaussian]] = {"gaussian": Gaussian, "quantised": quantised}
 
 
 @process.register(Real)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from molgen.batch import Partial, field_mask
-from molgen.families.parts.elements import PackedElements
+from molgen.batch import Batch, Partial, field_mask
+from molgen.families.parts.elements import PackedElements, beside, fitted, of_own_place
 from molgen.space import Field, Real, Space
 
 
@@ -21,72 +21,78 @@ from molgen.space import Field, Real, Space
 class KnownElements:
     """What is known of samples.
 
+    Of a centred field, whose mean is zero, the known points are a fragment: they are known up to one translation,
+    which follows from where all others come to lie. Their places about their own mean are elements of the field, and
+    orthogonal to what is left open: the translation, and the other points.
+
     Attributes:
+        space: the fields.
         values: of each field that is known in part, the packed elements as states at time 0, (B, E).
         full: the same as it was given, over places, (B, *axes, *channels).
         given: which places are known, (B, *axes).
     """
 
+    space: Space
     values: Mapping[str, Tensor]
     full: Mapping[str, Tensor]
     given: Mapping[str, Tensor]
 
     @classmethod
     def of(
-        cls, known: Partial | None, places: PackedElements, inward: Callable[[str, Tensor], Tensor]
+        cls, known: Partial | None, elements: PackedElements, to_state: Callable[[str, Tensor], Tensor]
     ) -> KnownElements:
         """The known part laid over the places of samples, which must be large enough for it."""
         if known is None:
-            return cls({}, {}, {})
+            return cls(elements.space, {}, {}, {})
         full, given, values = {}, {}, {}
         for name in known.given:
-            exists = places.full[name]
-            given[name] = _reaching(_given(places.space, known, name), exists.shape[1:]).to(exists.device)
+            places, field = elements.places[name], elements.space[name]
+            given[name] = fitted(_given(elements.space, known, name), places.shape[1:]).to(places.device)
             if name in known.closed:
-                shut = known.shut(name, places.space[name], exists.shape[1]).to(exists.device)
-                given[name] = given[name] | (shut & exists)
-            full[name] = _reaching(known.batch.fields[name], exists.shape[1:]).to(exists.device)
-            complete = _completed(places.space[name], full[name], given[name], exists)
-            values[name] = inward(name, places.pack(name, complete))
-        return cls(values, full, given)
+                shut = known.shut(name, field, places.shape[1]).to(places.device)
+                given[name] = given[name] | (shut & places)
+            full[name] = fitted(known.batch.fields[name], places.shape[1:]).to(places.device)
+            fragment = _about_its_mean(full[name], given[name]) if _centred(field) else full[name]
+            values[name] = to_state(name, elements.pack(name, fragment))
+        return cls(elements.space, values, full, given)
 
     def take(self, rows: Tensor) -> KnownElements:
         """That of the given rows."""
         return KnownElements(
-            *({name: tensor[rows] for name, tensor in part.items()} for part in (self.values, self.full, self.given))
+            self.space,
+            *({name: tensor[rows] for name, tensor in part.items()} for part in (self.values, self.full, self.given)),
         )
 
-    def elements(self, name: str, places: PackedElements) -> Tensor:
+    def elements(self, name: str, elements: PackedElements) -> Tensor:
         """Which packed elements are known, (B, E); of a centred field none is by itself."""
-        exists = places.exists[name]
-        field = places.space[name]
-        if name not in self.given or (isinstance(field, Real) and field.centred):
+        exists = elements.exists[name]
+        field = elements.space[name]
+        if name not in self.given or _centred(field):
             return torch.zeros_like(exists)
-        given = _beside(self.given[name], self.full[name]).expand(self.full[name].shape)
-        return places.pack(name, given) & exists
+        given = beside(self.given[name], self.full[name]).expand(self.full[name].shape)
+        return of_own_place(field, given) & exists
 
-    def keep(self, name: str, x: Tensor, wanted: Tensor, places: PackedElements) -> Tensor:
+    def keep(self, name: str, x: Tensor, wanted: Tensor, elements: PackedElements) -> Tensor:
         """Packed elements with the known ones replaced by `wanted`, both (B, E).
 
-        Of a centred field the known points are moved to where they should be, and all others together by as little
-        as keeps the centre.
+        The points of a fragment are moved to where they should be about their mean. The mean stays where it is, and so
+        do all other points: the fragment goes to the translation at which x has it.
         """
         if name not in self.given:
             return x
-        field = places.space[name]
-        if not (isinstance(field, Real) and field.centred):
-            return torch.where(self.elements(name, places), wanted, x)
-        move = places.unpack(name, wanted - x)
-        return x + places.pack(name, _completed(field, move, self.given[name], places.full[name]))
+        if not _centred(elements.space[name]):
+            return torch.where(self.elements(name, elements), wanted, x)
+        move = elements.unpack(name, wanted - x)
+        return x + elements.pack(name, _about_its_mean(move, self.given[name]))
 
-    def restore(self, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Finished fields with known numbers exactly as they were given, free of rounding."""
-        return {name: self._exact(name, tensor) for name, tensor in fields.items()}
+    def exactly_in(self, batch: Batch) -> Batch:
+        """Finished samples with known numbers exactly as they were given, free of rounding."""
+        return batch.with_fields({name: self._exact(name, tensor) for name, tensor in batch.fields.items()})
 
     def _exact(self, name: str, tensor: Tensor) -> Tensor:
-        if name not in self.given or not tensor.is_floating_point():
+        if name not in self.given or not tensor.is_floating_point() or _centred(self.space[name]):
             return tensor
-        return torch.where(_beside(self.given[name], tensor), self.full[name].to(tensor), tensor)
+        return torch.where(beside(self.given[name], tensor), self.full[name].to(tensor), tensor)
 
 
 def least_sizes(space: Space, known: Partial | None) -> dict[str, Tensor]:
@@ -108,23 +114,13 @@ def _given(space: Space, known: Partial, name: str) -> Tensor:
     return known.given[name] & field_mask(space, known.batch, name)
 
 
-def _reaching(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """A tensor (B, *axes, ...) cut, or filled up with zeros, to the lengths of its axes."""
-    tensor = tensor[(slice(None), *map(slice, shape))]
-    missing = [length - tensor.shape[1 + place] for place, length in enumerate(shape)]
-    widths = [0] * 2 * (tensor.ndim - 1 - len(shape)) + [n for length in reversed(missing) for n in (0, length)]
-    return pad(tensor, widths) if any(missing) else tensor
+def _centred(field: Field) -> bool:
+    return isinstance(field, Real) and field.centred
 
 
-def _completed(field: Field, tensor: Tensor, given: Tensor, exists: Tensor) -> Tensor:
-    """Known points of a centred field with all others at one point, so that the mean is zero; others as they are."""
-    if not (isinstance(field, Real) and field.centred):
-        return tensor
-    known, free = _beside(given, tensor), _beside(exists & ~given, tensor)
-    rest = -torch.where(known, tensor, 0.0).sum(1, keepdim=True) / free.sum(1, keepdim=True).clamp(min=1)
-    return torch.where(known, tensor, torch.where(free, rest, 0.0))
-
-
-def _beside(mask: Tensor, tensor: Tensor) -> Tensor:
-    """A mask of places with dimensions for the channels of a tensor."""
-    return mask.reshape(*mask.shape, *(1 for _ in range(tensor.ndim - mask.ndim)))
+def _about_its_mean(points: Tensor, given: Tensor) -> Tensor:
+    """The given points about their mean, all others zero: (B, N, *channels)."""
+    some = beside(given, points)
+    kept = torch.where(some, points, 0.0)
+    mean = kept.sum(1, keepdim=True) / some.sum(1, keepdim=True).clamp(min=1)
+    return torch.where(some, points - mean, 0.0)

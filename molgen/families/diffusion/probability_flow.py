@@ -1,6 +1,6 @@
-"""log p(x) along the probability-flow line: dx / d ln sigma = x - D(x; sigma) (Song et al., arXiv 2011.13456).
+"""log p(x) along the probability-flow ODE: dx / d ln sigma = x - D(x; sigma) (Song et al., arXiv 2011.13456).
 
-The change of log p along the line is minus the divergence of this velocity (the instantaneous change of variables of
+The change of log p along a solution is minus the divergence of this velocity (the instantaneous change of variables of
 Chen et al., arXiv 1806.07366), and at the highest noise level p is normal. At the lowest level p is that of data with
 noise of this level. The steps are fixed, so that no row depends on another.
 
@@ -20,11 +20,11 @@ from molgen.batch import Partial
 from molgen.errors import UnsupportedSpace
 from molgen.families.diffusion.config import Scoring
 from molgen.families.diffusion.denoiser import Denoiser
-from molgen.families.diffusion.schedule import NoiseClock
+from molgen.families.diffusion.schedule import GaussianSchedule
 from molgen.families.parts.elements import ElementNoise
 from molgen.space import Real
 
-#: Steps of the integration where nothing is said.
+#: Steps of the integration by default.
 STEPS = 64
 
 
@@ -33,15 +33,15 @@ class Velocity:
     """x - D(x; sigma) and its divergence.
 
     Attributes:
-        denoiser, draws, condition: what D is made from.
-        clock: of all fields.
+        denoiser, noise, condition: what D is made from.
+        schedule: of all fields.
         directions: for the divergence, (R, B, E) of 1 and -1 (Hutchinson); None computes it exactly.
     """
 
     denoiser: Denoiser
-    draws: ElementNoise
+    noise: ElementNoise
     condition: Partial | None
-    clock: NoiseClock
+    schedule: GaussianSchedule
     directions: Tensor | None
 
     def __call__(self, x: Tensor, log_sigma: float) -> tuple[Tensor, Tensor]:
@@ -53,12 +53,11 @@ class Velocity:
         return velocity.detach(), divergence
 
     def _velocity(self, x: Tensor, log_sigma: float) -> Tensor:
-        places, sizes = self.draws.places, [one.shape[1] for one in self.draws.places.exists.values()]
-        states = dict(zip(places.exists, x.split(sizes, dim=1), strict=True))
+        elements = self.noise.elements
         sigma = torch.full((len(x),), log_sigma, dtype=torch.float64, device=x.device).exp()
-        said = self.denoiser(states, self.clock.time(sigma), places, self.condition)
-        exists = torch.cat(list(places.exists.values()), dim=1)
-        return torch.where(exists, x - torch.cat([said[name] for name in states], dim=1), 0.0)
+        time = self.schedule.time_of_sigma(sigma)
+        denoised = self.denoiser(elements.split(x), time, elements, self.condition)
+        return torch.where(elements.join(elements.exists), x - elements.join(denoised), 0.0)
 
     def _exact(self, velocity: Tensor, x: Tensor) -> Tensor:
         parts = [torch.autograd.grad(velocity[:, k].sum(), x, retain_graph=True)[0][:, k] for k in range(x.shape[1])]
@@ -72,52 +71,49 @@ class Velocity:
         return torch.stack(parts)
 
 
-def flow_log_density(
-    denoiser: Denoiser, draws: ElementNoise, condition: Partial | None, scoring: Scoring, x0: Mapping[str, Tensor]
+def ode_log_density(
+    denoiser: Denoiser, noise: ElementNoise, condition: Partial | None, scoring: Scoring, x0: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """log p(x_0), (B,) in nats, and its error, (B,): how much half the steps change it, and that of the directions.
 
     Raises:
         UnsupportedSpace: a field has classes or levels.
     """
-    clock, steps = _common_clock(denoiser), scoring.steps or STEPS
-    velocity = Velocity(denoiser, draws, condition, clock, _directions(draws, scoring.samples, denoiser))
-    x = torch.cat([x0[name].to(denoiser.dtype) for name in denoiser.space], dim=1)
+    schedule, steps = _common_schedule(denoiser), scoring.steps or STEPS
+    velocity = Velocity(denoiser, noise, condition, schedule, _directions(noise, scoring.samples, denoiser))
+    x = noise.elements.join(x0).to(denoiser.dtype)
     fine, coarse = (_integrated(velocity, x, count) for count in (steps, max(1, steps // 2)))
     spread = fine.var(0) / len(fine) if len(fine) > 1 else torch.zeros_like(fine[0])
     return fine.mean(0), (spread + (fine.mean(0) - coarse.mean(0)) ** 2).sqrt()
 
 
-def _common_clock(denoiser: Denoiser) -> NoiseClock:
+def _common_schedule(denoiser: Denoiser) -> GaussianSchedule:
     for name, field in denoiser.space.items():
         if not isinstance(field, Real) or field.levels is not None:
-            raise UnsupportedSpace(f"the probability-flow line is for numbers without levels, not for {name!r}")
-    (clock,) = denoiser.clocks
-    assert isinstance(clock, NoiseClock)
-    return clock
+            raise UnsupportedSpace(f"the probability-flow ODE is for numbers without levels, not for {name!r}")
+    (schedule,) = denoiser.schedules
+    assert isinstance(schedule, GaussianSchedule)
+    return schedule
 
 
-def _directions(draws: ElementNoise, count: int, denoiser: Denoiser) -> Tensor | None:
+def _directions(noise: ElementNoise, count: int, denoiser: Denoiser) -> Tensor | None:
     if not count:
         return None
-    rows = [
-        torch.cat([draws.uniform(name, "direction", number) for name in denoiser.space], dim=1)
-        for number in range(count)
-    ]
+    rows = [noise.elements.join(noise.uniforms("direction", number)) for number in range(count)]
     return torch.where(torch.stack(rows) < 0.5, -1.0, 1.0).to(denoiser.dtype)
 
 
 def _integrated(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
     """log p(x) for each direction, (R, B) in float64, by the classical Runge-Kutta method."""
-    first, last = log(velocity.clock.lowest), log(velocity.clock.highest)
+    first, last = log(velocity.schedule.lowest), log(velocity.schedule.highest)
     length, change = (last - first) / steps, torch.zeros((), dtype=torch.float64, device=x.device)
     for number in range(steps):
         x, divergence = _runge_kutta(velocity, x, first + number * length, length)
         change = change + length * divergence.double()
-    exists = torch.cat(list(velocity.draws.places.exists.values()), dim=1)
-    variance = 1 + velocity.clock.highest**2
+    elements = velocity.noise.elements
+    variance = 1 + velocity.schedule.highest**2
     normal = -(x.double() ** 2) / (2 * variance) - log(2 * pi * variance) / 2
-    return torch.where(exists, normal, 0.0).sum(1) + change
+    return torch.where(elements.join(elements.exists), normal, 0.0).sum(1) + change
 
 
 def _runge_kutta(

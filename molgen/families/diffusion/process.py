@@ -1,9 +1,11 @@
-"""The contract of a corruption process: one field's way from data to noise and back.
+"""The contracts of a field's diffusion: how its elements are corrupted, and how samples come back from noise.
 
-Everything happens on packed elements, so that a pair of a symmetric field counts once and the noise of a centred
-field is centred. A process returns what it makes and remembers nothing of it.
+A `Process` is the kernel q(x_t | x_0), what the network reads and predicts, the training loss, and the terms of the
+variational bound. Its `reverse` is a `ReverseProcess`: p(x_s | x_t) for s < t, the steps of the sampler. All of it
+happens on packed elements, so that a pair of a symmetric field counts once and the noise of a centred field is
+centred. Nothing is remembered from one call to the next.
 
-Letters in shapes: B batch, E packed elements, K classes, W width of a head.
+Letters in shapes: B batch, E packed elements, K classes, P outputs for an element, W width of a head.
 """
 
 from __future__ import annotations
@@ -16,10 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from molgen.backbone import Head
-from molgen.batch import pack_field
 from molgen.data.statistics import Statistics
 from molgen.errors import UnsupportedSpace
-from molgen.families.diffusion.schedule import Clock
+from molgen.families.diffusion.schedule import NoiseSchedule
 from molgen.space import Field
 
 if TYPE_CHECKING:
@@ -27,30 +28,63 @@ if TYPE_CHECKING:
 
 
 class Process(nn.Module, ABC):
-    """corrupt(x_0, t) -> x_t, and back: step(prediction, x_t, t, s) -> x_s for s < t.
+    """corrupt(x_0, t, noise) -> x_t; predict(network output, x_t, t) -> x_0; what a wrong prediction costs.
 
-    Times are (B,) in float64, from 0 (data) to 1 (noise). States x are (B, E). A prediction is what the network says
-    of x_0: numbers (B, E), or log-probabilities of classes (B, E, K). `noise` is one uniform number per element.
-    Sums and means run over the elements that exist.
+    Times are (B,) in float64, from 0 (data) to 1 (noise). States x are (B, E). A prediction of x_0 is numbers, (B, E),
+    or log-probabilities of classes, (B, E, K). `noise` is one uniform number per element. Sums and means run over the
+    elements that exist.
     """
 
-    #: whether all that the network needs to know of the time can be seen in the state.
-    timeless: ClassVar[bool] = False
-    #: whether `correct` improves a step, and `last` has something to say at time 0.
-    corrects: ClassVar[bool] = False
-    finishes: ClassVar[bool] = False
-    #: steps that sampling takes by default.
-    steps: ClassVar[int]
+    #: whether the state shows all that a network needs to know of the time, so that it reads none.
+    time_independent: ClassVar[bool] = False
+    #: whether `endpoint_bound` adds anything to the bound.
+    has_endpoint_bound: ClassVar[bool] = False
 
     def __init__(self, field: Field) -> None:
         super().__init__()
         self.field = field
 
-    # --- what the network reads and writes ------------------------------------------------------------
+    @property
+    @abstractmethod
+    def schedule(self) -> NoiseSchedule:
+        """The noise levels over time."""
 
     @property
     @abstractmethod
-    def seen(self) -> Field:
+    def reverse(self) -> ReverseProcess:
+        """How samples come back from noise."""
+
+    # --- the kernel ---------------------------------------------------------------------------------
+
+    def to_state(self, values: Tensor) -> Tensor:
+        """Packed values of the field as states at time 0."""
+        return values
+
+    def from_state(self, x: Tensor) -> Tensor:
+        """States at time 0 as packed values of the field."""
+        return x
+
+    @abstractmethod
+    def corrupt(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """A sample of q(x_t | x_0)."""
+
+    @abstractmethod
+    def renoise(self, x: Tensor, time: Tensor, later: Tensor, noise: Tensor) -> Tensor:
+        """A sample of q(x_later | x_t)."""
+
+    @abstractmethod
+    def prior(self, noise: Tensor) -> Tensor:
+        """A sample of p(x_1), which the kernel reaches at time 1."""
+
+    def masked_count(self, x: Tensor, exists: Tensor) -> Tensor:
+        """How many elements of the state of a time-independent process say nothing of x_0, (B,)."""
+        return torch.zeros(len(x), dtype=torch.long, device=x.device)
+
+    # --- what the network reads and predicts ----------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def network_field(self) -> Field:
         """The field that the network reads."""
 
     @property
@@ -58,64 +92,17 @@ class Process(nn.Module, ABC):
     def head(self) -> Head:
         """The output that the network has for this field."""
 
-    @property
-    @abstractmethod
-    def clock(self) -> Clock:
-        """An even walk through the noise levels."""
-
-    def seen_values(self, x: Tensor, time: Tensor) -> Tensor:
+    def network_input(self, x: Tensor, time: Tensor) -> Tensor:
         """What the network reads of a state, (B, E)."""
         return x
 
-    def seen_time(self, time: Tensor) -> Tensor | None:
+    def network_time(self, time: Tensor) -> Tensor | None:
         """The time of this field that the network reads, (B,), from 0 to 1."""
-        return None if self.timeless else time
-
-    def arrange(self, output: Tensor, exists: Tensor) -> Tensor:
-        """The output of the network, (B, *axes, W), as that of packed elements, given which places exist."""
-        return pack_field(self.field, output, exists).values
+        return None if self.time_independent else time
 
     @abstractmethod
     def predict(self, output: Tensor, x: Tensor, time: Tensor) -> Tensor:
-        """The prediction of x_0 from the arranged output of the network, (B, E) or (B, E, K)."""
-
-    @abstractmethod
-    def mix(self, prediction: Tensor, other: Tensor, weight: float) -> Tensor:
-        """other + weight (prediction - other): classifier-free guidance (Ho & Salimans, arXiv 2207.12598)."""
-
-    def sharpen(self, prediction: Tensor, temperature: float) -> Tensor:
-        """The prediction with the log-probabilities of classes divided by a temperature; numbers stay."""
-        return prediction
-
-    # --- to noise -----------------------------------------------------------------------------------
-
-    def inward(self, values: Tensor) -> Tensor:
-        """Packed values of the field as states at time 0."""
-        return values
-
-    def outward(self, x: Tensor) -> Tensor:
-        """States at time 0 as packed values of the field."""
-        return x
-
-    @abstractmethod
-    def start(self, noise: Tensor) -> Tensor:
-        """A state at time 1."""
-
-    @abstractmethod
-    def corrupt(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """A draw from q(x_t | x_0)."""
-
-    @abstractmethod
-    def rise(self, x: Tensor, time: Tensor, later: Tensor, noise: Tensor) -> Tensor:
-        """A draw from q(x_later | x_t)."""
-
-    def hidden(self, x: Tensor, exists: Tensor) -> Tensor:
-        """How many elements of a state of a timeless process say nothing of x_0, (B,)."""
-        return torch.zeros(len(x), dtype=torch.long, device=x.device)
-
-    def held(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """The state of a known element at a time of sampling."""
-        return self.corrupt(x0, time, noise)
+        """The prediction of x_0, (B, E) or (B, E, K), from the network's output for each element, (B, E, P)."""
 
     # --- what training minimises, and what bounds the likelihood ------------------------------------------
 
@@ -133,35 +120,9 @@ class Process(nn.Module, ABC):
     ) -> Tensor:
         """KL(q(x_s | x_t, x_0) || p(x_s | x_t)) of one step, (B,) in nats."""
 
-    def last_bound(self, prediction: Tensor, x0: Tensor, exists: Tensor) -> Tensor:
-        """What the two ends of time add, (B,) in nats, given the prediction at time 0."""
+    def endpoint_bound(self, prediction: Tensor, x0: Tensor, exists: Tensor) -> Tensor:
+        """What the two ends of time add to the bound, (B,) in nats, given the prediction at time 0."""
         return torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
-
-    # --- back ---------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def step(
-        self, prediction: Tensor, x: Tensor, time: Tensor, earlier: Tensor, noise: Tensor, turns: Tensor
-    ) -> Tensor:
-        """A state at the earlier time; `turns` are times at which the elements take turns, see `ElementNoise.turns`."""
-
-    def moves(self, x: Tensor, earlier: Tensor, turns: Tensor, exists: Tensor) -> Tensor:
-        """Which rows a step to the earlier time can change, bool (B,)."""
-        return torch.ones(len(x), dtype=torch.bool, device=x.device)
-
-    def sureness(self, prediction: Tensor, x: Tensor, exists: Tensor) -> Tensor:
-        """How sure the prediction of each element that waits for its turn is, (B, E); -inf for all others."""
-        return torch.full(exists.shape, -torch.inf, device=exists.device)
-
-    def correct(
-        self, solver: str, x: Tensor, reached: Tensor, prediction: Tensor, time: Tensor, earlier: Tensor
-    ) -> Tensor:
-        """The state after a step, given the prediction that it reached and the one that it was made with."""
-        return x
-
-    def last(self, prediction: Tensor, x: Tensor) -> Tensor:
-        """x_0, given the prediction at time 0."""
-        return x
 
     # --- before training ------------------------------------------------------------------------------
 
@@ -171,6 +132,61 @@ class Process(nn.Module, ABC):
     def bias(self, name: str, statistics: Statistics) -> Tensor | None:
         """What a head should give everywhere, (W,), where nothing but the statistics is known."""
         return None
+
+
+class ReverseProcess(ABC):
+    """step(prediction, x_t, t, s, ...) -> x_s for s < t, and what samplers can change about it."""
+
+    #: steps that sampling takes by default.
+    default_steps: ClassVar[int]
+    #: whether `correct` improves a step once the prediction at its end is known.
+    corrects: ClassVar[bool] = False
+    #: whether `finish` makes a step to x_0 from the lowest noise level.
+    finishes: ClassVar[bool] = False
+
+    @abstractmethod
+    def step(
+        self, prediction: Tensor, x: Tensor, time: Tensor, earlier: Tensor, noise: Tensor, unmasking: Tensor
+    ) -> Tensor:
+        """A state at the earlier time.
+
+        Args:
+            prediction: of x_0 at time t.
+            x: the state x_t.
+            time, earlier: t and s.
+            noise: a uniform number per element.
+            unmasking: the time at which each element that is masked is to be unmasked, (B, E).
+        """
+
+    def correct(
+        self, solver: str, x: Tensor, at_end: Tensor, at_start: Tensor, time: Tensor, earlier: Tensor
+    ) -> Tensor:
+        """The state after a step of second order, given the predictions at its end and at its start."""
+        return x
+
+    def finish(self, prediction: Tensor, x: Tensor) -> Tensor:
+        """x_0, given the prediction at time 0."""
+        return x
+
+    @abstractmethod
+    def guide(self, conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
+        """unconditional + w (conditional - unconditional): classifier-free guidance (arXiv 2207.12598, equation 6)."""
+
+    def temper(self, prediction: Tensor, temperature: float) -> Tensor:
+        """The prediction with the log-probabilities of classes divided by a temperature; numbers stay."""
+        return prediction
+
+    @abstractmethod
+    def known_state(self, x0: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """The state of a known element at a time of sampling."""
+
+    def changed_rows(self, x: Tensor, earlier: Tensor, unmasking: Tensor, exists: Tensor) -> Tensor:
+        """Which rows a step to the earlier time can change, bool (B,)."""
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+    def confidence(self, prediction: Tensor, x: Tensor, exists: Tensor) -> Tensor:
+        """How certain the prediction of each masked element is, (B, E); -inf for all others."""
+        return torch.full(exists.shape, -torch.inf, device=exists.device)
 
 
 @singledispatch

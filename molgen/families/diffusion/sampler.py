@@ -1,4 +1,4 @@
-"""From noise to data: the same walk for all kinds of fields.
+"""Sampling: the reverse processes of all fields, step by step from noise to data.
 
 Letters in shapes: B batch, E packed elements.
 """
@@ -16,9 +16,11 @@ from molgen.batch import Batch, Partial
 from molgen.config import by_name
 from molgen.families.diffusion.config import Sampling
 from molgen.families.diffusion.denoiser import Denoiser
-from molgen.families.diffusion.gaussian import SOLVERS
+from molgen.families.diffusion.gaussian_sampling import SOLVERS
 from molgen.families.diffusion.inpainting import KnownElements
-from molgen.families.diffusion.schedule import grid
+from molgen.families.diffusion.process import Process
+from molgen.families.diffusion.schedule import sampling_times
+from molgen.families.diffusion.unmasking import ORDERS, unmasking_times
 from molgen.families.parts.elements import ElementNoise, PackedElements
 
 Elements = Mapping[str, Tensor]
@@ -26,185 +28,176 @@ Elements = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples on their way, (B, E) for each field.
+    """Unfinished samples, (B, E) for each field.
 
     Attributes:
         x: their states.
-        turns: times at which elements take turns.
+        unmasking: the time at which each masked element is unmasked.
         noise: uniform numbers for the next step.
-        held_noise: uniform numbers of the noise on known elements, the same at all times.
-        held: what is known.
-        places: where the elements are.
+        known_noise: uniform numbers of the noise on known elements, the same at all times.
+        known: what is known.
+        elements: which there are.
         condition: what is asked for.
     """
 
     x: Elements
-    turns: Elements
+    unmasking: Elements
     noise: Elements
-    held_noise: Elements
-    held: KnownElements
-    places: PackedElements
+    known_noise: Elements
+    known: KnownElements
+    elements: PackedElements
     condition: Partial | None
 
     def take(self, rows: Tensor) -> Rows:
         """The given rows."""
-        x, turns, noise, held_noise = (
+        x, unmasking, noise, known_noise = (
             {name: tensor[rows] for name, tensor in part.items()}
-            for part in (self.x, self.turns, self.noise, self.held_noise)
+            for part in (self.x, self.unmasking, self.noise, self.known_noise)
         )
         condition = self.condition.take(rows) if self.condition is not None else None
-        return Rows(x, turns, noise, held_noise, self.held.take(rows), self.places.take(rows), condition)
+        return Rows(x, unmasking, noise, known_noise, self.known.take(rows), self.elements.take(rows), condition)
 
-    def time(self, time: float) -> Tensor:
+    def put(self, rows: Tensor, new: Rows) -> Rows:
+        """These with the states and unmasking times of some rows replaced by new ones."""
+        x, unmasking = (
+            {name: tensor.index_copy(0, rows, part[name]) for name, tensor in old.items()}
+            for old, part in ((self.x, new.x), (self.unmasking, new.unmasking))
+        )
+        return replace(self, x=x, unmasking=unmasking)
+
+    def at(self, time: float) -> Tensor:
         """One time for all rows, (B,)."""
-        device = next(iter(self.x.values())).device
-        return torch.full((len(self.places),), time, dtype=torch.float64, device=device)
+        return torch.full((len(self.elements),), time, dtype=torch.float64, device=self.elements.device)
 
 
 class Sampler:
-    """Draws samples at given places.
+    """x_1 from the priors, then x_t -> x_s along the times of the noise schedules, then x_0.
 
-    Without churn numbers follow the probability-flow line from their first noise, and an absorbing element has one
-    turn and one choice, whatever the steps are. So the largest sample of a batch may decide how many steps there are.
+    For numbers this is algorithm 2 of EDM (Karras et al., arXiv 2206.00364): noise is put back where `churn` asks for
+    it, then comes a step of second order. Without churn numbers follow the probability-flow ODE from their first
+    noise, and an absorbing element is unmasked once, whatever the steps are. So the largest sample of a batch may
+    decide how many steps there are.
     """
 
-    def __init__(self, denoiser: Denoiser, options: Sampling, draws: ElementNoise) -> None:
-        self.denoiser, self.options, self.draws = denoiser, options, draws
+    def __init__(self, denoiser: Denoiser, options: Sampling, noise: ElementNoise) -> None:
+        self.denoiser, self.options, self.noise = denoiser, options, noise
         by_name("solver", options.solver, SOLVERS)
         self.order = by_name("order", options.order, ORDERS)
-        self.steps = options.steps or self._enough()
-        self.times = grid(denoiser.clocks, self.steps)
+        self.steps = options.steps or self._default_steps()
+        self.times = sampling_times(denoiser.schedules, self.steps)
 
-    def _enough(self) -> int:
-        """One element at a time where no process is told the time, else what the processes ask for."""
-        if self.denoiser.timeless and not self.options.churn:
-            return max(1, int(self.draws.places.counts().max()))
-        return max(own.steps for _, own in self.denoiser.each())
+    def _default_steps(self) -> int:
+        """One element at a time where the network reads no time, else what the processes ask for."""
+        if self.denoiser.time_independent and not self.options.churn:
+            return max(1, int(self.noise.elements.counts().max()))
+        return max(own.reverse.default_steps for _, own in self.denoiser.each())
 
-    def sample(self, held: KnownElements, condition: Partial | None) -> Batch:
+    def sample(self, known: KnownElements, condition: Partial | None) -> Batch:
         """A sample for each row."""
-        rows = self._start(held, condition)
+        rows = self._first(known, condition)
         for number, (later, earlier) in enumerate(pairwise(range(self.steps, -1, -1))):
             time = float(self.times[later])
-            if self.options.churn or not self.denoiser.timeless:
-                rows = replace(rows, noise=self._uniform("step", number))
+            if self.options.churn or not self.denoiser.time_independent:
+                rows = replace(rows, noise=self.noise.uniforms("step", number))
             if self.options.churn:
-                rows, time = self._risen(rows, later, number)
-            rows = self._moved(rows, time, float(self.times[earlier]))
-        rows = self._finished(rows)
-        places = rows.places
-        fields = {name: places.unpack(name, own.outward(rows.x[name])) for name, own in self.denoiser.each()}
-        return Batch(held.restore(fields), dict(places.sizes))
+                rows, time = self._renoised(rows, later, number)
+            rows = self._stepped_where_due(rows, time, float(self.times[earlier]))
+        return self._finished(rows)
 
-    # --- the parts of the walk -------------------------------------------------------------------------
+    # --- the parts of the loop -------------------------------------------------------------------------
 
-    def _start(self, held: KnownElements, condition: Partial | None) -> Rows:
-        places, start = self.draws.places, self._uniform("start")
-        x = {name: self._typed(own.start(start[name])) for name, own in self.denoiser.each()}
-        free = {name: exists & ~held.elements(name, places) for name, exists in places.exists.items()}
-        turns = self.draws.turns(free)
-        rows = Rows(x, turns, self._uniform("step"), self._uniform("held"), held, places, condition)
-        return self._keeping(rows, 1.0)
+    def _first(self, known: KnownElements, condition: Partial | None) -> Rows:
+        """The rows at time 1."""
+        elements, start = self.noise.elements, self.noise.uniforms("start")
+        x = self._each(lambda name, own: self._typed(own.prior(start[name])))
+        masked = {name: exists & ~known.elements(name, elements) for name, exists in elements.exists.items()}
+        times, step, held = (
+            unmasking_times(self.noise, masked),
+            self.noise.uniforms("step"),
+            self.noise.uniforms("held"),
+        )
+        return self._with_known(Rows(x, times, step, held, known, elements, condition), 1.0)
 
-    def _risen(self, rows: Rows, later: int, number: int) -> tuple[Rows, float]:
+    def _renoised(self, rows: Rows, later: int, number: int) -> tuple[Rows, float]:
         """Some steps' worth of noise put back, and the time that this leads to."""
         place = min(later + self.options.churn, self.steps)
         below = min(int(place), self.steps - 1)
         time = float(self.times[below].lerp(self.times[below + 1], place - below))
-        now, then, noise = rows.time(float(self.times[later])), rows.time(time), self._uniform("rise", number)
-        x = {name: own.rise(rows.x[name], now, then, noise[name]) for name, own in self.denoiser.each()}
-        turns = {name: time * turn for name, turn in self._uniform("turn", number).items()}
-        return self._keeping(replace(rows, x=x, turns=turns), time), time
+        now, then, noise = rows.at(float(self.times[later])), rows.at(time), self.noise.uniforms("rise", number)
+        x = self._each(lambda name, own: own.renoise(rows.x[name], now, then, noise[name]))
+        times = {name: time * one for name, one in self.noise.uniforms("turn", number).items()}
+        return self._with_known(replace(rows, x=x, unmasking=times), time), time
 
-    def _moved(self, rows: Rows, time: float, earlier: float) -> Rows:
+    def _stepped_where_due(self, rows: Rows, time: float, earlier: float) -> Rows:
         """A step from one time to an earlier one, for those rows that it can change."""
-        moving = torch.zeros(len(rows.places), dtype=torch.bool, device=rows.time(time).device)
-        for name, own in self.denoiser.each():
-            moving |= own.moves(rows.x[name], rows.time(earlier), rows.turns[name], rows.places.exists[name])
-        if bool(moving.all()):
-            return self._stepped(rows, time, earlier)
-        if not bool(moving.any()):
-            return rows
-        number = moving.nonzero().squeeze(1)
-        part = self._stepped(rows.take(number), time, earlier)
-        x, turns = (
-            {name: tensor.index_copy(0, number, new[name]) for name, tensor in old.items()}
-            for old, new in ((rows.x, part.x), (rows.turns, part.turns))
+        then, exists = rows.at(earlier), rows.elements.exists
+        due = self._each(
+            lambda name, own: own.reverse.changed_rows(rows.x[name], then, rows.unmasking[name], exists[name])
         )
-        return replace(rows, x=x, turns=turns)
+        changed = torch.stack(list(due.values())).any(0)
+        if bool(changed.all()):
+            return self._stepped(rows, time, earlier)
+        if not bool(changed.any()):
+            return rows
+        some = changed.nonzero().squeeze(1)
+        return rows.put(some, self._stepped(rows.take(some), time, earlier))
 
     def _stepped(self, rows: Rows, time: float, earlier: float) -> Rows:
-        now, then = rows.time(time), rows.time(earlier)
-        said = self._predict(rows, now)
-        rows = self._ordered(rows, said)
-        x = {
-            name: own.step(said[name], rows.x[name], now, then, rows.noise[name], rows.turns[name])
-            for name, own in self.denoiser.each()
-        }
-        moved = self._keeping(replace(rows, x=x), earlier)
-        if not any(own.corrects for _, own in self.denoiser.each()):
-            return moved
-        reached = self._predict(moved, then)
-        x = {
-            name: own.correct(self.options.solver, moved.x[name], reached[name], said[name], now, then)
-            for name, own in self.denoiser.each()
-        }
-        return self._keeping(replace(moved, x=x), earlier)
+        """A step of every field, and its correction where a process has one (EDM, algorithm 2, lines 7 to 11)."""
+        now, then = rows.at(time), rows.at(earlier)
+        at_start = self._predict(rows, now)
+        rows = self._in_order(rows, at_start)
 
-    def _ordered(self, rows: Rows, said: Mapping[str, Tensor]) -> Rows:
-        """The same with the turns of waiting elements in the order that was asked for."""
+        def step(name: str, own: Process) -> Tensor:
+            return own.reverse.step(at_start[name], rows.x[name], now, then, rows.noise[name], rows.unmasking[name])
+
+        moved = self._with_known(replace(rows, x=self._each(step)), earlier)
+        if not any(own.reverse.corrects for _, own in self.denoiser.each()):
+            return moved
+        at_end = self._predict(moved, then)
+
+        def correct(name: str, own: Process) -> Tensor:
+            return own.reverse.correct(self.options.solver, moved.x[name], at_end[name], at_start[name], now, then)
+
+        return self._with_known(replace(moved, x=self._each(correct)), earlier)
+
+    def _in_order(self, rows: Rows, predictions: Elements) -> Rows:
+        """The same with the unmasking times in the order that was asked for."""
         if self.order is None:
             return rows
-        exists = rows.places.exists
-        sureness = {name: own.sureness(said[name], rows.x[name], exists[name]) for name, own in self.denoiser.each()}
-        return replace(rows, turns=self.order(rows.turns, sureness))
+        exists = rows.elements.exists
+        confidence = self._each(lambda name, own: own.reverse.confidence(predictions[name], rows.x[name], exists[name]))
+        return replace(rows, unmasking=self.order(rows.unmasking, confidence))
 
-    def _finished(self, rows: Rows) -> Rows:
-        """x_0 from the states at time 0."""
-        if any(own.finishes for _, own in self.denoiser.each()):
-            said = self._predict(rows, rows.time(0.0))
-            rows = replace(rows, x={name: own.last(said[name], rows.x[name]) for name, own in self.denoiser.each()})
-        x = {name: rows.held.keep(name, x, rows.held.values.get(name, x), rows.places) for name, x in rows.x.items()}
-        return replace(rows, x=x)
-
-    def _keeping(self, rows: Rows, time: float) -> Rows:
+    def _with_known(self, rows: Rows, time: float) -> Rows:
         """The same with known elements as they are at this time."""
-        x, now = dict(rows.x), rows.time(time)
-        for name, x0 in rows.held.values.items():
-            own = self.denoiser.of(name)
-            wanted = own.held(x0, now, rows.held_noise[name])
-            x[name] = rows.held.keep(name, x[name], wanted.to(x[name]), rows.places)
+        x, now = dict(rows.x), rows.at(time)
+        for name, x0 in rows.known.values.items():
+            wanted = self.denoiser.of(name).reverse.known_state(x0, now, rows.known_noise[name])
+            x[name] = rows.known.keep(name, x[name], wanted.to(x[name]), rows.elements)
         return replace(rows, x=x)
 
-    # --- predictions and noise ----------------------------------------------------------------------------------------
+    def _finished(self, rows: Rows) -> Batch:
+        """The samples of the states at time 0."""
+        if any(own.reverse.finishes for _, own in self.denoiser.each()):
+            predictions = self._predict(rows, rows.at(0.0))
+            x = self._each(lambda name, own: own.reverse.finish(predictions[name], rows.x[name]))
+            rows = replace(rows, x=x)
+        known, elements = rows.known, rows.elements
+        x = {name: known.keep(name, x, known.values.get(name, x), elements) for name, x in rows.x.items()}
+        values = self._each(lambda name, own: own.from_state(x[name]))
+        return known.exactly_in(elements.unpack_batch(values))
+
+    # --- predictions ----------------------------------------------------------------------------------
 
     def _predict(self, rows: Rows, time: Tensor) -> dict[str, Tensor]:
-        said = self.denoiser(rows.x, time, rows.places, rows.condition, self.options.guidance)
+        found = self.denoiser(rows.x, time, rows.elements, rows.condition, self.options.guidance)
         if self.options.temperature == 1:
-            return said
-        return {name: own.sharpen(said[name], self.options.temperature) for name, own in self.denoiser.each()}
+            return found
+        return self._each(lambda name, own: own.reverse.temper(found[name], self.options.temperature))
 
-    def _uniform(self, purpose: str, step: int = 0) -> dict[str, Tensor]:
-        return {name: self.draws.uniform(name, purpose, step) for name in self.denoiser.space}
+    def _each(self, function: Callable[[str, Process], Tensor]) -> dict[str, Tensor]:
+        return {name: function(name, own) for name, own in self.denoiser.each()}
 
     def _typed(self, x: Tensor) -> Tensor:
         return x.to(self.denoiser.dtype) if x.is_floating_point() else x
-
-
-#: Turns with the surenesses of waiting elements, -inf for all others, to turns: (B, E) for each field.
-Order = Callable[[Elements, Elements], Elements]
-
-
-def surest_first(turns: Elements, sureness: Elements) -> Elements:
-    """The turns of the waiting elements of a row, handed out anew: the next one to the surest."""
-    names = list(turns)
-    own, sure = (torch.cat([part[name] for name in names], dim=1) for part in (turns, sureness))
-    waits = sure > -torch.inf
-    rank = sure.argsort(dim=1, descending=True, stable=True).argsort(1)
-    free = own.masked_fill(~waits, -torch.inf).sort(dim=1, descending=True).values
-    handed = torch.where(waits, free.gather(1, rank), own)
-    return dict(zip(names, handed.split([turns[name].shape[1] for name in names], dim=1), strict=True))
-
-
-#: The orders by their names in the options; None leaves turns as they were drawn.
-ORDERS: dict[str, Order | None] = {"random": None, "surest": surest_first}

@@ -1,8 +1,8 @@
-"""Time, and what it means to a field.
+"""Time, and the noise level that a field has at a time.
 
 Time t runs from 0 (data) to 1 (noise) and is the same for all fields of a sample; in training it is uniform. A
-`Clock` is an even walk through the noise levels of one field: the share u of the walk that is done, from 0 to 1, and
-the time it is then. Samplers and bounds take their times from it.
+`NoiseSchedule` says at which times a sampler stops: t(u) for u from 0 to 1 in even steps. The bounds on the likelihood
+are integrals over u as well, because the terms are then about as large at every u.
 
 Everything here is in float64.
 """
@@ -18,44 +18,44 @@ from math import log
 import torch
 from torch import Tensor
 
-#: The exponent of the walk through noise levels (Karras et al., arXiv 2206.00364, equation 5).
+#: The exponent of the sampler's noise levels (Karras et al., arXiv 2206.00364, equation 5).
 RHO = 7.0
 #: Times of levels further above the mean, in units of the spread, are too close to 1 to be told apart in float64.
 FURTHEST = 6.0
 
 
-class Clock(ABC):
-    """pace(u) -> t, rising from 0 to 1, and its derivative rate(u) = dt/du."""
+class NoiseSchedule(ABC):
+    """time(u) -> t, rising from 0 to 1, and its derivative dt_du(u)."""
 
     @abstractmethod
-    def pace(self, share: Tensor) -> Tensor:
-        """The time at each share of the walk."""
+    def time(self, u: Tensor) -> Tensor:
+        """The time t at each u."""
 
     @abstractmethod
-    def rate(self, share: Tensor) -> Tensor:
-        """The derivative of the time with respect to the share."""
+    def dt_du(self, u: Tensor) -> Tensor:
+        """The derivative of the time."""
 
 
 @dataclass(frozen=True)
-class EvenClock(Clock):
+class LinearSchedule(NoiseSchedule):
     """t = u."""
 
-    def pace(self, share: Tensor) -> Tensor:
-        """The share itself."""
-        return share
+    def time(self, u: Tensor) -> Tensor:
+        """u itself."""
+        return u
 
-    def rate(self, share: Tensor) -> Tensor:
+    def dt_du(self, u: Tensor) -> Tensor:
         """1 everywhere."""
-        return torch.ones_like(share)
+        return torch.ones_like(u)
 
 
 @dataclass(frozen=True)
-class NoiseClock(Clock):
-    """Standard deviations of noise from `lowest` (t = 0) to `highest` (t = 1), for data of unit scale.
+class GaussianSchedule(NoiseSchedule):
+    """Standard deviations sigma of noise from `lowest` (t = 0) to `highest` (t = 1), for data of unit scale.
 
-    The logarithm of the level at a uniform time is normal with `mean` and `spread`, cut off at both ends: sigma(t)
-    is the quantile function of the levels that EDM trains at (arXiv 2206.00364, table 1). So one uniform time gives
-    every field of a mixed sample the distribution that it should have. The walk is that of EDM's sampler, equation 5.
+    At a uniform time ln sigma is normal with `mean` and `spread`, cut off at both ends: sigma(t) is the quantile
+    function of the levels that EDM trains at (arXiv 2206.00364, table 1). So one uniform time gives every field of a
+    mixed sample the distribution that it should have. The times of sampling are those of EDM's equation 5.
     """
 
     lowest: float
@@ -70,61 +70,62 @@ class NoiseClock(Clock):
             raise ValueError(f"the highest noise level lies more than {FURTHEST:g} spreads above the mean")
 
     def sigma(self, time: Tensor) -> Tensor:
-        """The level at each time."""
+        """The noise level at each time."""
         first, last = _ends(self)
         z = torch.special.ndtri(first + time.double() * (last - first))
         return (self.mean + self.spread * z).exp().clamp(self.lowest, self.highest)
 
-    def time(self, sigma: Tensor) -> Tensor:
+    def time_of_sigma(self, sigma: Tensor) -> Tensor:
         """The inverse of `sigma`."""
         first, last = _ends(self)
         return ((torch.special.ndtr(self._z(sigma)) - first) / (last - first)).clamp(0, 1)
 
-    def speed(self, time: Tensor) -> Tensor:
+    def dlogsigma_dt(self, time: Tensor) -> Tensor:
         """d ln sigma / dt."""
-        return 1 / self._density(self.sigma(time))
+        return 1 / self._dt_dlogsigma(self.sigma(time))
 
-    def position(self, time: Tensor) -> Tensor:
-        """ln sigma as a share of its range, from 0 to 1: what a network reads as the time of the field (c_noise)."""
+    def c_noise(self, time: Tensor) -> Tensor:
+        """ln sigma, scaled to lie between 0 and 1: what a network reads as the time (EDM's c_noise, table 1)."""
         return (self.sigma(time) / self.lowest).log() / log(self.highest / self.lowest)
 
-    def pace(self, share: Tensor) -> Tensor:
-        """The time at which the level is (a + u b)^rho, an even walk in the root of the level."""
-        start, length = self._walk()
-        return self.time((start + share.double() * length) ** RHO)
+    def time(self, u: Tensor) -> Tensor:
+        """The time at which sigma^(1/rho) has gone the share u of its way from the lowest to the highest (eq. 5)."""
+        start, length = self._roots()
+        return self.time_of_sigma((start + u.double() * length) ** RHO)
 
-    def rate(self, share: Tensor) -> Tensor:
+    def dt_du(self, u: Tensor) -> Tensor:
         """(dt / d ln sigma) (d ln sigma / du)."""
-        start, length = self._walk()
-        root = start + share.double() * length
-        return self._density(root**RHO) * RHO * length / root
+        start, length = self._roots()
+        root = start + u.double() * length
+        return self._dt_dlogsigma(root**RHO) * RHO * length / root
 
-    def _walk(self) -> tuple[float, float]:
+    def _roots(self) -> tuple[float, float]:
+        """The lowest sigma^(1/rho), and how far it is to the highest."""
         start = self.lowest ** (1 / RHO)
         return start, self.highest ** (1 / RHO) - start
 
     def _z(self, sigma: Tensor) -> Tensor:
         return (sigma.double().log() - self.mean) / self.spread
 
-    def _density(self, sigma: Tensor) -> Tensor:
-        """The density of ln sigma at a uniform time: dt / d ln sigma."""
+    def _dt_dlogsigma(self, sigma: Tensor) -> Tensor:
+        """The density of ln sigma at a uniform time."""
         first, last = _ends(self)
         normal = (-0.5 * self._z(sigma) ** 2).exp() / (2 * torch.pi) ** 0.5
         return normal / (self.spread * (last - first))
 
 
 @lru_cache(maxsize=64)
-def _ends(clock: NoiseClock) -> tuple[float, float]:
+def _ends(schedule: GaussianSchedule) -> tuple[float, float]:
     """The cumulative probabilities at which the normal distribution of ln sigma is cut off."""
-    ends = torch.tensor([clock.lowest, clock.highest], dtype=torch.float64)
-    first, last = torch.special.ndtr((ends.log() - clock.mean) / clock.spread).tolist()
+    ends = torch.tensor([schedule.lowest, schedule.highest], dtype=torch.float64)
+    first, last = torch.special.ndtr((ends.log() - schedule.mean) / schedule.spread).tolist()
     return first, last
 
 
-def grid(clocks: Collection[Clock], steps: int) -> Tensor:
-    """The times of an even walk from 0 to 1 that does justice to all clocks, (steps + 1,).
+def sampling_times(schedules: Collection[NoiseSchedule], steps: int) -> Tensor:
+    """The times of a number of steps from 0 to 1 that suit all schedules, (steps + 1,).
 
-    Of several clocks it visits the times of each: every C-th of their merged times.
+    Of several schedules the times of each are merged, and of S schedules every S-th time is kept.
     """
-    even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    return torch.cat([clock.pace(even) for clock in clocks]).sort().values[:: len(clocks)]
+    u = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    return torch.cat([schedule.time(u) for schedule in schedules]).sort().values[:: len(schedules)]

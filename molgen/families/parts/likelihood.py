@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
 from molgen.backbone import Head
-from molgen.batch import levels_to_values, pack_field, values_to_levels
+from molgen.batch import levels_to_values, values_to_levels
 from molgen.data.statistics import Moments, Statistics
 from molgen.errors import UnsupportedSpace
-from molgen.seeding import Rng, inverse_cdf
+from molgen.families.parts.elements import arrange
+from molgen.seeding import inverse_cdf
 from molgen.space import Categorical, Field, Real
 
 #: The smallest standard deviation of a normal element: real fields come at unit scale.
@@ -49,9 +50,9 @@ class Likelihood(nn.Module, ABC):
         """The output that a network must have for this field."""
         return Head(self.width, self.field.axes, rotates=isinstance(self.field, Real) and self.field.rotates)
 
-    def arrange(self, outputs: Tensor, exists: Tensor) -> Tensor:
-        """What a head says, (B, *axes, W), as the parameters of packed elements, (B, E, P); see `batch.pack_field`."""
-        return pack_field(self.field, outputs, exists).values
+    def arrange(self, outputs: Tensor, places: Tensor) -> Tensor:
+        """What a head gives, (B, *axes, W), as the parameters of packed elements, (B, E, P); see `elements.arrange`."""
+        return arrange(self.field, outputs, places)
 
     @abstractmethod
     def log_density(self, parameters: Tensor, values: Tensor) -> Tensor:
@@ -71,25 +72,6 @@ class Likelihood(nn.Module, ABC):
     def bias(self, name: str, statistics: Statistics) -> Tensor:
         """What a head gives everywhere, (W,), where nothing but the statistics is known."""
         return torch.zeros(self.width)
-
-    def uniform(self, name: str, shape: Sequence[int], rng: Rng) -> Tensor:
-        """A uniform number for each packed element, (B, E) in float64.
-
-        The number of an element follows from its own place, so neither padding nor other rows can change it.
-
-        Args:
-            name: of the field.
-            shape: the padded length of each axis.
-            rng: of the rows.
-        """
-        # Numbers are counted along the last axes first: these must not depend on the padding.
-        whole = (*shape[:1], *(axis.maximum for axis in self.field.axes[1:]), *self.field.channels_shape)
-        numbers = rng.uniform(name, whole)[(slice(None), *(slice(length) for length in shape))]
-        return self._free(numbers, torch.ones(len(rng), *shape, dtype=torch.bool))
-
-    def _free(self, numbers: Tensor, exists: Tensor) -> Tensor:
-        """The numbers of the places, (B, *axes, *channels), that belong to packed elements, (B, E)."""
-        return pack_field(self.field, numbers, exists).values
 
 
 @singledispatch
@@ -144,10 +126,6 @@ class Classes(Likelihood):
 class Bernoulli(Likelihood):
     """Each element is the second of two classes, or of two levels, with probability sigmoid(parameter)."""
 
-    def arrange(self, outputs: Tensor, exists: Tensor) -> Tensor:
-        """The logit of each element, (B, E, 1)."""
-        return _arranged(self.field, outputs, exists)
-
     def log_density(self, parameters: Tensor, values: Tensor) -> Tensor:
         """The log-probability of the class or level, (B, E)."""
         logit = parameters.squeeze(-1)
@@ -188,10 +166,6 @@ class LogisticMixture(Likelihood):
         super().__init__(field, 3 * components * prod(field.channels))
         assert field.levels is not None
         self.components, self.levels = components, field.levels
-
-    def arrange(self, outputs: Tensor, exists: Tensor) -> Tensor:
-        """The log-weights, means and log-scales of the components of each element, (B, E, 3K)."""
-        return _arranged(self.field, outputs, exists)
 
     def log_density(self, parameters: Tensor, values: Tensor) -> Tensor:
         """The log-mass of the cells of the levels, (B, E)."""
@@ -257,10 +231,6 @@ class Normal(Likelihood):
     def __init__(self, field: Real) -> None:
         super().__init__(field, 2 * prod(field.channels))
 
-    def arrange(self, outputs: Tensor, exists: Tensor) -> Tensor:
-        """The mean of each element and what its scale is made from, (B, E, 2)."""
-        return _arranged(self.field, outputs, exists)
-
     def log_density(self, parameters: Tensor, values: Tensor) -> Tensor:
         """The log-density at unit scale, (B, E)."""
         return _normal_log_density(values, *self._moments(parameters))
@@ -298,11 +268,6 @@ class IsotropicNormal(Likelihood):
         """The standard deviation of every element."""
         return SMALLEST_SCALE + softplus(self.raw_scale)
 
-    def arrange(self, outputs: Tensor, exists: Tensor) -> Tensor:
-        """The mean of each element, (B, E, 1)."""
-        vectors = outputs.reshape(*exists.shape, *self.field.channels_shape)
-        return pack_field(self.field, vectors, exists).values[..., None]
-
     def log_density(self, parameters: Tensor, values: Tensor) -> Tensor:
         """The log-density at unit scale, (B, E)."""
         return _normal_log_density(values, parameters.squeeze(-1), self.scale)
@@ -314,19 +279,6 @@ class IsotropicNormal(Likelihood):
     def mode(self, parameters: Tensor) -> Tensor:
         """The means, (B, E)."""
         return parameters.squeeze(-1)
-
-    def _free(self, numbers: Tensor, exists: Tensor) -> Tensor:
-        # Row k of the basis of centred points belongs to the place k + 1: no number may be mixed with another.
-        centred = isinstance(self.field, Real) and self.field.centred
-        return (numbers[:, 1:] if centred else numbers).flatten(1)
-
-
-def _arranged(field: Field, outputs: Tensor, exists: Tensor) -> Tensor:
-    """The parameters of packed elements, (B, E, P), where the channels of a place have parameters of their own."""
-    if not isinstance(field, Real):
-        return pack_field(field, outputs, exists).values
-    channels = prod(field.channels)
-    return outputs.reshape(len(outputs), prod(exists.shape[1:]) * channels, outputs.shape[-1] // channels)
 
 
 def _softmax(logits: Tensor, temperature: float) -> Tensor:

@@ -6,7 +6,7 @@ Letters in shapes: B batch, E packed elements, W width of a head.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from molgen.backbone import Backbone, Build, Head
-from molgen.batch import Batch, Partial, lengths, mask, pack, unpack
+from molgen.batch import Batch, Partial
 from molgen.data.statistics import Statistics
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
+from molgen.families.parts.elements import ElementNoise, PackedElements, fitted
 from molgen.families.parts.latent import as_condition, with_latents
 from molgen.families.parts.likelihood import Likelihood, likelihood
 from molgen.families.parts.sampling_options import SamplingOptions
@@ -105,10 +106,11 @@ class OneShot(Decoder):
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
         """The sum over free elements and of log p(sizes | z), (B,) in float64."""
         total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
-        parameters = self._parameters_of(latents, condition, batch.sizes, lengths(self.space, batch))
-        for name, packed in pack(self.space, self.placed(batch, parameters)).items():
-            found = self.likelihood(name).log_density(parameters[name], packed.values)
-            total = total + torch.where(packed.mask, found, 0.0).sum(1)
+        elements = PackedElements.of_batch(self.space, batch)
+        parameters = self._parameters_of(latents, condition, elements)
+        for name, values in elements.pack_batch(self.placed(batch, parameters)).items():
+            found = self.likelihood(name).log_density(parameters[name], values)
+            total = total + torch.where(elements.exists[name], found, 0.0).sum(1)
         return total
 
     def placed(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Batch:
@@ -121,18 +123,14 @@ class OneShot(Decoder):
         assert isinstance(part, Likelihood)
         return part
 
-    def _parameters_of(
-        self, latents: Batch, condition: Partial | None, sizes: Mapping[str, Tensor], reach: Mapping[str, int]
-    ) -> dict[str, Tensor]:
-        """The parameters of the packed elements of each field, (B, E, P), for samples of these sizes, padded so far."""
-        outputs = self.network(Batch(latents.fields, sizes), None, condition)
+    def _parameters_of(self, latents: Batch, condition: Partial | None, elements: PackedElements) -> dict[str, Tensor]:
+        """The parameters of the packed elements of each field, (B, E, P)."""
+        outputs = self.network(Batch(latents.fields, elements.sizes), None, condition)
         found = {}
-        for name, field in self.space.items():
+        for name, places in elements.places.items():
             # Networks may run in 16 bits; sums of log-probabilities need more.
             output = outputs[name].to(torch.promote_types(outputs[name].dtype, torch.float32))
-            shape = [reach[axis.name] for axis in field.axes]
-            exists = mask(field, sizes, shape, len(output)).to(output.device)
-            found[name] = self.likelihood(name).arrange(_reaching(output, shape), exists)
+            found[name] = self.likelihood(name).arrange(fitted(output, places.shape[1:]), places)
         return found
 
     def sample(
@@ -154,15 +152,17 @@ class OneShot(Decoder):
         temperature = OneShotOptions(**options).temperature
         drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
         reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
+        device = next(iter(latents.fields.values())).device
+        elements = PackedElements.of(self.space, drawn, reach, len(latents), device)
         values = {}
-        for name, parameters in self._parameters_of(latents, condition, drawn, reach).items():
-            shape, part = [reach[axis.name] for axis in self.space[name].axes], self.likelihood(name)
+        for name, parameters in self._parameters_of(latents, condition, elements).items():
+            part = self.likelihood(name)
             if rng is None:
                 values[name] = part.mode(parameters)
             else:
-                uniform = part.uniform(f"element {name}", shape, rng).to(parameters.device)
+                uniform = ElementNoise(elements, rng).uniform(name, "element")
                 values[name] = part.sample(parameters, uniform, temperature)
-        return unpack(self.space, values, drawn, reach)
+        return elements.unpack_batch(values)
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start from the statistics of each field."""
@@ -270,10 +270,3 @@ def _pass_scale_on(layer: nn.Module) -> None:
     if isinstance(layer, nn.Linear):
         nn.init.normal_(layer.weight, std=GAIN / layer.in_features**0.5)
         nn.init.zeros_(layer.bias)
-
-
-def _reaching(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor (B, *axes, W) with zeros behind it up to the lengths of its axes."""
-    missing = [length - tensor.shape[1 + place] for place, length in enumerate(shape)]
-    pad = [number for length in reversed(missing) for number in (0, length)]
-    return nn.functional.pad(tensor, [0, 0, *pad]) if any(missing) else tensor

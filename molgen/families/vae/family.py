@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from molgen.backbone import Build
-from molgen.batch import Batch, Partial, pack
+from molgen.batch import Batch, Partial
 from molgen.config import options_of
 from molgen.data.statistics import Statistics
+from molgen.families.parts.elements import PackedElements
 from molgen.families.parts.latent import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
 from molgen.families.vae.decoders import AutoregressiveDecoder, Decoder, OneShot, in_order
@@ -119,7 +120,7 @@ class VAE(Family):
         # Each weight in parts of their mean.
         relative = (weights - value.clamp(min=torch.finfo(value.dtype).min)).exp()
         error = relative.std(0) / count**0.5 if count > 1 else None
-        return LogDensity(value, Density.LOWER_BOUND, _dims(self.space, batch), error)
+        return LogDensity(value, Density.LOWER_BOUND, PackedElements.of_batch(self.space, batch).counts(), error)
 
     def _log_weight(
         self, batch: Batch, condition: Partial | None, posterior: Posterior, rng: Rng, number: int
@@ -204,7 +205,3 @@ class VAE(Family):
 
 def _some(rng: Rng | None, rows: int) -> Rng:
     return rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(rows))
-
-
-def _dims(space: Space, batch: Batch) -> Tensor:
-    return torch.stack([packed.mask.sum(1) for packed in pack(space, batch).values()]).sum(0)

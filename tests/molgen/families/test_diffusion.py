@@ -29,18 +29,18 @@ SPACES = TOYS | {
     },
 }
 SMALL = {"steps": 4, "samples": 4}
-MASKING, JUMPING = DiffusionConfig(**SMALL), DiffusionConfig(categorical="marginal", **SMALL)
+MASKING, RESAMPLING = DiffusionConfig(**SMALL), DiffusionConfig(categorical="marginal", **SMALL)
 
-LATTICE = DiffusionConfig(real="lattice", **SMALL)
+QUANTISED = DiffusionConfig(real="quantised", **SMALL)
 
 
 def cases(spaces):
-    """Every space with masks, those that have classes with jumps too, and levels as classes."""
+    """Every space with masks, those that have classes with resampling too, and levels as classes."""
     found = {name: (space, MASKING) for name, space in spaces.items()}
-    found |= {f"{name}, lattice": (space, LATTICE) for name, space in spaces.items() if space is LEVELS}
+    found |= {f"{name}, quantised": (space, QUANTISED) for name, space in spaces.items() if space is LEVELS}
     for name, space in spaces.items():
         if any(isinstance(field, Categorical) for field in space.values()):
-            found[f"{name}, jumping"] = (space, JUMPING)
+            found[f"{name}, resampling"] = (space, RESAMPLING)
     return pytest.mark.parametrize(("space", "config"), found.values(), ids=found.keys())
 
 
@@ -181,7 +181,7 @@ def test_samples_lie_in_the_space(space, config, options):
 
 
 @every_case
-@pytest.mark.parametrize("options", [{}, {"steps": 3, "churn": 1.0}, {"order": "surest"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"steps": 3, "churn": 1.0}, {"order": "confidence"}], ids=str)
 def test_a_seed_gives_the_same_samples_in_batches_of_any_size(space, config, options):
     family = a_family(space, config)
     whole = family.sample(12, rng=Rng(5, range(12)), **options).batch
@@ -191,7 +191,7 @@ def test_a_seed_gives_the_same_samples_in_batches_of_any_size(space, config, opt
 
 
 @every_toy
-@pytest.mark.parametrize("order", ["random", "surest"])
+@pytest.mark.parametrize("order", ["random", "confidence"])
 def test_masks_are_opened_one_at_a_time_whatever_the_largest_sample_is(space, order):
     classes = {name: field for name, field in space.items() if isinstance(field, Categorical)}
     family = a_family(classes, DiffusionConfig())
@@ -235,7 +235,7 @@ def test_cold_samples_are_the_likeliest_and_numbers_do_not_mind():
         ({"churn": -1}, "churn must be"),
         ({"guidance": float("nan")}, "guidance must be finite"),
         ({"solver": "euler"}, "solver must be one of heun, exponential"),
-        ({"order": "last"}, "order must be one of random, surest"),
+        ({"order": "last"}, "order must be one of random, confidence"),
     ],
 )
 def test_options_without_meaning_are_refused(options, message):
@@ -243,7 +243,7 @@ def test_options_without_meaning_are_refused(options, message):
         a_family(Choices().space).sample(1, **options)
 
 
-@pytest.mark.parametrize("usual", [{"steps": 1}, {"order": "surest"}], ids=str)
+@pytest.mark.parametrize("usual", [{"steps": 1}, {"order": "confidence"}], ids=str)
 def test_what_the_configuration_asks_of_sampling_is_done_unless_an_option_asks_otherwise(usual):
     space = Tokens().space
     plain, set_up = (a_family(space, DiffusionConfig(**own)) for own in ({}, usual))
@@ -260,7 +260,7 @@ def test_what_the_configuration_asks_of_sampling_is_done_unless_an_option_asks_o
 
 
 @every_case
-@pytest.mark.parametrize("options", [{}, {"steps": 2, "churn": 1.0}, {"order": "surest"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"steps": 2, "churn": 1.0}, {"order": "confidence"}], ids=str)
 def test_known_elements_are_kept_exactly(space, config, options):
     family, batch = a_family(space, config, dtype=torch.float32), a_batch(space)
     assert family.capability.known is Known.REPLACEMENT
@@ -270,6 +270,8 @@ def test_known_elements_are_kept_exactly(space, config, options):
         require_batch(space, drawn)
         require_kept(space, known, drawn)
         for name, given in known.given.items():
+            if getattr(space[name], "centred", False):
+                continue
             inside = tuple(map(slice, given.shape[1:]))
             found = drawn.fields[name][(slice(None), *inside)]
             cut = tuple(map(slice, found.shape[1 : given.ndim]))
@@ -277,17 +279,21 @@ def test_known_elements_are_kept_exactly(space, config, options):
             assert torch.equal(found[mask], batch.fields[name][(slice(None), *cut)][mask])
 
 
-def test_known_points_of_a_centred_field_are_kept_and_the_centre_too():
+def test_known_points_of_a_centred_field_are_kept_about_their_mean_and_the_centre_too():
     space, family = Points().space, a_family(Points().space)
     batch = collate(space, samples_of(Points)[1:2]).take(torch.zeros(6, dtype=torch.long))
+    wanted = batch.fields["places"].double()
     for kept, size in (([True, True], 4), ([False, True], 3), ([True, True], 2)):
         mask = torch.tensor(kept).expand(6, -1)
         known, sizes = Partial(batch, {"places": mask}), {"atom": torch.full((6,), size)}
         drawn = family.sample(6, rng=Rng(0, range(6)), known=known, sizes=sizes).batch.fields["places"]
-        assert torch.equal(drawn[:, :2][mask], batch.fields["places"][mask].double())
+        shift = (drawn[:, :2] - wanted)[mask].view(6, -1, 1)
+        torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
         assert drawn.mean(1).abs().max() < 1e-6
         if size > 2:
             assert drawn[:, 2:].std() > 0.1
+            # The fragment as a whole is where the others leave it.
+            assert shift.std() > 0.1
 
 
 def test_a_known_part_that_is_larger_than_the_size_is_refused():
@@ -315,18 +321,14 @@ def test_guidance_of_one_is_the_condition_and_of_zero_is_none(space, config):
     require_same_batch(space, draw(asked(8, given=False)), without, "nothing given")
     require_batch(space, draw(asked(8), guidance=3.0))
     # Predictions lie on one line.
-    places = family._places(without)
+    elements = family._elements(without)
     x = {
-        name: own.corrupt(
-            family._inward(name, places.pack(name, without.fields[name])),
-            rng.uniform("t"),
-            torch.rand(places.exists[name].shape).double(),
-        )
-        for name, own in family.denoiser.each()
+        name: own.corrupt(x0, rng.uniform("t"), torch.rand(x0.shape).double())
+        for (name, own), x0 in zip(family.denoiser.each(), family._states(elements, without).values(), strict=True)
     }
-    said = [family.denoiser(x, rng.uniform("t"), places, asked(8), w) for w in (0, 1, 3)]
+    predictions = [family.denoiser(x, rng.uniform("t"), elements, asked(8), w) for w in (0, 1, 3)]
     for name, field in space.items():
-        low, middle, high = (one[name] for one in said)
+        low, middle, high = (one[name] for one in predictions)
         expected = low + 3 * (middle - low)
         torch.testing.assert_close(high, expected.log_softmax(-1) if isinstance(field, Categorical) else expected)
         assert not torch.allclose(low, middle)
@@ -361,10 +363,9 @@ def test_the_size_is_charged_once():
     family, batch = a_family(space), a_batch(space)
     found = family.log_density(batch, rng=rng_of(batch), samples=2, steps=1).value
     with torch.no_grad():
-        said = family.denoiser({"letters": torch.full((5, 3), 3)}, torch.ones(5).double(), family._places(batch), None)[
-            "letters"
-        ]
-    letters = said.gather(-1, batch.fields["letters"][..., None]).squeeze(-1)
+        masked = {"letters": torch.full((5, 3), 3)}
+        predictions = family.denoiser(masked, torch.ones(5).double(), family._elements(batch), None)["letters"]
+    letters = predictions.gather(-1, batch.fields["letters"][..., None]).squeeze(-1)
     expected = (letters * field_mask(space, batch, "letters")).sum(1) + family.sizes.log_probability(batch.sizes)
     torch.testing.assert_close(found, expected.detach())
 
@@ -382,7 +383,7 @@ def test_densities_are_bounds_that_know_nothing_of_their_batch(space, config):
         torch.testing.assert_close(alone.standard_error, density.standard_error[rows])
 
 
-def test_the_flow_line_is_for_numbers_without_levels():
+def test_the_probability_flow_is_for_numbers_without_levels():
     batch = a_batch(Points().space)
     with pytest.raises(UnsupportedSpace, match="not for 'types'"):
         a_family(Points().space).log_density(batch, method="ode")

@@ -6,12 +6,15 @@ from itertools import product
 import pytest
 import torch
 from support.denoisers import (
+    CENTRED,
     CLASSES,
     LENGTH,
     LEVELS,
     POINT,
     WORDS,
+    Chain,
     Mixture,
+    TrueChain,
     TrueClasses,
     TrueLevels,
     TrueMixture,
@@ -76,7 +79,7 @@ def chi_square_p(found, expected):
     ("name", "options"),
     [
         ("absorbing", {}),
-        ("absorbing", {"order": "surest"}),
+        ("absorbing", {"order": "confidence"}),
         ("absorbing", {"steps": 64, "churn": 0.5}),
         ("uniform", {"steps": 48}),
         ("marginal", {"steps": 48}),
@@ -136,15 +139,15 @@ def test_the_bound_on_classes_in_continuous_time_is_the_truth(name):
 def likelihood_of_steps(family, steps):
     """The exact log-likelihood of every word when the family samples in some steps, by summing over all paths."""
     process, times = family.denoiser.of("x"), torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    count = process.seen.classes
+    count = process.network_field.classes
     states = torch.tensor(list(product(range(count), repeat=LENGTH)))
-    places = family._places(Batch({"x": states}, {}))
-    first = process.start(torch.full((1, 1), 0.5).double()).item() if process.timeless else None
-    p = (states == first).all(1).double() if process.timeless else process.pi[states].prod(1)
+    elements = family._elements(Batch({"x": states}, {}))
+    first = process.prior(torch.full((1, 1), 0.5).double()).item() if process.time_independent else None
+    p = (states == first).all(1).double() if process.time_independent else process.pi[states].prod(1)
     for time, earlier in zip(times.flip(0)[:-1], times.flip(0)[1:], strict=True):
         now, then = time.expand(len(states)), earlier.expand(len(states))
-        said = family.denoiser({"x": states}, now, places, None)["x"]
-        each = process.posterior(states, said.exp(), now, then)
+        predictions = family.denoiser({"x": states}, now, elements, None)["x"]
+        each = process.posterior(states, predictions.exp(), now, then)
         p = p @ torch.stack([each[:, place, states[:, place]] for place in range(LENGTH)]).prod(0)
     assert float(p.sum()) == pytest.approx(1)
     return p[(states < CLASSES).all(1)].log()
@@ -157,7 +160,7 @@ def test_the_bound_of_some_steps_is_below_their_exact_likelihood(name, temper):
     process = family.denoiser.of("x")
     # A network that knows less than the truth is as good an example.
     predict = process.predict
-    process.predict = lambda output, x, time: process.sharpen(predict(output, x, time), 1 / temper)
+    process.predict = lambda output, x, time: process.reverse.temper(predict(output, x, time), 1 / temper)
     gaps, errors = [], []
     for steps in (1, 3, 16):
         with torch.no_grad():
@@ -206,6 +209,48 @@ def test_points_have_the_mean_and_the_covariance_of_the_truth(options):
     assert float(surprise.mean() - entropy.mean()) == pytest.approx(0, abs=4 * float(surprise.std()) / count**0.5)
 
 
+def drawn_about_a_fragment(chain, distance, count, **options):
+    """The points about the mean of the first two, which are known up to a translation, (count, 4)."""
+    family = Diffusion(CENTRED, make_build(TrueChain, None, None), DiffusionConfig()).double().eval()
+    network = family.denoiser.backbone
+    network.process, network.chain = family.denoiser.of("x"), chain
+    fragment = torch.tensor([0.0, distance, 0.0, 0.0], dtype=torch.float64) + 5
+    known = Partial(
+        Batch({"x": fragment[None, :, None].expand(count, -1, 1)}, {}),
+        {"x": torch.tensor([True, True, False, False]).expand(count, -1)},
+    )
+    points = family.sample(count, rng=Rng(0, range(count)), known=known, **options).batch.fields["x"].squeeze(-1)
+    assert points.sum(1).abs().max() < 1e-9
+    assert (points[:, 1] - points[:, 0] - distance).abs().max() < 1e-9
+    return points - points[:, :2].mean(1, keepdim=True)
+
+
+def about_the_fragment(chain, distance):
+    """The true means and standard deviations of the two other points about the mean of the first two."""
+    mean, covariance = chain.given_distance(distance)
+    about = torch.tensor([[-0.5, -0.5, 1, 0], [-0.5, -0.5, 0, 1]], dtype=torch.float64)
+    return about @ mean, (about @ covariance @ about.T).diagonal().sqrt()
+
+
+@pytest.mark.parametrize("distance", [2.0, -0.6])
+def test_the_rest_of_a_centred_field_is_drawn_around_a_fragment(distance):
+    chain, count = Chain(), 600
+    found = drawn_about_a_fragment(chain, distance, count, steps=32)[:, 2:]
+    mean, deviation = about_the_fragment(chain, distance)
+    assert ((found.mean(0) - mean).abs() < 4 * deviation / count**0.5).all()
+    assert ((found.std(0) / deviation - 1).abs() < 4 / (2 * count) ** 0.5 + 0.03).all()
+
+
+def test_noise_that_is_put_back_brings_a_fragment_and_what_depends_on_it_together():
+    chain, count = Chain(correlation=0.9), 400
+    mean, _ = about_the_fragment(chain, 2.0)
+    errors = [
+        (drawn_about_a_fragment(chain, 2.0, count, steps=48, churn=churn)[:, 2:].mean(0) - mean).abs().max()
+        for churn in (0.0, 3.0)
+    ]
+    assert errors[1] < 0.7 * errors[0]
+
+
 def test_few_steps_already_find_the_places():
     drawn = knows_points().sample(500, rng=Rng(0, range(500)), steps=6).batch.fields["x"]
     mean, covariance = Mixture().moments()
@@ -226,7 +271,7 @@ def test_the_bound_on_numbers_is_below_the_truth_and_tightens_to_it():
     assert abs(gaps[2]) < 4 * errors[2]
 
 
-@pytest.mark.parametrize("name", ["gaussian", "lattice"])
+@pytest.mark.parametrize("name", ["gaussian", "quantised"])
 def test_levels_are_as_frequent_as_the_truth(name):
     count = 3000
     drawn = knows_levels(name).sample(count, rng=Rng(0, range(count)), steps=32).batch.fields["x"]
@@ -235,7 +280,7 @@ def test_levels_are_as_frequent_as_the_truth(name):
     assert chi_square_p(found, count * level_probabilities()) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["gaussian", "lattice"])
+@pytest.mark.parametrize("name", ["gaussian", "quantised"])
 def test_the_bound_on_levels_is_below_the_truth_and_tightens_to_it(name):
     items, truth = levels_to_values(LEVELS["x"], every_pair()).double(), level_probabilities().log()
     for steps in (32, 0):
@@ -246,7 +291,7 @@ def test_the_bound_on_levels_is_below_the_truth_and_tightens_to_it(name):
     assert mean.exp().sum() < 1 + 4 * (mean.exp() ** 2 @ error**2).sqrt()
 
 
-def test_the_density_along_the_flow_is_that_of_the_truth():
+def test_the_density_by_the_probability_flow_is_that_of_the_truth():
     points = Mixture().draw(4)
     batch, truth = Batch({"x": points}, {}), Mixture().log_density(points, 0.004**2)
     found = [knows_points().log_density(batch, method="ode", steps=steps) for steps in (12, 48)]
@@ -258,7 +303,7 @@ def test_the_density_along_the_flow_is_that_of_the_truth():
     assert (errors[0] < 3 * found[0].standard_error + 1e-3).all()
 
 
-def test_random_directions_estimate_the_density_along_the_flow():
+def test_random_directions_estimate_the_density_by_the_probability_flow():
     points = Mixture().draw(2)
     batch = Batch({"x": points}, {})
     exact = knows_points().log_density(batch, method="ode", steps=24)

@@ -10,7 +10,6 @@ from molgen.batch import Batch, collate, levels_to_values, mask, pack_field
 from molgen.data.statistics import measure
 from molgen.errors import UnsupportedSpace
 from molgen.families.parts.likelihood import LogisticMixture, likelihood
-from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Field, Real
 
 ROW, COLUMN, NODE = Axis("row", 3), Axis("column", 2, variable=False), Axis("node", 4, ordered=False)
@@ -230,21 +229,6 @@ def test_the_mode_is_the_likeliest_element(field):
     part, parameters = parameters_for(field, spread=1.0)
     best = support(field)[masses(part, field, parameters).argmax(0)]
     torch.testing.assert_close(part.mode(parameters).to(best.dtype), best)
-
-
-@over(EVERY)
-def test_the_number_of_an_element_is_its_own(field):
-    """More padding and other rows change no uniform number."""
-    shape = [min(2, axis.maximum) if axis.variable else axis.maximum for axis in field.axes]
-    longest = [axis.maximum for axis in field.axes]
-    part, rng = likelihood(field), Rng(3, [5, 9])
-    short, long = part.uniform("x", shape, rng), part.uniform("x", longest, rng.take(torch.tensor([1])))
-    for places, numbers in ((shape, short), (longest, long)):
-        outputs = torch.zeros(len(numbers), *places, part.width)
-        packed = part.arrange(outputs, torch.ones(len(numbers), *places, dtype=torch.bool))
-        assert numbers.shape == packed.shape[:2]
-    torch.testing.assert_close(short[1], long[0][: short.shape[1]])
-    assert len(torch.unique(long)) == long.numel()
 
 
 # --- the start ------------------------------------------------------------------------------------
