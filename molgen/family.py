@@ -237,6 +237,33 @@ class Family(nn.Module, ABC):
         """
         raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
 
+    def log_likelihood(
+        self, batch: Batch, latents: Batch, condition: Partial | None = None, rng: Rng | None = None
+    ) -> Tensor:
+        """log p(x | z, condition) of each row in nats, (B,) in float64, with gradients.
+
+        Under any prior p(z), log p(x | z) + log p(z) - log q(z | x) at latents of `encode` with an `rng` is in
+        expectation a lower bound on log p(x).
+
+        Args:
+            batch: the samples.
+            latents: one for each.
+            condition: what both are conditional on.
+            rng: for what only training does at random.
+
+        Raises:
+            UnsupportedSpace: the family has no latent space.
+        """
+        raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
+
+    def log_posterior(self, latents: Batch, batch: Batch, condition: Partial | None = None) -> Tensor:
+        """log q(z | x, condition) of each row in nats, (B,) in float64, with gradients: what `encode` samples from.
+
+        Raises:
+            UnsupportedSpace: the family has no latent space.
+        """
+        raise UnsupportedSpace(f"{type(self).__name__} has no latent space")
+
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Set weights that depend on the data, once before training.
 

@@ -34,7 +34,7 @@ SMOOTHING = 0.5
 
 
 class Likelihood(nn.Module, ABC):
-    """log p(element | parameters), draws, and the likeliest element, for the elements of one field.
+    """log p(element | parameters), draws, and an estimate, for the elements of one field.
 
     Args:
         field: the field.
@@ -66,8 +66,8 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
-    def mode(self, parameters: Tensor) -> Tensor:
-        """The likeliest element at each place, (B, E)."""
+    def estimate(self, parameters: Tensor) -> Tensor:
+        """What stands for an element where nothing is drawn, (B, E): the likeliest; of quantised numbers the mean."""
 
     def bias(self, name: str, statistics: Statistics) -> Tensor:
         """What a head gives everywhere, (W,), where nothing but the statistics is known."""
@@ -114,7 +114,7 @@ class Classes(Likelihood):
         p = _softmax(parameters, temperature)
         return inverse_cdf(p.flatten(0, 1), uniform.flatten()).view(uniform.shape)
 
-    def mode(self, parameters: Tensor) -> Tensor:
+    def estimate(self, parameters: Tensor) -> Tensor:
         """The ids of the likeliest classes, (B, E)."""
         return parameters.argmax(-1)
 
@@ -136,7 +136,7 @@ class Bernoulli(Likelihood):
         """Classes or values of levels, (B, E)."""
         return self._element(uniform > torch.sigmoid(-parameters.squeeze(-1).double() / temperature))
 
-    def mode(self, parameters: Tensor) -> Tensor:
+    def estimate(self, parameters: Tensor) -> Tensor:
         """The likelier of the two, (B, E)."""
         return self._element(parameters.squeeze(-1) > 0)
 
@@ -192,15 +192,16 @@ class LogisticMixture(Likelihood):
         place = means.gather(-1, chosen) + temperature * log_scales.gather(-1, chosen).exp() * rest.clamp(0, 1).logit()
         return self._value(values_to_levels(self._real, place.clamp(-2, 2).squeeze(-1)))
 
-    def mode(self, parameters: Tensor) -> Tensor:
-        """The values of the likeliest levels, (B, E)."""
-        best = parameters.new_full(parameters.shape[:-1], -torch.inf)
-        found = torch.zeros_like(best, dtype=torch.long)
-        for level in range(self.levels):
-            numbers = torch.full_like(found, level)
-            mass = self.log_density(parameters, self._value(numbers).to(parameters))
-            found, best = torch.where(mass > best, numbers, found), torch.maximum(mass, best)
-        return self._value(found)
+    def estimate(self, parameters: Tensor) -> Tensor:
+        """The levels nearest to the mean level, (B, E), as values: the mode of a wide mixture is often an extreme."""
+        weights, means, log_scales = self._components(parameters)
+        share, precision = weights.softmax(-1), (-log_scales).exp()
+        mean = torch.zeros_like(means[..., 0])
+        # The mean level is the sum over the lower edges of cells of the probability to lie above.
+        for level in range(1, self.levels):
+            edge = 2 * level / self.levels - 1
+            mean = mean + (share * torch.sigmoid((means - edge) * precision)).sum(-1)
+        return self._value(mean.round())
 
     def bias(self, name: str, statistics: Statistics) -> Tensor:
         """Components spread over the values that the data have."""
@@ -240,7 +241,7 @@ class Normal(Likelihood):
         mean, scale = self._moments(parameters)
         return (mean + temperature * scale * torch.special.ndtri(uniform)).to(parameters)
 
-    def mode(self, parameters: Tensor) -> Tensor:
+    def estimate(self, parameters: Tensor) -> Tensor:
         """The means, (B, E)."""
         return self._moments(parameters)[0]
 
@@ -276,7 +277,7 @@ class IsotropicNormal(Likelihood):
         """Numbers, (B, E)."""
         return (parameters.squeeze(-1) + temperature * self.scale * torch.special.ndtri(uniform)).to(parameters)
 
-    def mode(self, parameters: Tensor) -> Tensor:
+    def estimate(self, parameters: Tensor) -> Tensor:
         """The means, (B, E)."""
         return parameters.squeeze(-1)
 

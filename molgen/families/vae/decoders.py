@@ -70,7 +70,7 @@ class Decoder(nn.Module, ABC):
         sizes: Mapping[str, Tensor] | None,
         **options: Any,
     ) -> Batch:
-        """A sample for each latent, without `rng` the likeliest element at every choice."""
+        """A sample for each latent, without `rng` what is to be expected: the likeliest element, or the mean level."""
 
     @abstractmethod
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
@@ -158,7 +158,7 @@ class OneShot(Decoder):
         for name, parameters in self._parameters_of(latents, condition, elements).items():
             part = self.likelihood(name)
             if rng is None:
-                values[name] = part.mode(parameters)
+                values[name] = part.estimate(parameters)
             else:
                 uniform = ElementNoise(elements, rng).uniform(name, "element")
                 values[name] = part.sample(parameters, uniform, temperature)

@@ -129,6 +129,17 @@ class VAE(Family):
         likelihood = self.decoder.log_likelihood(batch, latents, condition, rng)
         return likelihood.double() + posterior.log_ratio(latents)
 
+    def log_likelihood(
+        self, batch: Batch, latents: Batch, condition: Partial | None = None, rng: Rng | None = None
+    ) -> Tensor:
+        """log p(x | z, condition) of each row, (B,) in float64: of the decoder, sizes included."""
+        rng = _some(rng, len(batch))
+        return self.decoder.log_likelihood(batch, self._typed(latents), condition, rng).double()
+
+    def log_posterior(self, latents: Batch, batch: Batch, condition: Partial | None = None) -> Tensor:
+        """log q(z | x, condition) of each row, (B,) in float64: of the encoder."""
+        return self._posterior(batch, condition).log_density(self._typed(latents))
+
     def encode(self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None) -> Batch:
         """Draws from q(z | x), without `rng` its means."""
         with torch.no_grad():
@@ -143,7 +154,10 @@ class VAE(Family):
         sizes: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> Generated:
-        """Draw a sample from p(x | z) for each latent, without `rng` the likeliest element at every choice.
+        """Draw a sample from p(x | z) for each latent.
+
+        Without `rng` it is the likeliest element at every choice; a one-shot decoder of quantised numbers, such as
+        the pixels of images, gives the level nearest to their mean.
 
         Raises:
             ValueError: an unknown option; known are those of the decoder.
@@ -189,10 +203,12 @@ class VAE(Family):
         options: Mapping[str, Any],
     ) -> Generated:
         options_of(self.decoder.options, SAMPLING, options)
-        like = next(self.parameters())
-        latents = latents.with_fields({name: z.to(like) for name, z in latents.fields.items()})
         with torch.no_grad():
-            return Generated(self.decoder.sample(latents, condition, rng, known, sizes, **options))
+            return Generated(self.decoder.sample(self._typed(latents), condition, rng, known, sizes, **options))
+
+    def _typed(self, latents: Batch) -> Batch:
+        like = next(self.parameters())
+        return latents.with_fields({name: z.to(like) for name, z in latents.fields.items()})
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start decoding from the statistics of the data."""

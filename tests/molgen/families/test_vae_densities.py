@@ -9,12 +9,17 @@ from support.small_vaes import a_model, by_quadrature, every_decoder, rows_of, w
 from torch import nn
 
 from molgen.backbone import Backbone, make_build
+from molgen.backbones.transformer.config import TransformerConfig
+from molgen.backbones.transformer.network import Transformer
 from molgen.batch import Batch, collate, separate
-from molgen.families.parts.latent import LATENT, Posterior
+from molgen.errors import UnsupportedSpace
+from molgen.families.diffusion import Diffusion, DiffusionConfig
+from molgen.families.parts.latent import LATENT, Posterior, prior, standard_log_density
 from molgen.families.vae import VAE, VAEConfig
 from molgen.family import Density
 from molgen.seeding import Rng
 from molgen.space import Axis, Layout, Real
+from molgen.testing.containment import require_batch
 
 
 class Linear(Backbone):
@@ -36,6 +41,7 @@ class Linear(Backbone):
         return {self.target: torch.cat([mean, self.log_scale.expand_as(mean)], -1)}
 
 
+PIXELS = {"x": Real((Axis("row", 4, variable=False), Axis("column", 4, variable=False)), levels=4)}
 NUMBERS = {"x": Real((Axis("n", 3, variable=False),))}
 
 
@@ -164,3 +170,47 @@ def test_samples_are_as_frequent_as_the_exact_density_says(decoder):
     chances = by_quadrature(family, batch, asked(len(batch))).exp().tolist()
     seen = keys(space, family.sample(count, condition=asked(count), rng=Rng(5, range(count))).batch)
     assert chi_square_p(seen, dict(zip(keys(space, batch), chances, strict=True)), count) > 1e-3
+
+
+# --- for whoever builds on the latent -------------------------------------------------------------
+
+
+@every_decoder
+def test_the_density_is_made_of_the_public_likelihood_posterior_and_prior(decoder):
+    family, batch = a_model(words(1, 2), decoder), list(every_sample(words(1, 2)))[-1]
+    weights = []
+    for seed in range(3):
+        latents = family.encode(batch, rng=rows_of(batch, seed))
+        likelihood = family.log_likelihood(batch, latents, rng=rows_of(batch, seed))
+        weights.append(likelihood + standard_log_density(latents) - family.log_posterior(latents, batch))
+        assert weights[-1].dtype == torch.float64
+        assert weights[-1].requires_grad
+        alone = family.log_density(batch, rng=rows_of(batch, seed), draws=1).value
+        torch.testing.assert_close(weights[-1].detach(), alone)
+    # The posterior is a density: a mean over the prior of its ratio to the prior is 1.
+    drawn = prior(family.latent_space, Rng(0, range(4000)))
+    first = batch.take(torch.zeros(4000, dtype=torch.long))
+    ratio = (family.log_posterior(drawn, first) - standard_log_density(drawn)).exp().detach()
+    assert float(ratio.mean()) == pytest.approx(1, abs=4 * float(ratio.std()) / 4000**0.5)
+
+
+def test_a_family_without_latents_refuses():
+    family = Diffusion(
+        words(2, 2), make_build(Transformer, TransformerConfig(width=8, layers=1, heads=2), None), DiffusionConfig()
+    )
+    for call in (lambda: family.log_likelihood(None, None), lambda: family.log_posterior(None, None)):
+        with pytest.raises(UnsupportedSpace, match="no latent space"):
+            call()
+
+
+@pytest.mark.parametrize("space", [words(1, 3), PIXELS], ids=["slots", "grid"])
+def test_a_latent_space_is_a_space_that_another_family_learns(space):
+    family = a_model(space, channels=2)
+    latents = prior(family.latent_space, Rng(0, range(5)))
+    require_batch(family.latent_space, latents)
+    build = make_build(Transformer, TransformerConfig(width=8, layers=1, heads=2), None)
+    other = Diffusion(family.latent_space, build, DiffusionConfig(steps=2)).double().eval()
+    assert torch.isfinite(other.loss(latents, None, rows_of(latents)).total).all()
+    drawn = other.sample(4, rng=Rng(0, range(4))).batch
+    require_batch(family.latent_space, drawn)
+    require_batch(space, family.decode(drawn, rng=Rng(0, range(4))).batch)

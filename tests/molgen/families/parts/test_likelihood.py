@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions
 
-from molgen.batch import Batch, collate, levels_to_values, mask, pack_field
+from molgen.batch import Batch, collate, levels_to_values, mask, pack_field, values_to_levels
 from molgen.data.statistics import measure
 from molgen.errors import UnsupportedSpace
 from molgen.families.parts.likelihood import LogisticMixture, likelihood
@@ -218,17 +218,23 @@ def _sharpened(part, parameters, temperature):
 def test_draws_of_numbers_are_quantiles(field, temperature):
     part, parameters = parameters_for(field)
     parameters = parameters[:1, :1].expand(1, 5, -1)
-    mode, scale = part.mode(parameters), part.scale if hasattr(part, "scale") else part._moments(parameters)[1]
+    mode, scale = part.estimate(parameters), part.scale if hasattr(part, "scale") else part._moments(parameters)[1]
     levels = torch.tensor([[0.01, 0.2, 0.5, 0.8, 0.99]], dtype=torch.float64)
     expected = distributions.Normal(mode, temperature * scale).icdf(levels)
     torch.testing.assert_close(part.sample(parameters, levels, temperature), expected)
 
 
 @over(CLASSES | LEVELS)
-def test_the_mode_is_the_likeliest_element(field):
+def test_the_estimate_is_the_likeliest_class_and_the_level_nearest_to_the_mean(field):
     part, parameters = parameters_for(field, spread=1.0)
-    best = support(field)[masses(part, field, parameters).argmax(0)]
-    torch.testing.assert_close(part.mode(parameters).to(best.dtype), best)
+    mass = masses(part, field, parameters)
+    found = part.estimate(parameters)
+    if getattr(field, "levels", None):
+        means = torch.einsum("kbe,k->be", mass, torch.arange(float(field.levels), dtype=torch.float64))
+        assert (values_to_levels(field, found) - means).abs().max() <= 0.5 + 1e-9
+        return
+    best = support(field)[mass.argmax(0)]
+    torch.testing.assert_close(found.to(best.dtype), best)
 
 
 # --- the start ------------------------------------------------------------------------------------
