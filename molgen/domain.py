@@ -83,6 +83,14 @@ class Domain(ABC):
     summaries: ClassVar[Path | None] = None
     #: the folder of the trained models that ship with the domain, one checkpoint folder each.
     pretrained: ClassVar[Path | None] = None
+    #: the properties in tables when nobody names any.
+    usual_properties: ClassVar[tuple[str, ...]] = ()
+    #: the registry name of the encoder of a new model when nobody names one; by default that of the domain itself.
+    default_encoder: ClassVar[str | None] = None
+    #: what a table of generated items is called in a hint.
+    usual_output: ClassVar[str] = "generated.csv"
+    #: the name of the embedded model that is used when nobody names one.
+    default_model: ClassVar[str | None] = None
 
     def __init__(self, config: Any = None) -> None:
         self.config = config if config is not None else self.Config()
@@ -114,14 +122,34 @@ class Domain(ABC):
     def read(
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
     ) -> Iterator[Record]:
-        """The rows of a user's file in their order; none is dropped, a bad one has an `Invalid` item."""
-        raise ValueError(f"{type(self).__name__} does not read files")
+        """The rows of a user's file in their order; none is dropped, a bad one has an `Invalid` item.
+
+        By default a table (`.csv`, `.tsv`) with a column of items as text, or a list of them (`.txt`), also gzipped.
+        """
+        from molgen.data import item_tables
+
+        return item_tables.read(source, self.column, self.from_text, format=format, column=column)
 
     def write(
         self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
     ) -> int:
-        """Write rows of named values to a file and return their count."""
-        raise ValueError(f"{type(self).__name__} does not write files")
+        """Write rows of named values to a file and return their count; by default a table or a list as `read` takes."""
+        from molgen.data import item_tables
+
+        return item_tables.write(rows, target, self.column, self.to_text, format=format)
+
+    def from_text(self, text: str) -> Item | Invalid:
+        """The item that a cell of a table holds, or why it holds none; by default an item is its text."""
+        return text if text else Invalid("there is nothing in this row")
+
+    def to_text(self, item: Item) -> str:
+        """An item as the text that `from_text` reads."""
+        return str(item)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file or folder seems to hold items of this domain, as far as its name and first bytes say."""
+        return False
 
     def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
         """A contact sheet of items as one SVG document."""
@@ -177,6 +205,11 @@ class Encoder(ABC):
         """What every sample has that begins with, or contains, what `item` says, or why there is no such thing."""
         sample = self.encode(item)
         return sample if isinstance(sample, Invalid) else KnownPart(sample)
+
+    @classmethod
+    def settings_for(cls, items: Iterable[Item]) -> Mapping[str, Any]:
+        """Settings that fit some training items, such as the size of pictures, for those that nobody sets."""
+        return {}
 
     def prepare(self, items: Iterable[Item]) -> None:
         """Learn what the encoder needs from the training items (a vocabulary, the largest size)."""

@@ -8,19 +8,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from molgen_cli.console import warn
+from molgen_cli.domains import default_model
 
 if TYPE_CHECKING:
     from molgen.domain import Domain
     from molgen.model.generative_model import GenerativeModel
 
-#: The properties of a table when nobody names any, as far as the domain has them.
-USUAL_PROPERTIES = ("qed", "logp", "sa", "mw")
-
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which model works, where, and what is computed beside the density."""
     add = parser.add_argument
-    add("-m", "--model", default="moses", metavar="NAME|FOLDER", help="an embedded model, or a folder (default: moses)")
+    add("-m", "--model", metavar="NAME|FOLDER", help="an embedded model, or a folder (default: moses)")
     add("--batch-size", type=whole, default=1024, metavar="N", help="items at a time (default: 1024)")
     add(
         "--condition",
@@ -34,9 +32,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--properties",
         type=names,
         metavar="LIST",
-        help=f"names with commas, 'all' or 'none' (default: {','.join(USUAL_PROPERTIES)})",
+        help="names with commas, 'all' or 'none' (default: a few usual ones of the domain)",
     )
-    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, … (default: auto)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
     add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
 
@@ -117,6 +115,7 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
     from molgen.model.devices import resolve_device
     from molgen.model.generative_model import GenerativeModel
 
+    args.model = args.model or default_model()
     device = resolve_device(args.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -146,7 +145,7 @@ def properties_of(domain: Domain, asked: tuple[str, ...] | None) -> list[str]:
     known = list(domain.descriptors().properties)
     if asked == ("all",):
         return known
-    return chosen_properties(domain, [name for name in USUAL_PROPERTIES if name in known] if asked is None else asked)
+    return chosen_properties(domain, domain.usual_properties if asked is None else asked)
 
 
 def describe_model(model: GenerativeModel, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import platform
 import re
@@ -26,6 +27,8 @@ REJECTED = "rejected.csv"
 #: All that a run puts into its folder; `--overwrite` removes these and nothing else.
 OWN = ("model", "resume", ".resume.superseded", ".model.superseded", "store", "tensorboard", "metrics.jsonl")
 FILES = (CONFIGURATION, RECORD, REJECTED)
+#: The file that says that a folder is that of a run, and nothing that only looks like one.
+MARKER = "molgen-run.json"
 #: Held by the run that writes to the folder; the system lets go of it when the process ends, however it ends.
 LOCK = ".lock"
 #: How many reasons and how many rows of each the summary shows.
@@ -51,14 +54,16 @@ def claimed(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         raise UsageError(f"another run is writing to {folder}; wait for it, or choose another --output") from None
     try:
         _clear(folder, everything=overwrite and not resume)
+        write_text(folder / MARKER, json.dumps({"format": 1, "what": "the folder of a training run of molgen"}) + "\n")
         yield
     finally:
         lock.release()
 
 
 def _clear(folder: Path, *, everything: bool) -> None:
-    for path in folder.glob(".*.tmp"):
-        _remove(path)
+    for name in (*OWN, *FILES, MARKER):
+        for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
+            _remove(path)
     for name in (*OWN, *FILES) if everything else ():
         _remove(folder / name)
 
@@ -72,8 +77,19 @@ def _require_usable(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder} is not empty; type --resume to go on with the run in it, --overwrite to start it anew, "
             "or choose another --output"
         )
-    if content and not content & {*OWN, *FILES}:
+    if content and not _is_run(folder):
         raise UsageError(f"{folder} holds other files and no training run; choose another --output")
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run wrote into the folder; those of earlier versions left their record only."""
+    try:
+        if (folder / MARKER).is_file():
+            return bool(json.loads((folder / MARKER).read_text(encoding="utf-8"))["format"] == 1)
+        command = json.loads((folder / RECORD).read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return str(command).startswith("molgen train ")
 
 
 def _remove(path: Path) -> None:

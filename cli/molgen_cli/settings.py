@@ -6,6 +6,7 @@ configuration is data: nothing in it makes molgen import code or read the enviro
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import difflib
 import re
@@ -24,18 +25,20 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from molgen import registry
 from molgen.config import ModelConfig, Part, make_settings, part_class, to_settings
 from molgen.errors import UsageError
 from molgen_cli.console import warn
+from molgen_cli.domains import DEFAULT, encoder_for
 
 PRESETS = Path(__file__).parent / "conf"
 #: The groups whose options are registry names; each is the kind of the registry that it is called after.
 GROUPS = ("encoder", "family", "backbone", "dataset")
-#: Where nothing is given. The backbone follows from the layout of the encoder's space.
+#: Where nothing is given. The encoder is that of the default domain, the backbone follows from its space.
 DEFAULTS: Mapping[str, str | None] = {
-    "encoder": "molecules.smiles",
+    "encoder": None,
     "family": "autoregressive",
     "backbone": "auto",
     "dataset": None,
@@ -72,17 +75,23 @@ class Composition:
         }
 
 
-def composed(arguments: Sequence[str], base: ModelConfig | None = None) -> Composition:
+def composed(
+    arguments: Sequence[str], base: ModelConfig | None = None, fitting: Mapping[str, Any] | None = None
+) -> Composition:
     """The settings that the arguments of the command line ask for.
 
     Args:
         arguments: overrides as Hydra writes them.
         base: the parts of the model to tune; only settings of its encoder can be changed then.
+        fitting: settings of the encoder that fit the data, for those that nobody types.
 
     Raises:
         UsageError: a wrong name, key or value; one line says which, and what was probably meant.
     """
-    overrides = [_parsed(argument) for argument in arguments]
+    typed = [_parsed(argument) for argument in arguments]
+    keys = {override.key_or_group for override in typed}
+    fitted = [f"encoder.{name}={value}" for name, value in (fitting or {}).items() if f"encoder.{name}" not in keys]
+    overrides = [*map(_parsed, fitted), *typed]
     if base is not None and not any(override.key_or_group == "experiment" for override in overrides):
         overrides.insert(0, _parsed(f"experiment={TUNING}"))
     parts = _chosen(overrides, base)
@@ -90,6 +99,66 @@ def composed(arguments: Sequence[str], base: ModelConfig | None = None) -> Compo
     for override in overrides:
         _require_known(override, sections, base)
     return _merged(overrides, parts, sections, base)
+
+
+def typed(arguments: Sequence[str], *keys: str) -> bool:
+    """Whether one of the settings is among the arguments."""
+    return any(argument.partition("=")[0].lstrip("+") in keys for argument in arguments)
+
+
+def dataset_domain(arguments: Sequence[str]) -> str | None:
+    """The domain of the data set that the arguments name, if they do."""
+    name = next((value for key, _, value in (a.partition("=") for a in arguments) if key == "dataset"), None)
+    return registry.get("dataset", name).domain if name in registry.names("dataset") else None
+
+
+def from_file(path: Path) -> tuple[list[str], dict[str, Any]]:
+    """The settings in a `config.yaml` that a run wrote, as arguments, and what the run learned from.
+
+    Raises:
+        UsageError: there is no such file, or it is no configuration of a run.
+    """
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read: {_first_line(error)}") from None
+    if not isinstance(found, dict) or not {"encoder", "family", "backbone", "training"} <= found.keys():
+        raise UsageError(f"{path} is no configuration of a run, such as its config.yaml")
+    try:
+        return list(_arguments(found)), {name: found.get(name) for name in ("from", "data", "column")}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}") from None
+
+
+def _arguments(found: Mapping[str, Any]) -> typing.Iterator[str]:
+    classes = set(found.get("classes") or ())
+    if found.get("conditions"):
+        names = (f"{name}{CLASS}" if name in classes else name for name in found["conditions"])
+        yield f"conditions=[{','.join(map(_quoted, names))}]"
+    for group in GROUPS:
+        if part := found.get(group):
+            yield f"{group}={part['name']}"
+            yield from (f"{group}.{name}={_literal(value)}" for name, value in part["settings"].items())
+    yield from (f"training.{name}={_literal(value)}" for name, value in found["training"].items())
+
+
+def _literal(value: Any) -> str:
+    """A value as Hydra reads it."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_quoted(str(name))}:{_literal(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_literal, value)) + "]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def overruled(arguments: Sequence[str], by: Sequence[str]) -> list[str]:
+    """The arguments without those that later ones replace: the same setting, and settings of a part that is another."""
+    keys = {argument.partition("=")[0] for argument in by}
+    return [
+        argument for argument in arguments if not {(key := argument.partition("=")[0]), key.partition(".")[0]} & keys
+    ]
 
 
 # --- single overrides -----------------------------------------------------------------------------
@@ -100,6 +169,7 @@ def _parsed(argument: str) -> Override:
         raise UsageError(
             f"{argument}: a setting is never taken from the environment or another resolver; type the value itself"
         )
+    argument = _with_quoted_names(argument)
     # A preset is an addition to Hydra's list of defaults; the sign for that is optional here.
     argument = _with_current_name(re.sub(r"^experiment=", "+experiment=", argument))
     try:
@@ -121,6 +191,22 @@ def _with_current_name(argument: str) -> str:
         return argument
     warn(f"{key} is called training.{name} now")
     return f"training.{name}{equals}{value}"
+
+
+def _with_quoted_names(argument: str) -> str:
+    """`conditions=[IC50 (nM)]` with its names in quotes, so that they may have any character of a column's name."""
+    key, _, value = argument.partition("=")
+    if key != "conditions" or not (value.startswith("[") and value.endswith("]")) or not value[1:-1].strip():
+        return argument
+    quote = "'" if "'" in value else '"'
+    names = next(csv.reader([value[1:-1]], skipinitialspace=True, quotechar=quote))
+    return f"conditions=[{','.join(map(_quoted, names))}]"
+
+
+def _quoted(name: str) -> str:
+    """A text as Hydra takes it literally."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name.strip())
+    return f"'{escaped}'"
 
 
 def _require_plain(override: Override, argument: str) -> None:
@@ -170,7 +256,7 @@ def _chosen(overrides: Sequence[Override], base: ModelConfig | None) -> dict[str
     given: dict[str, Part] = {}
     if base is not None:
         given = {"encoder": base.encoder, "family": base.family, "backbone": base.backbone}
-    defaults = {**DEFAULTS, **{kind: part.name for kind, part in given.items()}}
+    defaults = {**DEFAULTS, "encoder": encoder_for(DEFAULT), **{kind: part.name for kind, part in given.items()}}
     stubs: dict[str, dict[str, Any]] = {
         kind: {name: {} for name in _options(kind, default, names)} for kind, default in defaults.items()
     }
@@ -190,6 +276,8 @@ def _require_names(overrides: Sequence[Override], base: ModelConfig | None) -> N
             _require_preset(name)
         elif base is not None and kind != "dataset":
             raise UsageError(f"{kind}={name}: the parts of a model stay as they are when it is tuned")
+        elif kind == "encoder" and name in registry.names("domain"):
+            part_class("encoder", name)  # a domain may be its own encoder
         else:
             registry.find(_kind(kind), name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from molgen import GenerativeModel
+from molgen_cli.main import main
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "domain.md").read_text()
 #: The files of the guide: blocks of code that begin with their name.
@@ -46,6 +48,24 @@ def test_the_guides_plugin_passes_the_guides_test(peptides, tmp_path):
     assert "FAILED" not in output
     assert "ERROR" not in output
     assert re.search(r"\d+ passed", output)
+
+
+def test_the_guides_plugin_works_on_the_command_line(peptides, tmp_path, monkeypatch, capsys):
+    peptides()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOLGEN_CACHE", str(tmp_path / "cache"))
+    rows = [f"{name},{'ACDEFGHIK' * 2}{name}" for name in "ACDEFGHIKLMN"]
+    Path("mine.csv").write_text("\n".join(["name,sequence", *rows, "bad,X1"]) + "\n")
+    tiny = ["backbone.width=8", "backbone.layers=1", "training.steps=2", "training.batch_size=4"]
+    assert main(["train", "--data", "mine.csv", "encoder=peptides", *tiny, "-o", "run", "-q"]) == 0
+    assert main(["generate", "-m", "run", "-n", "5", "-o", "new.txt", "-q"]) == 0
+    assert set("".join(Path("new.txt").read_text().split())) <= set("ACDEFGHIKLMNPQRSTVWY")
+    assert main(["score", "mine.csv", "-m", "run", "-o", "scored.csv", "-q"]) == 3
+    found = list(csv.DictReader(Path("scored.csv").read_text().splitlines()))
+    assert [row["status"] for row in found] == ["valid"] * 12 + ["unsupported"]
+    assert [row["name"] for row in found] == [*"ACDEFGHIKLMN", "bad"]
+    assert main(["evaluate", "scored.csv", "--domain", "peptides", "-q"]) == 0
+    assert main(["score", "mine.xlsx", "-m", "run"]) == 2
 
 
 def test_a_mistake_is_named_and_an_expected_one_is_not_a_failure(peptides, tmp_path):

@@ -18,6 +18,7 @@ from molgen.atomic_files import sha256, total_bytes
 from molgen.errors import PartialFailure, UsageError
 from molgen_cli.arguments import from_zero, names, whole
 from molgen_cli.console import Stopwatch, progress, say
+from molgen_cli.domains import DEFAULT, recognised
 from molgen_cli.output import record_path, refuse_existing, standard_input
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="suites and single metrics such as FCD, with commas, or 'all' suites (default: the domain's usual one)",
     )
-    add("--domain", default="molecules", metavar="NAME", help="what the items are (default: molecules)")
+    add("--domain", metavar="NAME", help="what the items are (default: as the files seem to be)")
     add("--input-format", metavar="NAME", help="format of the files, where a name does not say it (stdin: csv)")
     add("--column", "--smiles-column", metavar="NAME", help="the column that holds the items (default: by its name)")
     add("--reference-column", metavar="NAME", help="the same, of your own files to compare with")
@@ -110,6 +111,7 @@ class Run:
         from molgen.evaluation.references import References
 
         self.args, self.stopwatch = args, Stopwatch()
+        args.domain = args.domain or _domain_of(args)
         self.domain: Domain = registry.get("domain", args.domain)()
         self.inputs = _inputs(args, self.domain)
         found = References(self.domain, args.domain, args.reference_column, partial(say, quiet=args.quiet))
@@ -304,6 +306,17 @@ def _inputs(args: argparse.Namespace, domain: Domain) -> list[Input]:
         if one.path is not None:
             _records(args, domain, one)
     return found
+
+
+def _domain_of(args: argparse.Namespace) -> str:
+    """The domain that the first file seems to be of, else that of the data set that it is compared with."""
+    from molgen import registry
+
+    files = [Path(name) for name in args.files if name != "-"]
+    sets = [name.partition(":")[0] for name in (*args.reference, args.training) if name]
+    found = next(filter(None, map(recognised, files)), None)
+    known = [registry.get("dataset", name).domain for name in sets if name in registry.names("dataset")]
+    return found or next(iter(known), DEFAULT)
 
 
 def _records(args: argparse.Namespace, domain: Domain, one: Input) -> Iterator[Record]:

@@ -25,6 +25,7 @@ from molgen_cli.arguments import (
     whole,
 )
 from molgen_cli.console import Stopwatch, progress, say
+from molgen_cli.contact_sheets import require_sheet, write_sheet
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, to_terminal, write_record
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: The most items of a contact sheet.
 DRAWN = 60
+#: The column with the number of each sample, by which a caption of a contact sheet names its row.
+ID = "id"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +68,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--top-k", type=from_zero, metavar="K", help="choose among the K likeliest only (0: all)")
     add("--top-p", type=share, metavar="P", help="choose among the likeliest that reach the probability P")
     add_option_argument(parser, "sampling", "steps=50 or guidance=2")
-    add(
-        "--prefix",
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--prefix", metavar="TEXT", help="how every item begins, of a model that writes strings")
+    known.add_argument(
         "--scaffold",
-        dest="known",
         metavar="TEXT",
-        help="what every item has: of strings the beginning; of graphs a part, such as 'c1ccccc1*', joined at * alone",
+        help="a part of every item, of a model of graphs: 'c1ccccc1*' is bound at * alone",
     )
     add(
         "--repair",
@@ -80,13 +83,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="repair samples that are no items, where the encoder can: of molecules.graph valence, "
         "largest-fragment; repaired ones are counted apart",
     )
-    add("--draw", metavar="FILE.svg", help=f"draw the first {DRAWN} valid ones as a contact sheet")
+    add("--draw", metavar="FILE", help=f"draw the first {DRAWN} valid ones as a contact sheet, .svg or .png")
 
 
 def run(args: argparse.Namespace) -> int:
     """Generate, write, and say how it went."""
     stopwatch = Stopwatch()
     refuse_existing((args.output, args.draw), args.overwrite)
+    require_sheet(args.draw)
     if args.seed is None:
         args.seed = secrets.randbits(32)
     model = load_model(args)
@@ -109,7 +113,7 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
         sheet: list[Row] = []
         asked = asked_columns(request.condition)
         rows = (
-            {**row.columns(domain.column, args.properties), **asked}
+            {**row.columns(domain.column, args.properties), **asked, **({ID: row.index} if args.draw else {})}
             for row in _watched(args, generation, sheet, errors)
         )
         stopped = output.write(rows)
@@ -123,11 +127,9 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
 
 
 def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
-    from molgen.family import Known
     from molgen.inference.generate import Request
 
-    if args.known and model.family.capability.known is Known.NONE:
-        raise UsageError(f"this model ({model.config.family.name}) cannot keep a --prefix or --scaffold")
+    _require_known_part(args, model)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
     return Request(
         args.count,
@@ -135,11 +137,27 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.seed,
         args.batch_size,
         dict(args.condition),
-        args.known or None,
+        args.prefix or args.scaffold or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
         args.repair,
         args.max_samples,
     )
+
+
+def _require_known_part(args: argparse.Namespace, model: GenerativeModel) -> None:
+    from molgen.family import Known
+    from molgen.space import Layout, layout
+
+    encoder, family = model.config.encoder.name, model.config.family.name
+    if (args.prefix or args.scaffold) and model.family.capability.known is Known.NONE:
+        raise UsageError(f"this model ({family}) cannot keep a --prefix or --scaffold")
+    sequence = layout(model.encoder.space) is Layout.SEQUENCE
+    if args.scaffold and sequence:
+        raise UsageError(
+            f"a model of {encoder} writes its items from the beginning on: it keeps a --prefix, and no --scaffold"
+        )
+    if args.prefix and not sequence:
+        raise UsageError(f"an item of {encoder} has no beginning: this model keeps a --scaffold, and no --prefix")
 
 
 def _watched(
@@ -156,10 +174,8 @@ def _watched(
 
 
 def _draw(path: str, model: GenerativeModel, sheet: list[Row]) -> None:
-    from molgen.atomic_files import write_text
-
-    legends = [f"{row.index}: {row.score.log_density:.1f}" for row in sheet]
-    write_text(Path(path), model.domain.draw([row.item for row in sheet], legends))
+    legends = [f"id {row.index}: {row.score.log_density:.1f}" for row in sheet]
+    write_sheet(Path(path), model.domain.draw([row.item for row in sheet], legends))
 
 
 def _report(

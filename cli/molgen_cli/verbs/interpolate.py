@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from molgen.errors import UsageError
 from molgen_cli.arguments import add_model_arguments, describe_model, load_model, properties_of, whole
 from molgen_cli.console import Stopwatch, say
+from molgen_cli.contact_sheets import require_sheet, write_sheet
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, write_record
 from molgen_cli.verbs.score import exit_code, watched
 
@@ -28,13 +29,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=whole, default=10, metavar="N", help="how many items, both ends among them (default: 10)")
     add_output_arguments(parser)
     add_model_arguments(parser)
-    add("--draw", metavar="FILE.svg", help="draw the valid ones as a contact sheet")
+    add("--draw", metavar="FILE", help="draw the valid ones as a contact sheet, .svg or .png")
 
 
 def run(args: argparse.Namespace) -> int:
     """Interpolate, write, and say how it went: 0 when every item is valid, 3 when some are, 1 when none is."""
     stopwatch = Stopwatch()
     refuse_existing((args.output, args.draw), args.overwrite)
+    require_sheet(args.draw)
     model = load_model(args)
     stopwatch.lap("loading")
     return _interpolate(args, model, stopwatch)
@@ -93,7 +95,5 @@ def _kept(rows: Iterable[Mapping[str, Any]], sheet: list[Mapping[str, Any]]) -> 
 
 
 def _draw(path: str, domain: Domain, sheet: list[Mapping[str, Any]]) -> None:
-    from molgen.atomic_files import write_text
-
     items, legends = [row[domain.column] for row in sheet], [f"{row['share']:.2f}" for row in sheet]
-    write_text(Path(path), domain.draw(items, legends))
+    write_sheet(Path(path), domain.draw(items, legends))

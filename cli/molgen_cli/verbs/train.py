@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="FILE", help="your own file or folder, instead of dataset=NAME")
     parser.add_argument("--column", metavar="NAME", help="the column of --data that holds the items")
+    parser.add_argument("--config", metavar="FILE", help="settings of another run, its config.yaml; what is typed wins")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
     existing.add_argument("--overwrite", action="store_true", help="start the run in the folder anew")
@@ -74,12 +75,18 @@ def run(args: argparse.Namespace) -> int:
     """Train, and say where the model is."""
     from molgen.model.generative_model import GenerativeModel
     from molgen_cli.arguments import warn_if_unfinished
-    from molgen_cli.settings import composed
+    from molgen_cli.settings import composed, typed
 
+    if args.config:
+        _take_configuration(args)
     base = GenerativeModel.load(args.base) if args.base else None
     if base is not None:
         warn_if_unfinished(args.base, base)
-    composition = composed(args.settings, base.config if base else None)
+    composition = _composed(args) if base is None else composed(args.settings, base.config)
+    if args.data:
+        if typed(args.settings, "dataset"):
+            raise UsageError("both --data and dataset= say what to learn from; type one of them")
+        composition = replace(composition, dataset=None)  # that of a preset, which serves other data too
     if args.show_config:
         from molgen_cli.run_folder import as_yaml
 
@@ -87,6 +94,41 @@ def run(args: argparse.Namespace) -> int:
         return 0
     Run(args, composition, base).train()
     return 0
+
+
+def _take_configuration(args: argparse.Namespace) -> None:
+    """Put the settings of another run before those that are typed."""
+    from molgen_cli.settings import from_file, overruled, typed
+
+    settings, source = from_file(Path(args.config))
+    args.base = args.base or source["from"]
+    if not args.data and not typed(args.settings, "dataset"):
+        args.data, args.column = source["data"], args.column or source["column"]
+    if args.data:
+        settings = [setting for setting in settings if not typed([setting], "dataset")]
+    if args.base:
+        tunable = ("training.", "encoder.", "conditions=")
+        settings = [setting for setting in settings if setting.startswith(tunable)]
+    args.settings = [*overruled(settings, args.settings), *args.settings]
+
+
+def _composed(args: argparse.Namespace) -> Composition:
+    """The settings of a new model; what nobody types follows from the data."""
+    from molgen.data.tables import reopenable
+    from molgen_cli.domains import encoder_for, fitting_settings, recognised
+    from molgen_cli.settings import composed, dataset_domain, typed
+
+    if args.data and Path(args.data).exists():
+        args.data = str(reopenable(Path(args.data)))
+    settings = list(args.settings)
+    if not typed(settings, "encoder", "experiment"):
+        domain = recognised(Path(args.data)) if args.data else dataset_domain(settings)
+        settings += [f"encoder={encoder_for(domain)}"] if domain else []
+    composition = composed(settings)
+    if not args.data or not Path(args.data).exists():
+        return composition
+    fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column)
+    return composed(settings, fitting=fitting) if fitting else composition
 
 
 class Run:
@@ -236,7 +278,7 @@ class Run:
         self._say(
             f"the model is in {self.folder / 'model'}; held-out loss: {held_out_loss(self.model.info['training'])}. "
             f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
-            "--count 1000 --output generated.csv"
+            f"--count 1000 --output {self.model.domain.usual_output}"
         )
 
     def _say(self, text: str) -> None:
@@ -255,8 +297,6 @@ def _fresh(composition: Composition) -> GenerativeModel:
 def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> Source:
     from molgen.data.source import dataset_source, file_source, known_datasets
 
-    if args.data and composition.dataset:
-        raise UsageError("both --data and dataset= say what to learn from; type one of them")
     if args.data:
         return file_source(Path(args.data), model.domain, args.column)
     if args.column:

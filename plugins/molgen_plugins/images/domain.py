@@ -49,6 +49,8 @@ class Images(Domain):
         "digit_classes": "molgen_plugins.images.networks:digit_classes",
         "imagenet": "molgen_plugins.images.networks:imagenet_features",
     }
+    default_encoder: ClassVar[str | None] = "images.pixels"
+    usual_output: ClassVar[str] = "generated"
     inspector: ClassVar[str | None] = "molgen_plugins.images.inspection:inspector"
 
     def examples(self) -> list[Item]:
@@ -97,6 +99,13 @@ class Images(Domain):
         from molgen_plugins.images.io import files
 
         return files.write(rows, target, format=format)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether it is a picture, a folder with pictures in it, an archive, an array or a table of pictures."""
+        from molgen_plugins.images.io import files
+
+        return files.recognises(path)
 
     def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
         """A contact sheet of up to 100 images as one SVG document without external references."""

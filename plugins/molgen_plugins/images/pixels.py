@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,6 +70,15 @@ class Pixels(Encoder):
     def space(self) -> Space:
         """One field, `pixels`, along the fixed axes `row` and `column`."""
         return self._space
+
+    @classmethod
+    def settings_for(cls, items: Iterable[Item]) -> Mapping[str, Any]:
+        """The most frequent height, width and number of channels."""
+        shapes = Counter(image.shape for image in map(canonical, items) if not isinstance(image, Invalid))
+        if not shapes:
+            return {}
+        height, width, *colours = shapes.most_common(1)[0][0]
+        return {"height": height, "width": width, "channels": 3 if colours else 1}
 
     def encode(self, item: Item) -> Sample | Invalid:
         """The levels of the pixels, uint8 (height, width, channels), or why the item has none here."""

@@ -93,6 +93,9 @@ class Molecules(Domain):
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
     pretrained: ClassVar[Path | None] = Path(__file__).parent / "pretrained"
+    usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw")
+    default_encoder: ClassVar[str | None] = "molecules.smiles"
+    default_model: ClassVar[str | None] = "moses"
 
     def examples(self) -> list[Item]:
         """A dozen molecules that show the range of the notation."""
@@ -137,6 +140,13 @@ class Molecules(Domain):
         from molgen_plugins.molecules.io import files
 
         return files.write(rows, target, format=format)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether it is a list of SMILES, a Parquet file, or a table with a usual name of the SMILES column."""
+        from molgen_plugins.molecules.io import files
+
+        return files.recognises(path)
 
     def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
         """A contact sheet of up to 60 molecules as one SVG document without external references."""

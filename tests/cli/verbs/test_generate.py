@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from PIL import Image
 
 from molgen_cli.main import main
 
@@ -143,6 +144,15 @@ def test_a_contact_sheet(generate, tmp_path):
     assert "<svg" in (tmp_path / "sheet.svg").read_text()
 
 
+def test_a_contact_sheet_in_png_names_its_rows(generate, tmp_path):
+    rows = generate("-n", "12", "--seed", "0", "--draw", str(tmp_path / "sheet.png"))
+    assert [row["id"] for row in rows] == [str(number) for number in range(12)]
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 800
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 10
+
+
 def test_stdout_holds_rows_and_nothing_else(model, capfd):
     assert main(["generate", "-m", model, "-n", "5", "--seed", "0", "--properties", "none"]) == 0
     captured = capfd.readouterr()
@@ -183,6 +193,9 @@ def test_options_of_the_family(generate):
         (["--option", "steps=5"], "no option steps"),
         (["--option", "temperature=warm"], "temperature"),
         (["--prefix", "C?"], "not in the vocabulary"),
+        (["--scaffold", "c1ccccc1*"], "it keeps a --prefix, and no --scaffold"),
+        (["--scaffold", "c1ccccc1*", "--prefix", "C"], "not allowed with argument"),
+        (["--draw", "sheet.jpg"], "a contact sheet is an .svg or a .png file"),
         (["--format", "docx"], "docx"),
         (["-o", "nowhere/x.csv"], "does not exist"),
     ],

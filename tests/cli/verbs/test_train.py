@@ -10,10 +10,12 @@ import sys
 import time
 from shutil import copytree, rmtree
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from omegaconf import OmegaConf
+from PIL import Image
 
 from molgen.config import Part
 from molgen.data.prepare import training_data
@@ -210,6 +212,82 @@ def test_an_output_that_exists_is_not_touched(finished, file, tmp_path, capsys):
     arguments = ["train", "--data", file, "--column", "structure", "--output", str(tmp_path / "letters")]
     assert main([*arguments, "--overwrite"]) == 2
     assert (tmp_path / "letters" / "dear.txt").exists()
+
+
+@pytest.mark.parametrize("how", ["--resume", "--overwrite"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"config.yaml": "mine: 1", "model/thesis.tex": "chapter one", "store/letter.txt": "dear"},
+        {"train.run.json": "not JSON", "metrics.jsonl": "mine"},
+        {"train.run.json": '{"command": "make paper"}', "model/a": "b"},
+        {"molgen-run.json": "[]", "model/a": "b"},
+    ],
+)
+def test_a_folder_that_only_looks_like_a_run_is_left_alone(how, content, file, tmp_path, capsys):
+    folder = tmp_path / "proj"
+    for name, text in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, *SHORT, "--output", str(folder), how]
+    assert main(arguments) == 2
+    assert "holds other files and no training run" in capsys.readouterr().err
+    assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()} == content
+
+
+def test_a_configuration_that_a_run_wrote_makes_the_same_run(finished, file, tmp_path, capsys):
+    configuration = str(finished / "config.yaml")
+    assert main(["train", "--config", configuration, "--show-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out) == OmegaConf.load(configuration)
+    changed = ["training.steps=7", "backbone.width=16", "conditions=[mw]"]
+    assert main(["train", "--config", configuration, *changed, "--show-config"]) == 0
+    found = OmegaConf.create(capsys.readouterr().out)
+    assert (found.training.steps, found.backbone.settings.width, found.backbone.settings.layers) == (7, 16, 1)
+    assert found.conditions == ["mw"]
+    assert main(["train", "--config", configuration, "backbone=transformer", "--show-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).backbone.name == "transformer"
+    for path, message in ((file, "is no configuration of a run"), ("missing.yaml", "cannot be read")):
+        assert main(["train", "--config", path]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_preset_serves_the_users_own_data(file, capsys):
+    arguments = ["train", "--data", file, "+experiment=qm9_graph_diffusion", "--show-config"]
+    assert main(arguments) == 0
+    found = OmegaConf.create(capsys.readouterr().out)
+    assert (found.dataset, found.encoder.name, found.training.steps) == (None, "molecules.graph", 24000)
+    assert main([*arguments, "dataset=qm9"]) == 2
+    assert "type one of them" in capsys.readouterr().err
+
+
+def test_pictures_are_known_by_what_they_are(tmp_path, capsys):
+    picture = np.zeros((6, 5, 3), np.uint8)
+    for number in range(3):
+        Image.fromarray(picture + number).save(tmp_path / f"{number}.png")
+    assert main(["train", "--data", str(tmp_path), "--show-config", "encoder.levels=16"]) == 0
+    settings = OmegaConf.create(capsys.readouterr().out).encoder
+    assert settings.name == "images.pixels"
+    assert [settings.settings[name] for name in ("height", "width", "channels", "levels")] == [6, 5, 3, 16]
+    assert main(["train", "--data", str(tmp_path), "--show-config", "encoder.height=28"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).encoder.settings.height == 28
+    assert main(["evaluate", str(tmp_path), "--metrics", "validity", "-q"]) == 0
+    assert "valid rows" in capsys.readouterr().out
+    assert main(["train", "dataset=mnist", "--show-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).encoder.name == "images.pixels"
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("conditions=[IC50 (nM)]", ["IC50 (nM)"]),
+        ("conditions=[IC50 (nM), logD, pH=7.4]", ["IC50 (nM)", "logD", "pH=7.4"]),
+        ("conditions=['a,b',c's]", ["a,b", "c's"]),
+        ("conditions=[a\\]", ["a\\"]),
+        ("conditions=[]", []),
+    ],
+)
+def test_a_condition_may_have_any_name_of_a_column(typed, names):
+    assert list(composed([typed]).model.conditions) == names
 
 
 # --- runs -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -75,6 +76,23 @@ def written_format(target: str | Path | IO[bytes], format: str | None = None) ->
     if stem != name and kind != "csv":
         raise UsageError(f"{name}: of pictures, only csv is written gzipped")
     return Format(kind, compressed=stem != name)
+
+
+#: Entries of a folder that are looked at for a picture.
+_ENTRIES = 1000
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file or folder seems to hold pictures, by its ending and by the names in it."""
+    if path.is_dir():
+        return any(recognises(one) for one in islice(path.rglob("*"), _ENTRIES) if one.is_file())
+    name = path.name.lower()
+    stem = name.removesuffix(".gz")
+    kind = "idx" if stem.endswith("ubyte") else _READ.get(stem.rpartition(".")[2])
+    if kind == "csv" and path.is_file():
+        with _opened(path, Format("csv", stem != name)) as stream:
+            return "image" in stream.readline(1 << 16).decode("latin-1").strip().lower().replace('"', "").split(",")
+    return kind not in (None, "folder") and path.is_file()
 
 
 def read(source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None) -> Iterator[Record]:

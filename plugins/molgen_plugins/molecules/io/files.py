@@ -56,6 +56,16 @@ def find_format(source: str | Path | IO[bytes], format: str | None = None) -> Fo
     return Format(kind, compressed=stem != name)
 
 
+def recognises(path: Path) -> bool:
+    """Whether a file seems to hold molecules, by its ending, and of a table by the names of its columns."""
+    stem = path.name.lower().removesuffix(".gz")
+    kind = _KINDS.get(stem.rpartition(".")[2])
+    if path.is_dir() or kind not in ("csv", "tsv"):
+        return kind is not None and path.is_file()
+    with opened(path) as (head, _):
+        return reading.is_table(head) or reading.is_header(head.decode("latin-1").partition("\n")[0].strip())
+
+
 def read(source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None) -> Iterator[Record]:
     """The rows of a file or of an open binary stream, in their order, as they are read.
 

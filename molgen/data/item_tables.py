@@ -1,0 +1,149 @@
+"""Tables with one column of items as text, and lists of items, a line each: what a domain reads unless it says more."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from molgen.data.content import kind_of, opened
+from molgen.data.delimited import Table, TableWriter, lines
+from molgen.data.tables import name_of, opened_to_write
+from molgen.domain import Invalid, Item, Record
+from molgen.errors import UsageError
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_FORMATS = (*_DELIMITERS, "txt")
+#: Characters of a bad row that a record shows.
+_SHOWN = 1000
+
+
+def read(
+    source: str | Path | IO[bytes],
+    usual: str,
+    parse: Callable[[str], Item | Invalid],
+    *,
+    format: str | None = None,
+    column: str | None = None,
+) -> Iterator[Record]:
+    """The rows of a `.csv`, `.tsv` or `.txt` file or stream, also gzipped; none is dropped.
+
+    Args:
+        source: a path, or an open binary stream, which stays open.
+        usual: the name of the column that holds the items when none is asked for; a table of one column needs none.
+        parse: from the text of an item to the item.
+        format: csv, tsv or txt; by default the ending of the name.
+        column: the name of the column.
+
+    Raises:
+        UsageError: the file is missing, empty, damaged or of another kind, or has no such column; from the first
+            row on, not at the call.
+    """
+    kind, _ = _format(source, format)
+    name = name_of(source)
+
+    def rows() -> Iterator[Record]:
+        try:
+            with opened(source) as (head, stream):
+                if found := kind_of(head):
+                    raise UsageError(f"{name} seems to be {found}, not a table or a list")
+                if kind == "txt":
+                    yield from _list(stream, name, parse)
+                else:
+                    yield from _table(stream, name, parse, column, usual, _DELIMITERS[kind])
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise UsageError(f"{name}: the gzipped data are damaged: {error}") from error
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror or error}") from error
+
+    return rows()
+
+
+def write(
+    rows: Iterable[Mapping[str, Any]],
+    target: str | Path | IO[bytes],
+    usual: str,
+    render: Callable[[Item], str],
+    *,
+    format: str | None = None,
+) -> int:
+    """Write rows of named values as they come and return their count; a `.txt` file keeps the items alone.
+
+    Args:
+        rows: the rows, all with the names of the first one or fewer.
+        target: a path, or an open binary stream, which stays open.
+        usual: the name of the column that holds the item.
+        render: from an item to its text.
+        format: as for `read`.
+
+    Raises:
+        UsageError: the format is not known, or a row does not fit the columns.
+    """
+    kind, compressed = _format(target, format)
+    texts = ({name: _text(name, value, usual, render) for name, value in row.items()} for row in rows)
+    with opened_to_write(target) as stream:
+        if not compressed:
+            return _write(kind, texts, stream, usual)
+        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
+            return _write(kind, texts, cast(IO[bytes], packed), usual)
+
+
+def _format(source: str | Path | IO[bytes], format: str | None) -> tuple[str, bool]:
+    name = (format or name_of(source)).lower()
+    stem = name.removesuffix(".gz")
+    kind = stem.rpartition(".")[2]
+    if kind not in _FORMATS:
+        raise UsageError(f"no format to be told from {name!r}; known: {', '.join(_FORMATS)} (or csv.gz and so on)")
+    return kind, stem != name
+
+
+def _list(stream: IO[bytes], name: str, parse: Callable[[str], Item | Invalid]) -> Iterator[Record]:
+    for row, line in enumerate(lines(stream, name)):
+        text = line.text.rstrip("\r")
+        yield Record(row, parse(text) if line.whole else Invalid("the line is too long"), {}, text[:_SHOWN])
+
+
+def _table(
+    stream: IO[bytes],
+    name: str,
+    parse: Callable[[str], Item | Invalid],
+    column: str | None,
+    usual: str,
+    delimiter: str,
+) -> Iterator[Record]:
+    table = Table(stream, name, lambda names: _place(names, column, usual, name), delimiter)
+    for row, found in enumerate(table.rows()):
+        columns = dict(zip(table.names, found.cells, strict=True))
+        text = columns.pop(table.names[table.place])
+        item = Invalid(found.problem) if found.problem else parse(text)
+        yield Record(row, item, columns, (found.text if found.problem else text)[:_SHOWN])
+
+
+def _place(names: Sequence[str], column: str | None, usual: str, file: str) -> int:
+    wanted = (column or usual).lower()
+    plain = [name.lower() for name in names]
+    if wanted in plain:
+        return plain.index(wanted)
+    if column is None and len(names) == 1:
+        return 0
+    listed = ", ".join(names[:20])
+    raise UsageError(f"{file} has no column {wanted!r} among {listed}: name the column with the items")
+
+
+def _text(name: str, value: Any, usual: str, render: Callable[[Item], str]) -> Any:
+    of_an_item = name in (usual, f"canonical_{usual}", f"input_{usual}", "as_generated")
+    return render(value) if of_an_item and value is not None and not isinstance(value, str) else value
+
+
+def _write(kind: str, rows: Iterable[Mapping[str, Any]], stream: IO[bytes], usual: str) -> int:
+    count = 0
+    writer = TableWriter(stream, _DELIMITERS[kind]) if kind in _DELIMITERS else None
+    for row in rows:
+        if writer is not None:
+            writer.add(row)
+        else:
+            stream.write(f"{' '.join(str(row.get(usual) or '').splitlines())}\n".encode(errors="backslashreplace"))
+        count += 1
+    return count

@@ -1,0 +1,68 @@
+"""Tables and lists of items as every domain reads and writes them."""
+
+import gzip
+
+import pytest
+
+from molgen.data import item_tables
+from molgen.domain import Domain, Invalid
+from molgen.errors import UsageError
+
+
+class Pairs(Domain):
+    """Pairs of whole numbers."""
+
+    column = "pair"
+
+    def examples(self):
+        return [(1, 2)]
+
+    def from_text(self, text):
+        parts = text.split("-")
+        return tuple(map(int, parts)) if len(parts) == 2 else Invalid("no pair")
+
+    def to_text(self, item):
+        return "-".join(map(str, item))
+
+
+ROWS = [{"pair": (1, 2), "note": "a, b"}, {"pair": None, "note": "line\nbreak"}, {"pair": (3, 4), "note": None}]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.txt", "x.txt.gz"])
+def test_what_is_written_is_read_again(name, tmp_path):
+    domain, path = Pairs(), tmp_path / name
+    assert domain.write(ROWS, path) == 3
+    found = list(domain.read(path))
+    assert [record.row for record in found] == [0, 1, 2]
+    assert [record.item if record.row != 1 else None for record in found] == [(1, 2), None, (3, 4)]
+    assert isinstance(found[1].item, Invalid)
+    if ".txt" not in name:
+        assert [record.columns["note"] for record in found] == ["a, b", "line\nbreak", ""]
+    assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+
+
+def test_the_column_is_found_or_asked_for(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("Pair,other\n1-2,5-6\n7,8-9\n")
+    assert [record.item for record in Pairs().read(path)] == [(1, 2), Invalid("no pair")]
+    assert [record.item for record in Pairs().read(path, column="other")] == [(5, 6), (8, 9)]
+    path.write_text("whatever\n1-2\n")
+    assert [record.item for record in Pairs().read(path)] == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.csv", b"a,b\n1,2\n", "has no column 'pair' among a, b"),
+        ("x.csv", b"", "is empty"),
+        ("x.csv", b"PK\x03\x04", "seems to be a zip archive"),
+        ("x.csv.gz", gzip.compress(b"pair\n1-2\n" * 1000)[:40], "gzipped data are damaged"),
+        ("x.xyz", b"", "no format to be told from"),
+        ("missing.csv", None, "No such file"),
+    ],
+)
+def test_what_is_no_table_is_said_in_a_sentence(name, content, says, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        list(item_tables.read(tmp_path / name, "pair", str))
