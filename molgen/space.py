@@ -76,6 +76,8 @@ class Real(Field):
     symmetric: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.channels, tuple):
+            raise ValueError(f"channels are a tuple, such as ({self.channels!r},), not {self.channels!r}")
         _require_pairs(self, self.symmetric)
         if self.centred and len(self.axes) != 1:
             raise ValueError("a centred field has exactly one axis, over which its mean is zero")

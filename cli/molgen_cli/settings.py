@@ -119,7 +119,7 @@ def from_file(path: Path) -> tuple[list[str], dict[str, Any]]:
         UsageError: there is no such file, or it is no configuration of a run.
     """
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path))
+        found: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
         raise UsageError(f"{path}: cannot be read: {_first_line(error)}") from None
     if not isinstance(found, dict) or not {"encoder", "family", "backbone", "training"} <= found.keys():

@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("table", "json"), help="form of the figures (default: by the name of the file, or table)")
     add("--report", metavar="FILE.html", help="write a page with charts and drawings as well")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--device", default="auto", metavar="NAME", help="where networks run: auto, cpu, cuda, … (default: auto)")
+    add("--device", default="auto", metavar="NAME", help="where networks run: auto, cpu, cuda, mps (default: auto)")
     add("--workers", type=whole, metavar="N", help="processes that read the items (default: one per processor)")
     add("--seed", type=from_zero, default=0, metavar="N", help="of the intervals and random samples (default: 0)")
     add("-q", "--quiet", action="store_true", help="print no progress and no notes")
