@@ -147,8 +147,15 @@ def encoder_checks(encoder: str | type[Encoder] | Encoder, items: Sequence[Item]
         encoder: a registry name, a class, or one with settings of its own.
         items: what is encoded; by default the examples of its domain.
     """
-    trial = cache(partial(encoder_trial, encoder, items))
+    trial = _once(partial(_with_space, encoder, items))
     yield from _checks(ENCODER_CHECKS, trial, _name(encoder))
+
+
+def _with_space(encoder: str | type[Encoder] | Encoder, items: Sequence[Item]) -> EncoderTrial:
+    """The trial of an encoder that has a space, without which nothing can be checked."""
+    trial = encoder_trial(encoder, items)
+    _ = trial.space
+    return trial
 
 
 def family_checks(
@@ -203,7 +210,10 @@ def _takes_some(makers: Iterable[Callable[[], object]]) -> None:
 
 def pair_checks(encoder: str | type[Encoder] | Encoder, families: Iterable[str] | None = None) -> Iterator[Check]:
     """The checks of families over what an encoder makes of its examples; by default of all that are installed."""
-    case = cache(partial(_case, encoder))
+    yield from _pairs(encoder, families, _once(partial(_case, encoder)))
+
+
+def _pairs(encoder: Any, families: Iterable[str] | None, case: Callable[[], Case]) -> Iterator[Check]:
     for family in registry.names("family") if families is None else families:
         trial = cache(partial(_pair, family, case))
         yield from _checks(FAMILY_CHECKS, trial, f"{family} over {_name(encoder)}")
@@ -248,6 +258,36 @@ def _checks(guarantees: Iterable[Callable[[Any], None]], trial: Callable[[], Any
         yield Check(guarantee.__name__, partial(_run, guarantee, trial), about)
 
 
+def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Makes something once; where it cannot be made, the first check says why and the others are skipped."""
+    made = cache(make)
+    failed = False
+
+    def get() -> Any:
+        nonlocal failed
+        if failed:
+            raise Skipped("what is checked cannot be made, as the first check says")
+        try:
+            return made()
+        except Exception:
+            failed = True
+            raise
+
+    return get
+
+
+def _or_skipped(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Leaves it to the checks of an encoder to say why it cannot be made."""
+
+    def get() -> Any:
+        try:
+            return make()
+        except Exception as error:
+            raise Skipped("the encoder cannot be made, as its own checks say") from error
+
+    return get
+
+
 def _run(guarantee: Callable[[Any], None], trial: Callable[[], Any]) -> None:
     guarantee(trial())
 
@@ -266,7 +306,7 @@ def _encoder_and_pairs(encoder: Any) -> Iterator[Check]:
     if isinstance(encoder, str):
         part_class("encoder", encoder)  # a name that leads to none is no failure of a check
     yield from encoder_checks(encoder)
-    yield from pair_checks(encoder)
+    yield from _pairs(encoder, None, _or_skipped(cache(partial(_case, encoder))))
 
 
 _BASES: Mapping[registry.Kind, type] = {"encoder": Encoder, "family": Family, "backbone": Backbone}
