@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from molgen.domain import API_VERSION, Config, Item, Record
 from molgen.errors import UsageError, hint
+
+if TYPE_CHECKING:
+    from molgen.metric import PublishedStatistics
 
 #: Called with the bytes that have arrived and the bytes that are expected in all.
 Progress = Callable[[int, int], None]
@@ -86,6 +89,11 @@ class Dataset(ABC):
     def records(self, split: str) -> Iterator[Record]:
         """The items in the order of `items`, each with its number within the split and its columns."""
         return (Record(row, item) for row, item in enumerate(self.items(split)))
+
+    def published(self, split: str) -> PublishedStatistics | None:
+        """What is known of the items of a split without looking at them, such as the statistics of a benchmark."""
+        self.require_split(split)
+        return None
 
     def require_split(self, split: str) -> None:
         """Refuse the name of a split that there is not.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
@@ -126,6 +126,25 @@ def undefined(reason: str, count: int = 0) -> Estimate:
     return Estimate(math.nan, count=count, note=reason)
 
 
+@dataclass(frozen=True)
+class PublishedStatistics:
+    """What whoever made a set found about it, by the names of features, so that it need not be found again.
+
+    Attributes:
+        rows: items of the set, of which all are valid.
+        values: of each item, (rows, ...).
+        counts: how often each string of a feature of strings occurs.
+        moments: the mean (D,) and the unbiased covariance (D, D) of a feature.
+        keys: gives the domain's keys of all items.
+    """
+
+    rows: int
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    moments: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    keys: Callable[[], Iterable[str]] | None = None
+
+
 class Metric(ABC):
     """A number about a set of items: takes them in chunks and gives the number with its interval at the end.
 
@@ -200,6 +219,10 @@ class Summary(ABC):
     @abstractmethod
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the whole set as it was described elsewhere; false where that does not say enough."""
+        return False
 
 
 def pack_strings(strings: Sequence[str]) -> np.ndarray:

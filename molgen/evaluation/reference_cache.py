@@ -24,7 +24,7 @@ from molgen.atomic_files import replaced_file, usual_mode
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import MolgenError
 from molgen.evaluation.features import FeatureExtractor
-from molgen.metric import Chunk, Summary
+from molgen.metric import Chunk, PublishedStatistics, Summary
 
 #: Changes whenever summaries of older versions of this project can no longer be used.
 FORMAT = 1
@@ -43,12 +43,14 @@ class ItemSet:
         items: gives them all, each time in the same order.
         digest: of their content.
         count: how many, if that is known.
+        published: gives what is known of them without looking at them, if anything is.
     """
 
     name: str
     items: Callable[[], Iterator[Item | Invalid]]
     digest: str
     count: int | None = None
+    published: Callable[[], PublishedStatistics | None] = lambda: None
 
 
 @dataclass
@@ -112,6 +114,10 @@ class _Making:
             save_file(arrays, temporary, dict(counts))
 
 
+def _include(summary: Summary, published: PublishedStatistics) -> bool:
+    return summary.include_published(published)
+
+
 @contextmanager
 def unwatched(name: str, count: int | None) -> Iterator[Callable[[int], None]]:
     """Nobody watches."""
@@ -141,6 +147,7 @@ class Summaries:
         self._device, self._processes = device, processes
         self._failures: dict[Path, str] = {}
         self._loaded: dict[Path, Summary] = {}
+        self._statistics: dict[str, PublishedStatistics | None] = {}
         #: rows of a set and valid ones among them, by the digest of the set, as far as summaries of it were read.
         self.counts: dict[str, tuple[int, int]] = {}
 
@@ -148,6 +155,7 @@ class Summaries:
         """Make those that are missing, in one pass over the set; what fails is told by `get`."""
         making = {self.path(request, items): _Making(request) for request in requests}
         making = {path: one for path, one in making.items() if not (path.is_file() or path in self._failures)}
+        making = {path: one for path, one in making.items() if not self._published(path, one, items)}
         if not making:
             return
         with watch(items.name, items.count) as advance:
@@ -158,6 +166,18 @@ class Summaries:
             one.attempt(one.save, path, {"set": items.name, "rows": str(rows), "valid": str(valid)})
             if one.attempt.error:
                 self._failures[path] = one.attempt.error
+
+    def _published(self, path: Path, making: _Making, items: ItemSet) -> bool:
+        """Whether a summary is made of what is known of its set without reading it."""
+        if items.digest not in self._statistics:
+            self._statistics[items.digest] = items.published()
+        published = self._statistics[items.digest]
+        making.summary = making.attempt(making.request.cls, making.request.config)
+        if published is None or making.summary is None or not making.attempt(_include, making.summary, published):
+            making.attempt = Attempt()
+            return False
+        making.save(path, {"set": items.name, "rows": str(published.rows), "valid": str(published.rows)})
+        return True
 
     def _read(self, items: ItemSet, making: list[_Making], advance: Callable[[int], None]) -> tuple[int, int]:
         """Show the whole set to the summaries, and count its rows and the valid ones."""

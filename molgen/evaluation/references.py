@@ -108,7 +108,8 @@ class References:
                 self._say(f"fetching the data set {name}")
             return dataset.items(split)
 
-        found = ItemSet(label or f"{name}:{split}", items, dataset.digest(split), dataset.splits[split])
+        title, count = label or f"{name}:{split}", dataset.splits[split]
+        found = ItemSet(title, items, dataset.digest(split), count, lambda: dataset.published(split))
         return Reference(found, f"{name}:{split}", name)
 
     def _file(self, text: str) -> Reference:

@@ -13,7 +13,7 @@ import numpy as np
 
 from molgen.errors import MolgenError
 from molgen.evaluation.intervals import jackknife_error, normal_interval
-from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, undefined
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, PublishedStatistics, Summary, undefined
 from molgen.metrics.sample import FeatureConfig, feature_vectors
 
 #: Most groups of items for the interval, fewest, and the bytes of their covariances that decide between.
@@ -77,13 +77,29 @@ class Moments(Summary):
         self.mean = self.mean + shift * (count / total)
         self.count = total
 
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the moments of the feature."""
+        if self.config.feature not in published.moments:
+            return False
+        mean, covariance = (array.astype(np.float64) for array in published.moments[self.config.feature])
+        self._merge(published.rows, mean, covariance * (published.rows - 1))
+        return True
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The count, the mean and the scatter."""
         return {"count": np.array([self.count]), "mean": self.mean, "scatter": self.scatter}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
-        self.count, self.mean, self.scatter = int(arrays["count"][0]), arrays["mean"], arrays["scatter"]
+        self.count, self.mean = int(arrays["count"][0]), arrays["mean"].astype(np.float64)
+        self.scatter = arrays["scatter"] if "scatter" in arrays else _symmetric(arrays["triangle"], len(self.mean))
+
+
+def _symmetric(triangle: np.ndarray, size: int) -> np.ndarray:
+    """A symmetric matrix, float64 (size, size), from its upper triangle, row by row: summaries that ship hold half."""
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size)] = triangle
+    return matrix + np.triu(matrix, 1).T
 
 
 class Normal:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.evaluation.intervals import GroupedMean
-from molgen.metric import Against, Better, Chunk, Estimate, Metric, Summary, groups_of
+from molgen.metric import Against, Better, Chunk, Estimate, Metric, PublishedStatistics, Summary, groups_of
 
 
 def hashed(keys: Iterable[str]) -> np.ndarray:
@@ -130,6 +130,13 @@ class Keys(Summary):
         """Take in some rows."""
         stored = self.config.as_stored
         self._chunks.append(hashed(map(str, chunk.raw)) if stored else _keys(chunk, self.config))
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the keys, where it is those that tell items apart."""
+        if published.keys is None or self.config.by or self.config.as_stored:
+            return False
+        self._portions.append(hashed(published.keys()))
+        return True
 
     @property
     def hashes(self) -> np.ndarray:

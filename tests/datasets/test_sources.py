@@ -4,16 +4,22 @@ import csv
 import gzip
 import io
 import json
+import pickle
 import tarfile
+import zipfile
 from collections import Counter
+from fractions import Fraction
+from importlib.metadata import version
 from itertools import chain
 
+import numpy as np
 import pytest
 
 from molgen.dataset import Dataset
 from molgen.errors import MolgenError, UsageError
 from molgen_datasets.source import split_of
 from molgen_datasets.sources import moses, qm9, zinc250k
+from molgen_datasets.sources import moses_statistics as statistics_module
 from molgen_datasets.sources.moses import Moses
 from molgen_datasets.sources.qm9 import COLUMNS, PROPERTIES, QM9
 from molgen_datasets.sources.zinc250k import ZINC250k
@@ -48,12 +54,33 @@ def publish(monkeypatch, module, source, make_wheel, folder, members):
     return wheel
 
 
+def moses_statistics(count, extra=None):
+    """What the benchmark's own package holds of a test set, written as the numpy of its time did."""
+    content = {
+        "FCD": {"mu": np.ones(3, np.float32), "sigma": np.eye(3)},
+        "SNN": {"fps": np.eye(count, 16, dtype=np.uint8)},
+        "Frag": {"frag": Counter({"C": 3})},
+        "Scaf": {"scaf": Counter({"C1CC1": 2, "": 1})},
+        **{name: {"values": [0.5] * count} for name in ("logP", "SA", "QED", "weight")},
+        "extra": extra,
+    }
+    array = np.array(content, dtype=object)
+    pickled = pickle.dumps(array, protocol=2).replace(b"numpy._core.", b"numpy.core.")
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|O", "fortran_order": False, "shape": ()})
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as target:
+        target.writestr("stats.npy", stream.getvalue() + pickled)
+    return archive.getvalue()
+
+
 @pytest.fixture
 def small_moses(monkeypatch, make_wheel, index):
     members = {
         f"moses/dataset/data/{split}.csv.gz": gzip.compress("\n".join(["SMILES", *items, ""]).encode(), mtime=0)
         for split, items in MOSES_SPLITS.items()
     }
+    members["moses/dataset/data/test_stats.npz"] = moses_statistics(1)
     publish(monkeypatch, moses, Moses, make_wheel, index, members)
     return Moses()
 
@@ -137,7 +164,8 @@ def test_moses_is_downloaded_on_demand_and_then_read_from_the_cache(small_moses,
     assert small_moses.fetched()
     (index / moses.WHEEL.filename).unlink()
     assert list(small_moses.items("test")) == MOSES_SPLITS["test"]
-    assert files_below(cache) == [f"data/moses-0.3.1/{split}.csv.gz" for split in ("test", "test_scaffolds", "train")]
+    names = ("test.csv.gz", "test_scaffolds.csv.gz", "test_stats.npz", "train.csv.gz")
+    assert files_below(cache) == [f"data/moses-0.3.1/{name}" for name in names]
 
 
 def test_a_single_split_of_moses_needs_only_its_file(small_moses, index, mirror, make_wheel):
@@ -280,3 +308,29 @@ def test_the_split_of_a_key_never_changes():
     assert counts["train"] == pytest.approx(8000, rel=0.03)
     assert counts["valid"] == pytest.approx(1000, rel=0.15)
     assert counts["test"] == pytest.approx(1000, rel=0.15)
+
+
+def test_moses_publishes_statistics_of_its_test_sets(small_moses, monkeypatch):
+    found = small_moses.published("test")
+    assert found.rows == 1
+    assert found.values["fingerprint"].tolist() == [[1, 0]]
+    assert {name: found.values[name].tolist() for name in ("logp", "sa", "qed", "mw")} == {
+        name: [0.5] for name in ("logp", "sa", "qed", "mw")
+    }
+    assert found.counts == {"fragments": {"C": 3}, "scaffold": {"C1CC1": 2}}
+    assert found.moments["chemnet"][1].tolist() == np.eye(3).tolist()
+    assert small_moses.published("test_scaffolds") is None
+
+
+def test_moses_knows_the_canonical_forms_of_its_training_set(small_moses, monkeypatch):
+    monkeypatch.setattr(statistics_module, "_rewritten", lambda: {"rdkit": version("rdkit"), "train": {"CCN": "NCC"}})
+    assert list(small_moses.published("train").keys()) == ["CCO", "NCC", "CCC"]
+    monkeypatch.setattr(statistics_module, "_rewritten", lambda: {"rdkit": "another", "train": {}})
+    assert small_moses.published("train") is None
+
+
+def test_statistics_name_nothing_but_arrays_and_containers(tmp_path):
+    path = tmp_path / "stats.npz"
+    path.write_bytes(moses_statistics(1, extra=Fraction(1, 2)))
+    with pytest.raises(MolgenError, match=r"names fractions\.Fraction, which is not read"):
+        statistics_module.statistics(path)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from molgen.domain import Domain, Item
-from molgen.metric import Chunk, Summary, pack_strings, unpack_strings
+from molgen.metric import Chunk, PublishedStatistics, Summary, pack_strings, unpack_strings
 
 #: Random items that are shown, values that a distribution is drawn from, and distinct scaffolds that are counted.
 ITEMS, VALUES, SCAFFOLDS = 60, 100_000, 1_000_000
@@ -126,8 +126,12 @@ class Values:
         """Take in the next rows."""
         if not chunk.items or not self.needs:
             return
-        new = np.stack([np.asarray(chunk.features[name], np.float32) for name in self.needs], axis=1)
-        self._kept = np.concatenate([self._kept, new])[self._rows.keep(chunk.rows)]
+        self.include(chunk.rows, chunk.features)
+
+    def include(self, rows: np.ndarray, features: Mapping[str, Any]) -> None:
+        """Take in the features of some rows (V,)."""
+        new = np.stack([np.asarray(features[name], np.float32) for name in self.needs], axis=1)
+        self._kept = np.concatenate([self._kept, new])[self._rows.keep(rows)]
 
     @property
     def values(self) -> dict[str, np.ndarray]:
@@ -151,9 +155,14 @@ class Scaffolds:
     def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
         if chunk.items:
-            self._counts.update(name for name in chunk.features[SCAFFOLD] if name)
+            self.include(Counter(name for name in chunk.features[SCAFFOLD] if name))
+
+    def include(self, counts: Mapping[str, int]) -> bool:
+        """Take in how often scaffolds occur, if there are any."""
+        self._counts.update(counts)
         if len(self._counts) > self._most:
             self._counts = Counter({name: count for name, count in self._counts.items() if count > 1})
+        return bool(counts)
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -219,6 +228,15 @@ class Portrait(Summary):
         self._values(chunk)
         if self._scaffolds is not None:
             self._scaffolds(chunk)
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the values of all properties and the counts of scaffolds."""
+        if not published.values.keys() >= set(self._values.needs):
+            return False
+        if self._scaffolds is not None and not self._scaffolds.include(published.counts.get(SCAFFOLD, {})):
+            return False
+        self._values.include(np.arange(published.rows), published.values)
+        return True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Values of each property, scaffolds and their counts."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from molgen.dataset import Progress
-from molgen_datasets.cache import Pin
+from molgen.errors import MolgenError
+from molgen.metric import PublishedStatistics
+from molgen_datasets.cache import Pin, holds
 from molgen_datasets.source import Source
 from molgen_datasets.wheel import Wheel, obtain
 
@@ -25,6 +28,12 @@ WHEEL = Wheel(
         ),
         "moses/dataset/data/test_scaffolds.csv.gz": Pin(
             1_274_114, "adffb2192c1bfe31ab0e13154d4af19a37dc18bdbf3cd7b4491e04405128adde"
+        ),
+        "moses/dataset/data/test_stats.npz": Pin(
+            16_781_400, "ded25073225a895d4ed17bf1d4223d27560e87ff4cb85786346ca1cc8efa03d3"
+        ),
+        "moses/dataset/data/test_scaffolds_stats.npz": Pin(
+            15_949_706, "7b7aba6c1474634a019bebf16f389d554cb9dd1021dfc8c1d1e54430a9f0e7f8"
         ),
     },
 )
@@ -58,6 +67,24 @@ class Moses(Source):
         """The SHA-256 of the split's file."""
         self.require_split(split)
         return self.files[self.files_of(split)[0]].sha256
+
+    def published(self, split: str) -> PublishedStatistics | None:
+        """The statistics of the benchmark of its test sets, and the canonical forms of the training set."""
+        from molgen_datasets.sources import moses_statistics
+
+        folder = self.fetch(split=split)
+        if split == "train":
+            keys = partial(moses_statistics.keys, folder / "train.csv.gz")
+            return PublishedStatistics(self.splits[split], keys=keys) if moses_statistics.keys_are_known() else None
+        name = f"{split}_stats.npz"
+        if name not in self.files:
+            return None
+        try:
+            if not holds(folder / name, self.files[name]):
+                self.obtain([name], folder, None)
+        except MolgenError:  # they save time, and nothing else
+            return None
+        return moses_statistics.statistics(folder / name)
 
     def obtain(self, names: Collection[str], folder: Path, progress: Progress | None) -> None:
         """From the wheel of the benchmark."""

@@ -23,6 +23,7 @@ from molgen.metric import (
     Chunk,
     Estimate,
     Metric,
+    PublishedStatistics,
     Summary,
     pack_strings,
     undefined,
@@ -98,6 +99,13 @@ class Counts(Summary):
     def needed(cls, config: Any) -> tuple[str, ...]:
         """The feature that holds the strings."""
         return (cls.feature,)
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the counts."""
+        if self.feature not in published.counts:
+            return False
+        self.counter.update(published.counts[self.feature])
+        return True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The strings in order, and int64 counts."""

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from molgen.evaluation.intervals import jackknife_error, normal_interval
-from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, undefined
+from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, PublishedStatistics, Summary, undefined
 
 #: Points at which distribution functions are compared for the interval.
 _GRID = 2000
@@ -56,6 +56,14 @@ class Values(Summary):
     def add(self, chunk: Chunk) -> None:
         """Take in some rows."""
         self._portions.append(_finite(chunk, self.config.property)[0])
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the values of the property."""
+        values = published.values.get(self.config.property)
+        if values is None:
+            return False
+        self._portions.append(values[np.isfinite(values)])
+        return True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The values."""

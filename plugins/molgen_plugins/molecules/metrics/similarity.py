@@ -18,7 +18,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from molgen.evaluation.intervals import GroupedMean, with_interval
-from molgen.metric import GROUPS, Against, Better, Chunk, Estimate, Metric, Summary, groups_of, undefined
+from molgen.metric import (
+    GROUPS,
+    Against,
+    Better,
+    Chunk,
+    Estimate,
+    Metric,
+    PublishedStatistics,
+    Summary,
+    groups_of,
+    undefined,
+)
 from molgen.seeding import Rng
 from molgen_plugins.molecules.fingerprints.nearest import PASS, Neighbours
 from molgen_plugins.molecules.fingerprints.tanimoto import power_sums
@@ -47,6 +58,13 @@ class Fingerprints(Summary):
         """Take in some rows."""
         if len(chunk.items):
             self._parts.append(np.asarray(chunk.features[self.feature]))
+
+    def include_published(self, published: PublishedStatistics) -> bool:
+        """Take in the fingerprints."""
+        if self.feature not in published.values:
+            return False
+        self._parts.append(published.values[self.feature])
+        return True
 
     @property
     def fingerprints(self) -> np.ndarray:
