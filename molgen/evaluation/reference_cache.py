@@ -114,10 +114,6 @@ class _Making:
             save_file(arrays, temporary, dict(counts))
 
 
-def _include(summary: Summary, published: PublishedStatistics) -> bool:
-    return summary.include_published(published)
-
-
 @contextmanager
 def unwatched(name: str, count: int | None) -> Iterator[Callable[[int], None]]:
     """Nobody watches."""
@@ -172,9 +168,10 @@ class Summaries:
         if items.digest not in self._statistics:
             self._statistics[items.digest] = items.published()
         published = self._statistics[items.digest]
+        if published is None:
+            return False
         making.summary = making.attempt(making.request.cls, making.request.config)
-        if published is None or making.summary is None or not making.attempt(_include, making.summary, published):
-            making.attempt = Attempt()
+        if making.summary is None or not making.attempt(making.summary.include_published, published):
             return False
         making.save(path, {"set": items.name, "rows": str(published.rows), "valid": str(published.rows)})
         return True

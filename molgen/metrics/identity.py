@@ -135,7 +135,7 @@ class Keys(Summary):
         """Take in the keys, where it is those that tell items apart."""
         if published.keys is None or self.config.by or self.config.as_stored:
             return False
-        self._portions.append(hashed(published.keys()))
+        self._chunks.append(hashed(published.keys()))
         return True
 
     @property
