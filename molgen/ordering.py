@@ -263,13 +263,18 @@ def batch_from_tokens(space: Space, ordering: Ordering, ids: Tensor) -> Batch:
 
 def _sizes(space: Space, ordering: Ordering, axis: Axis, ids: Tensor) -> Tensor:
     """The index at which each row ended the axis, its maximum where it never did."""
-    size = torch.full((len(ids),), axis.maximum, dtype=torch.long, device=ids.device)
-    for t in reversed(range(len(ordering))):
-        step = ordering.slices[t]
-        if step.ends == axis.name:
-            ended = ids[:, t] == vocabulary_size(space[step.field])
-            size = torch.where(ended, step.index[0], size)
-    return size
+    steps, indices, end = _ends_of(space, ordering, axis.name)
+    ended = ids[:, steps] == end
+    first = indices.to(ids.device)[ended.int().argmax(1)] if len(steps) else torch.zeros_like(ids[:, 0])
+    return torch.where(ended.any(1), first, axis.maximum)
+
+
+def _ends_of(space: Space, ordering: Ordering, axis: str) -> tuple[Tensor, Tensor, int]:
+    """The slices at which an axis may end, (S,), their indices along it, (S,), and the number of END there."""
+    own = [(t, step) for t, step in enumerate(ordering.slices) if step.ends == axis]
+    end = vocabulary_size(space[own[0][1].field]) if own else 0
+    steps, indices = [t for t, _ in own], [step.index[0] for _, step in own]
+    return torch.tensor(steps, dtype=torch.long), torch.tensor(indices, dtype=torch.long), end
 
 
 def _field_from(
@@ -332,9 +337,8 @@ def _require_size(space: Space, name: str, size: Tensor) -> None:
 
 
 def _force_size(space: Space, ordering: Ordering, axis: str, size: Tensor, forced: Tensor) -> None:
-    for t, step in enumerate(ordering.slices):
-        if step.ends == axis:
-            forced[:, t] = torch.where(size == step.index[0], vocabulary_size(space[step.field]), NOT_END)
+    steps, indices, end = _ends_of(space, ordering, axis)
+    forced[:, steps] = torch.where(size[:, None] == indices, end, NOT_END)
 
 
 def _force_known(space: Space, ordering: Ordering, known: Partial, forced: Tensor) -> None:
