@@ -35,6 +35,10 @@ SPACES: Mapping[str, Space] = {
         "nodes": Categorical((_NODE,), classes=2),
         "edges": Categorical((_NODE, _NODE), classes=2, symmetric=True),
     },
+    "distances": {
+        "nodes": Categorical((_NODE,), classes=2),
+        "lengths": Real((_NODE, _NODE), symmetric=True),
+    },
     "points": {
         "types": Categorical((_ATOM,), classes=3),
         "places": Real((_ATOM,), channels=(3,), centred=True, rotates=True),
