@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.pretend_device import pretend_device
 
 from molgen import registry
 from molgen.batch import Batch, Partial, collate
@@ -160,3 +161,18 @@ def test_one_step_at_a_time_reads_the_same(trial):
             previous = (step, ids[:, t])
     for name, outputs in found.items():
         torch.testing.assert_close(torch.stack(outputs, 1), whole[name][keep], rtol=0, atol=1e-9)
+
+
+@every_trial
+def test_everything_lies_where_the_inputs_are(trial):
+    """On a device that refuses tensors of the CPU, network and conditions over axes give the same outputs."""
+    reader = Reader(trial)
+    condition = reader.asked()
+    expected = reader.outputs(condition)
+    with pretend_device() as device:
+        reader.network.to(device)
+        found = reader.outputs(condition.to(device), reader.batch.to(device))
+        for name, output in found.items():
+            assert output.device.type == device.type
+            assert output.dtype == expected[name].dtype
+            torch.testing.assert_close(output.cpu(), expected[name], rtol=0, atol=1e-8)
