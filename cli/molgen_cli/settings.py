@@ -311,7 +311,7 @@ def _default_backbone(encoder: Part | None, family: Part | None) -> Part:
 
     assert encoder is not None
     assert family is not None
-    return Part(GenerativeModel(encoder, family).config.backbone.name)
+    return GenerativeModel(encoder, family).config.backbone
 
 
 def _sections(parts: Mapping[str, Part | None]) -> dict[str, type]:

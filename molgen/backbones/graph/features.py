@@ -24,6 +24,8 @@ from molgen.layers.tokens import Group
 STEPS = 6
 #: For how many times, each double the one before, heat is followed from node to node, and the first of them.
 TIMES, FIRST_TIME = 5, 0.5
+#: How far a weight may lie outside of 0 and 1.
+MARGIN = 1e-4
 
 
 class Structure(NamedTuple):
@@ -151,14 +153,19 @@ def heat_kernels(a: Tensor, doublings: int) -> tuple[Tensor, Tensor]:
     No eigenvectors are computed, whose slopes are infinite where eigenvalues are equal. The last kernel has no slope:
     it counts components, and a weight of 1 / t between two of them would change the count by about 1.
     """
-    laplacian = torch.diag_embed(a.sum(-1)) - a
-    found = [torch.linalg.matrix_exp(-FIRST_TIME * laplacian)]
+    found = [_first_kernel(a)]
     for _ in range(TIMES - 1):
         found.append(found[-1] @ found[-1])
-    last = found[-1].detach()
-    for _ in range(doublings - TIMES + 1):
-        last = last @ last
+    with torch.no_grad():
+        # In so long a time the least negative weight would let heat grow without end.
+        last = _first_kernel(a.clamp(0, 1))
+        for _ in range(doublings):
+            last = last @ last
     return torch.stack(found, dim=-1), last
+
+
+def _first_kernel(a: Tensor) -> Tensor:
+    return torch.linalg.matrix_exp(-FIRST_TIME * (torch.diag_embed(a.sum(-1)) - a))
 
 
 #: What can be counted, by the name that a configuration gives.
@@ -179,7 +186,9 @@ class StructureEmbedding(nn.Module):
 
     def forward(self, places: Pairs) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(B, N, D), (B, E, P) and (B, D); None is nothing."""
-        found = self._numbers(places.adjacency, places.nodes)
+        # Floats need not be shares of one, but then heat would grow; within the margin slopes are those of the weights.
+        joined = places.adjacency.clamp(-MARGIN, 1 + MARGIN)
+        found = self._numbers(joined, places.nodes)
         nodes, pairs, whole = (part.to(self.nodes.weight) for part in found)
         return (
             self.nodes(nodes),

@@ -134,9 +134,7 @@ def pairs_of(
     for own in values:
         apart = apart * (1 - group.select(present(own).to(apart)))
     relaxed = any(own.is_floating_point() for own in values)
-    # Floats need not be shares of one: with negative weights heat would grow without end. At 0 and 1 slopes pass.
-    joined = (1 - apart).clamp(0, 1) if values else apart
-    return Pairs(group, span, exists, nodes, joined, relaxed)
+    return Pairs(group, span, exists, nodes, 1 - apart if values else apart, relaxed)
 
 
 def joining(group: Group, inputs: Space) -> list[str]:

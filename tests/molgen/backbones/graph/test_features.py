@@ -49,9 +49,9 @@ def test_cycles_are_those_that_one_finds_one_by_one(soft):
     a = graphs(soft)
     expected = torch.stack([cycles_one_by_one(each) for each in a])
     torch.testing.assert_close(cycle_counts(a), expected, rtol=1e-10, atol=1e-10)
-    said = Cycles(7)(a, EXISTS)
-    torch.testing.assert_close(said.nodes.sinh(), expected, rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(said.whole.sinh(), expected.sum(1) / torch.tensor([3, 4, 5]), rtol=1e-8, atol=1e-10)
+    found = Cycles(7)(a, EXISTS)
+    torch.testing.assert_close(found.nodes.sinh(), expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(found.whole.sinh(), expected.sum(1) / torch.tensor([3, 4, 5]), rtol=1e-8, atol=1e-10)
     if not soft:
         complete = torch.tensor([factorial(4) // factorial(4 - k) / 2 for k in (2, 3, 4)])
         torch.testing.assert_close(expected[5, 0], complete.double())
@@ -87,9 +87,9 @@ def test_a_walk_on_weights_goes_somewhere_or_stops():
     total = walk_probabilities(graphs(True), 4).sum(2)
     assert total.min() >= 0
     assert total.max() <= 1 + 1e-12
-    said = RandomWalk(7)(graphs(False), EXISTS)
-    torch.testing.assert_close(said.nodes[..., 0], walk_probabilities(graphs(False), 2).diagonal(dim1=1, dim2=2)[:, 1])
-    torch.testing.assert_close(said.pairs, said.pairs.transpose(1, 2))
+    found = RandomWalk(7)(graphs(False), EXISTS)
+    torch.testing.assert_close(found.nodes[..., 0], walk_probabilities(graphs(False), 2).diagonal(dim1=1, dim2=2)[:, 1])
+    torch.testing.assert_close(found.pairs, found.pairs.transpose(1, 2))
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -125,20 +125,20 @@ def components(a):
 def test_features_have_their_widths_and_move_with_the_nodes(name):
     feature, a = FEATURES[name](7), graphs(True)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(1))
-    said, after = feature(a, EXISTS), feature(a[:, order][:, :, order], EXISTS[:, order])
-    assert [part.shape[-1] for part in said] == list(feature.widths)
-    torch.testing.assert_close(after.nodes, said.nodes[:, order])
-    torch.testing.assert_close(after.pairs, said.pairs[:, order][:, :, order])
-    torch.testing.assert_close(after.whole, said.whole)
+    found, after = feature(a, EXISTS), feature(a[:, order][:, :, order], EXISTS[:, order])
+    assert [part.shape[-1] for part in found] == list(feature.widths)
+    torch.testing.assert_close(after.nodes, found.nodes[:, order])
+    torch.testing.assert_close(after.pairs, found.pairs[:, order][:, :, order])
+    torch.testing.assert_close(after.whole, found.whole)
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_padding_changes_no_feature(name):
     feature, a = FEATURES[name](7), graphs(True)
-    said, less = feature(a[:1], EXISTS[:1]), feature(a[:1, :1, :1], EXISTS[:1, :1])
-    torch.testing.assert_close(said.nodes[:, :1], less.nodes)
-    torch.testing.assert_close(said.pairs[:, :1, :1], less.pairs)
-    torch.testing.assert_close(said.whole, less.whole)
+    found, less = feature(a[:1], EXISTS[:1]), feature(a[:1, :1, :1], EXISTS[:1, :1])
+    torch.testing.assert_close(found.nodes[:, :1], less.nodes)
+    torch.testing.assert_close(found.pairs[:, :1, :1], less.pairs)
+    torch.testing.assert_close(found.whole, less.whole)
 
 
 @pytest.mark.parametrize("name", FEATURES)

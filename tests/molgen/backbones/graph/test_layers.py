@@ -19,7 +19,7 @@ from support.graph_networks import (
 from support.slopes import require_second_slopes
 
 from molgen.backbones.graph.convolution import Convolution
-from molgen.backbones.graph.layers import Frame, PairAttention, Triangles
+from molgen.backbones.graph.layers import GraphContext, PairAttention, Triangles
 from molgen.batch import Batch
 from molgen.layers.attention import rotation
 from molgen.testing.batches import shake
@@ -41,37 +41,37 @@ def test_attention_is_biased_by_pairs_and_hears_them():
     tokens = torch.cat([torch.ones(2, 1, dtype=torch.bool), places.nodes, torch.ones(2, 1, dtype=torch.bool)], 1)
     turns = rotation(torch.zeros(5, 0), 2, torch.zeros((), dtype=torch.float64))
     x, own = torch.randn(2, 5, 4).double(), torch.randn(2, places.exists.shape[1], 3).double()
-    found = layer(x, [own], Frame(turns, tokens, [places]))
-    said = places.spread(layer.say[0](own))
+    found = layer(x, [own], GraphContext(turns, tokens, [places]))
+    messages = places.spread(layer.pair_projections[0](own))
     for row in range(2):
-        expected = _by_hand(layer, x[row], said[row], tokens[row])
+        expected = _by_hand(layer, x[row], messages[row], tokens[row])
         torch.testing.assert_close(found[row][tokens[row]], expected[tokens[row]])
 
 
-def _by_hand(layer, x, said, exists):
+def _by_hand(layer, x, messages, exists):
     """The first and the last token are no nodes."""
     queries, keys, values = layer.attention.read(x).view(5, 3, 2, 2).unbind(1)
     inside = [t for t in range(1, 4) if exists[t]]
     present = [t for t in range(5) if exists[t]]
     found = []
     for t in range(5):
-        heard, summed = [], []
+        read, summed = [], []
         for head in range(2):
             logits = {s: queries[t, head] @ keys[s, head] / 2**0.5 for s in present}
             for s in present:
                 if 1 <= t <= 3 and 1 <= s <= 3:
-                    logits[s] = logits[s] + said[t - 1, s - 1, head]
+                    logits[s] = logits[s] + messages[t - 1, s - 1, head]
             total = sum(value.exp() for value in logits.values())
             weights = {s: value.exp() / total for s, value in logits.items()}
-            heard.append(sum(weights[s] * values[s, head] for s in present))
-            summed.append(sum(weights[s] * _told(said, t, s, inside) for s in inside))
-        summed.append(sum(_told(said, t, s, inside) for s in inside) / len(inside) ** 0.5)
-        found.append(layer.attention.write(torch.cat(heard)) + layer.hear[0](torch.cat(summed)))
+            read.append(sum(weights[s] * values[s, head] for s in present))
+            summed.append(sum(weights[s] * _message(messages, t, s, inside) for s in inside))
+        summed.append(sum(_message(messages, t, s, inside) for s in inside) / len(inside) ** 0.5)
+        found.append(layer.attention.write(torch.cat(read)) + layer.message_projections[0](torch.cat(summed)))
     return torch.stack(found)
 
 
-def _told(said, t, s, inside):
-    told = said[..., 2:]
+def _message(messages, t, s, inside):
+    told = messages[..., 2:]
     if 1 <= t <= 3:
         return told[t - 1, s - 1]
     return sum(told[s - 1, u - 1] for u in inside) / len(inside)
@@ -91,8 +91,8 @@ def test_messages_pass_along_joined_pairs(name, hard):
         if j >= batch.sizes["node"][row]:
             assert found[row, j].abs().sum() == 0
             continue
-        heard = [joined[row, i, j] * (x[row, i] + layer.gine.lin(full[row, i, j])).relu() for i in range(6)]
-        expected = layer.gine.nn((1 + layer.gine.eps) * x[row, j] + sum(heard))
+        read = [joined[row, i, j] * (x[row, i] + layer.gine.lin(full[row, i, j])).relu() for i in range(6)]
+        expected = layer.gine.nn((1 + layer.gine.eps) * x[row, j] + sum(read))
         torch.testing.assert_close(found[row, j], expected[0] if expected.ndim > 1 else expected)
 
 
@@ -102,14 +102,14 @@ def test_pairs_hear_along_their_triangles(name):
     layer = a_layer(Triangles, places.group, replace(SMALL, pair_width=3, triangles=2))
     own = torch.randn(4, places.exists.shape[1], 3).double()
     found = layer(own, places)
-    first, second = (places.spread(layer.say(own)) * places.spread(places.exists[..., None])).chunk(2, -1)
+    first, second = (places.spread(layer.projection(own)) * places.spread(places.exists[..., None])).chunk(2, -1)
     for row, count in enumerate((6, 3, 0, 1)):
         for place, (i, j) in enumerate(places.ends.T.tolist()):
             if max(i, j) < count:
                 total = sum(first[row, i, k] * second[row, k, j] for k in range(count))
                 if places.group.symmetric:
                     total = total + sum(first[row, j, k] * second[row, k, i] for k in range(count))
-                torch.testing.assert_close(found[row, place], layer.hear(total / count**0.5))
+                torch.testing.assert_close(found[row, place], layer.output(total / count**0.5))
 
 
 def test_only_joined_pairs_are_edges_unless_gradients_flow_through_them():
