@@ -1,0 +1,40 @@
+"""Every block of code in the guides runs, in its order, with the plugin of its page installed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_runs_as_it_is_printed(guide, tmp_path, monkeypatch, fake_distribution, molgen_command):
+    blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
+    files = {found[1]: text for _, text in blocks if (found := _NAME.match(text))}
+    install(files, fake_distribution)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": "guide"}
+    for language, text in blocks:
+        if _NAME.match(text):
+            continue
+        if language == "python":
+            exec(compile(text, f"{guide.name}", "exec"), scope)
+        for line in text.splitlines() if language == "console" else ():
+            if line.startswith("$ molgen "):
+                done = molgen_command(*shlex.split(line.partition("#")[0])[2:])
+                assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+def install(files, fake_distribution):
+    """The distribution that a page describes: its pyproject.toml and modules."""
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    plugins = {group.removeprefix("molgen."): names for group, names in project["entry-points"].items()}
+    modules = {name.removesuffix(".py"): text for name, text in files.items() if name.endswith(".py")}
+    fake_distribution(project["name"], project["version"], plugins, modules)
