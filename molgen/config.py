@@ -87,6 +87,45 @@ def settings_of(kind: registry.Kind, part: Part) -> tuple[type, Any]:
     return cls, make_settings(cls.Config, part.settings, f"{kind} {part.name}")
 
 
+def named_part(kind: registry.Kind, given: Any, domain: str | None = None) -> Part:
+    """A part as a configuration has it, from what a caller may give.
+
+    Args:
+        kind: the group.
+        given: a registry name, a `Part`, a class of that kind, installed or not, or an encoder. A class that is not
+            installed is registered for this process.
+        domain: of an encoder that is not installed and no domain itself.
+
+    Raises:
+        UsageError: an encoder without a domain, or something else than these.
+    """
+    if isinstance(given, Part):
+        return given
+    if isinstance(given, str):
+        return Part(given)
+    cls = given if isinstance(given, type) else type(given)
+    if not hasattr(cls, "molgen_api"):
+        raise UsageError(f"{kind} is a registry name, a Part or a class of molgen, not {given!r}")
+    config = {} if isinstance(given, type) else to_settings(given.config) if given.config is not None else {}
+    if kind != "encoder":
+        return Part(registry.register(kind, cls.__name__, cls), config)
+    return Part(_encoder_name(cls, domain), config)
+
+
+def _encoder_name(cls: type[Any], domain: str | None) -> str:
+    if hasattr(cls, "examples"):  # a domain that is its own encoder
+        return registry.register("domain", cls.__name__, cls)
+    if domain is None:
+        target = f"{cls.__module__}:{cls.__qualname__}"
+        for plugin in registry.plugins("encoder"):
+            if plugin.target == target:
+                return plugin.name
+        raise UsageError(
+            f"{cls.__name__} does not say of which domain it is; give domain= as well, such as 'molecules'"
+        )
+    return registry.register("encoder", f"{domain}.{cls.__name__}", cls)
+
+
 def part_class(kind: registry.Kind, name: str) -> type[Any]:
     """The class of a name; a domain that is its own encoder is registered once, as a domain.
 

@@ -128,6 +128,18 @@ class Diagnostics:
 class Family(nn.Module, ABC):
     """loss(batch, condition, rng) -> (B,); sample(count, condition, rng) -> samples; log_density(batch) -> (B,).
 
+    Whoever wants tensors uses that of a model, `model.family`: a batch of
+    samples goes in, and a value for each comes out; `loss` is the one with gradients.
+
+    Example:
+        >>> import molgen
+        >>> from molgen.batch import collate
+        >>> model = molgen.GenerativeModel.load("moses")
+        >>> samples = [model.encoder.encode(item) for item in ("CCO", "c1ccccc1")]
+        >>> found = model.family.log_density(collate(model.encoder.space, samples))
+        >>> found.value.shape, found.kind.name
+        (torch.Size([2]), 'EXACT')
+
     A family knows fields, never domains. It receives `build`, which makes networks for the space,
     and calls it as often as it needs networks.
     """

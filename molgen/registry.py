@@ -34,6 +34,10 @@ DISTRIBUTION = "molgen-toolkit"
 #: The environment variable that hides the plugins of all other distributions.
 DISABLE = "MOLGEN_DISABLE_PLUGINS"
 
+#: What classes are said to come from that were given to this process by `register`.
+SESSION = "this Python session"
+_session: dict[tuple[Kind, str], tuple[Plugin, type[Any]]] = {}
+
 #: What ships in `molgen` itself. Strings, so that listing them imports nothing.
 _BUILTIN: dict[Kind, dict[str, str]] = {
     "domain": {},
@@ -112,7 +116,8 @@ def names(kind: Kind) -> list[str]:
 
 def plugins(kind: Kind) -> list[Plugin]:
     """Every claim to a name, refused and clashing ones included, sorted by name. Imports no plugin."""
-    return [plugin for plugin in _discovered()[kind] if plugin.ours or not _strangers_disabled()]
+    found = [plugin for plugin in _discovered()[kind] if plugin.ours or not _strangers_disabled()]
+    return found + [plugin for (of, _), (plugin, _) in _session.items() if of == kind]
 
 
 def hidden() -> list[Plugin]:
@@ -157,7 +162,39 @@ def get(kind: Kind, name: str) -> type[Any]:
     Raises:
         PluginError: it cannot be found, imported or accepted; one sentence says what to type.
     """
-    return _load(find(kind, name))
+    plugin = find(kind, name)
+    return _session[kind, plugin.name][1] if plugin.distribution == SESSION else _load(plugin)
+
+
+def register(kind: Kind, name: str, cls: type[Any]) -> str:
+    """Give a class a name for as long as this process runs, without packaging; the same class may be given again.
+
+    Args:
+        kind: the group.
+        name: to find it by.
+        cls: carries `molgen_api`, as every plugin class.
+
+    Returns:
+        The name under which an installed plugin holds the very same class, or `name`.
+
+    Raises:
+        PluginError: an installed plugin has this name, or the class was written for another plugin API.
+    """
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    for plugin in plugins(kind):
+        if plugin.target == target and plugin.distribution != SESSION:
+            return plugin.name
+    if any(plugin.distribution != SESSION for plugin in _claims(kind, name)):
+        raise PluginError(f"{kind} {name!r} is the name of an installed plugin; rename the class {cls.__name__}")
+    plugin = Plugin(kind, name, target, SESSION, "")
+    _check_api(plugin, cls)
+    _session[kind, name] = plugin, cls
+    return name
+
+
+def is_session(kind: Kind, name: str) -> bool:
+    """Whether a name is that of a class which was given to this process only; see `register`."""
+    return (kind, name) in _session
 
 
 def refresh() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from molgen.atomic_files import replaced_file
+from molgen.data.cache import CACHE
 from molgen.errors import MolgenError, UsageError
 
-#: The environment variables that name the cache folder, and a folder to look in before downloading.
-CACHE, MIRROR = "MOLGEN_CACHE", "MOLGEN_MIRROR"
+#: The environment variable that names a folder to look in before downloading.
+MIRROR = "MOLGEN_MIRROR"
 
 _CHUNK = 1 << 20
 _SECONDS_PER_DAY = 86_400
@@ -33,12 +33,6 @@ class Pin:
 
     def __str__(self) -> str:
         return f"{self.size:,} bytes, SHA-256 {self.sha256}"
-
-
-def cache_folder() -> Path:
-    """The folder for data: `MOLGEN_CACHE`, or `molgen` in the place that the platform has for caches."""
-    named = os.environ.get(CACHE)
-    return Path(named).expanduser() if named else _platform_caches() / "molgen"
 
 
 def mirrored(*names: str) -> Path | None:
@@ -115,14 +109,6 @@ def _sweep(folder: Path) -> None:
             continue
         if age > _SECONDS_PER_DAY:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-
-
-def _platform_caches() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return Path(named) if os.path.isabs(named) else Path.home() / ".cache"
 
 
 def _measure(source: IO[bytes], pin: Pin, origin: str, target: IO[bytes] | None = None) -> Pin:

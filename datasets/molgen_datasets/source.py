@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from molgen.data.cache import cache_folder
 from molgen.dataset import Dataset, Progress
 from molgen.domain import Item
-from molgen_datasets.cache import Pin, cache_folder, holds
+from molgen_datasets.cache import Pin, holds
 
 #: The key of the hash below. Another key would be another split, so it never changes.
 _KEY = b"molgen split 1"

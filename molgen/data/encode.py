@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from molgen.config import Part, settings_of
+from molgen import registry
+from molgen.config import Part, make_settings
 from molgen.data.prepare import TrainingData
 from molgen.data.store import FORMAT, EncodedChunk, Row, Store, StoreWriter, encode_chunk, pack_chunk
 from molgen.domain import Encoder, Invalid, Item, Sample
@@ -47,21 +48,22 @@ def encode(
     path = folder / name
     if data.digest is not None and (path / "meta.json").exists():
         return Store(path, encoder.space)
-    make = partial(make_encoder, part, state)
+    make = partial(make_encoder, type(encoder), part, state)
     return write_store(path, make, encoder.space, data.rows(), columns, progress=progress)
 
 
-def make_encoder(part: Part, state: Mapping[str, Any]) -> Encoder:
+def make_encoder(cls: type[Encoder], part: Part, state: Mapping[str, Any]) -> Encoder:
     """A prepared encoder; worker processes make theirs by this."""
-    cls, config = settings_of("encoder", part)
-    encoder: Encoder = cls(config)
+    encoder = cls(make_settings(cls.Config, part.settings, f"encoder {part.name}"))
     encoder.load_state(state)
     return encoder
 
 
 def _store_name(part: Part, state: Mapping[str, Any], data: TrainingData, columns: list[str]) -> str:
     # Data without a digest may have changed since, so their store is used for one run only.
-    digest = data.digest or secrets.token_hex(16)
+    # So may a class that nothing but this process knows.
+    known = data.digest if not registry.is_session("encoder", part.name) else None
+    digest = known or secrets.token_hex(16)
     content = json.dumps([FORMAT, part.to_json(), state, digest, columns], sort_keys=True)
     return f"{data.name}-{part.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 

@@ -54,13 +54,21 @@ def dataset_source(part: Part, domain: str) -> Source:
         UsageError: there is no such data set, or its items are of another domain.
     """
     cls, config = settings_of("dataset", part)
-    dataset: Dataset = cls(config)
+    return source_of(cls(config), part.name, domain)
+
+
+def source_of(dataset: Dataset, name: str, domain: str) -> Source:
+    """The training split of a data set.
+
+    Raises:
+        UsageError: its items are of another domain, or it has no such split.
+    """
     if dataset.domain != domain:
-        raise UsageError(f"the data set {part.name} holds {dataset.domain}, and the encoder is one of {domain}")
+        raise UsageError(f"the data set {name} holds {dataset.domain}, and the encoder is one of {domain}")
     dataset.require_split(SPLIT)
     card = {"split": SPLIT, "licence": dataset.licence, "citation": dataset.citation}
     return Source(
-        part.name,
+        name,
         lambda: dataset.records(SPLIT),
         list(dataset.columns(SPLIT)),
         dataset.canonical,

@@ -6,6 +6,7 @@ Letters in shapes: B batch.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from molgen import __version__, registry
-from molgen.backbone import default_backbone, make_build
+from molgen.backbone import Backbone, default_backbone, make_build
 from molgen.batch import Batch, Partial, collate, field_mask, separate
-from molgen.config import ModelConfig, Part, make_settings, settings_of, to_settings
+from molgen.config import ModelConfig, Part, make_settings, named_part, settings_of, to_settings
 from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
 from molgen.data.standardise import log_abs_det, restore, standardise
@@ -30,6 +31,7 @@ from molgen.model.card import model_card
 from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, require_finite, save_checkpoint, to_half
 from molgen.model.latent import WithLatents
 from molgen.model.pretrained import resolve
+from molgen.model.workflow import Workflow, require_items
 from molgen.seeding import Rng, content_key
 from molgen.space import without_grammars
 
@@ -54,7 +56,7 @@ class Scored:
     error: str | None = None
 
 
-class GenerativeModel(WithLatents):
+class GenerativeModel(Workflow, WithLatents):
     """Generates and scores items of one domain: `fit`, `sample`, `log_density`, `save`, `load`; see `WithLatents`.
 
     Example:
@@ -62,24 +64,29 @@ class GenerativeModel(WithLatents):
         >>> [drawn.item for drawn in model.sample(3, seed=0)]  # doctest: +SKIP
 
     Args:
-        encoder: registry name such as `molecules.smiles`, or a `Part` with settings.
-        family: registry name or `Part`.
-        backbone: registry name or `Part`; by default the one that serves the space, by its layout and its size.
+        encoder: registry name such as `molecules.smiles`, a `Part` with settings, an encoder, or a class of one.
+        family: registry name, `Part`, or a class of your own.
+        backbone: the same; by default the one that serves the space, by its layout and its size.
         conditions: names of numbers and classes that come with the training items and can be asked for later.
+        domain: of an encoder that is not installed, by its registry name, unless it is a domain itself.
+
+    A class that is not installed serves as it is. A model with one is loaded by `load(folder, classes=[ThatClass])`,
+    or once a distribution registers the class.
     """
 
     def __init__(
         self,
-        encoder: str | Part,
-        family: str | Part = "autoregressive",
-        backbone: str | Part | None = None,
+        encoder: str | Part | Encoder | type[Encoder],
+        family: str | Part | type[Family] = "autoregressive",
+        backbone: str | Part | type[Backbone] | None = None,
         conditions: Sequence[str] = (),
+        domain: str | None = None,
     ) -> None:
-        encoder, family = _part(encoder), _part(family)
+        encoder, family = named_part("encoder", encoder, domain), named_part("family", family)
         encoder_class, encoder_config = settings_of("encoder", encoder)
         self.encoder: Encoder = encoder_class(encoder_config)
         self._chosen_backbone = backbone is not None
-        backbone = _part(backbone) if backbone is not None else self._default_backbone(family)
+        backbone = named_part("backbone", backbone) if backbone is not None else self._default_backbone(family)
         self.config = _with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
         self.conditions = Conditions()
         self.statistics = Statistics()
@@ -245,6 +252,36 @@ class GenerativeModel(WithLatents):
             for index, sample, value in zip(items, samples, values, strict=True)
         ]
 
+    def sample_batch(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, float | str] | None = None,
+        known: Item | Partial | None = None,
+        **options: Any,
+    ) -> Batch:
+        """Samples as the tensors of `encoder.space` with their sizes, in the units of the encoder, undecoded.
+
+        Example:
+            >>> from molgen import GenerativeModel
+            >>> batch = GenerativeModel.load("moses").sample_batch(4, seed=0)
+            >>> {name: tensor.shape[0] for name, tensor in batch.fields.items()}
+            {'tokens': 4}
+
+        Args:
+            count: rows, all at once.
+            seed: of all randomness; row i is that of sample i.
+            condition: what is asked for, by name.
+            known: what every sample has.
+            **options: of the family.
+        """
+        asked = self.conditions.encode(self.conditions.numbers(condition or {}), count)
+        given = asked.to(self.device) if asked else None
+        rng = Rng(seed, range(count))
+        generated = self.family.sample(count, given, rng, self._known(known, count), **options)
+        return restore(self.encoder.space, self.statistics, generated.batch)
+
     def _known(self, known: Item | Partial | None, rows: int) -> Partial | None:
         if known is None or isinstance(known, Partial):
             return known.take(torch.zeros(rows, dtype=torch.long)) if known is not None else None
@@ -268,6 +305,7 @@ class GenerativeModel(WithLatents):
         **options: Any,
     ) -> list[Scored]:
         """log p of each item in nats, in the order of the items; the kind says what the number means."""
+        require_items(items)
         encoded = [self.encoder.encode(item) for item in items]
         return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
 
@@ -330,6 +368,8 @@ class GenerativeModel(WithLatents):
         Raises:
             CheckpointError: a weight is not finite, in float16 perhaps.
         """
+        if names := self._session_parts():
+            warnings.warn(f"{path}: {_NOT_INSTALLED.format(', '.join(names))}", stacklevel=2)
         weights = self.family.state_dict()
         weights = to_half(weights) if half else weights
         require_finite(self.family, weights, Path(path))
@@ -344,6 +384,16 @@ class GenerativeModel(WithLatents):
             files,
         )
 
+    def _session_parts(self) -> list[str]:
+        """The parts whose classes no installed distribution has."""
+        kinds: tuple[registry.Kind, ...] = ("encoder", "family", "backbone")
+        parts = [(kind, getattr(self.config, kind).name) for kind in kinds]
+        return [
+            f"{kind} {name}"
+            for kind, name in [*parts, ("domain", self.config.domain)]
+            if registry.is_session(kind, name)
+        ]
+
     def _to_json(self) -> dict[str, Any]:
         return {
             "molgen": __version__,
@@ -357,16 +407,24 @@ class GenerativeModel(WithLatents):
         }
 
     @classmethod
-    def load(cls, name: str | Path, device: str | torch.device = "cpu") -> GenerativeModel:
+    def load(
+        cls, name: str | Path, device: str | torch.device = "cpu", classes: Sequence[type[Any]] = ()
+    ) -> GenerativeModel:
         """A saved model, from its folder or by the name of an embedded one.
 
         The folder of a run that is not finished gives the averaged weights of its last save; see `unfinished_step`.
+
+        Args:
+            name: a folder, or the name of an embedded model.
+            device: where the weights go.
+            classes: those of its parts that are not installed: encoders, domains, families or networks.
 
         Raises:
             UsageError: there is no such model, or it needs a plugin that is not installed.
             CheckpointError: it is damaged or was changed.
         """
         checkpoint = Checkpoint(resolve(name))
+        _register(checkpoint.config, classes)
         model = cls._from_json(checkpoint.config, checkpoint.path)
         model.digest = checkpoint.digest
         model._load_weights(checkpoint)
@@ -415,8 +473,25 @@ class GenerativeModel(WithLatents):
             raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
 
 
-def _part(value: str | Part) -> Part:
-    return Part(value) if isinstance(value, str) else value
+def _register(config: Mapping[str, Any], classes: Sequence[type[Any]]) -> None:
+    """Let the names in a checkpoint mean the given classes, where they are called so."""
+    parts = config.get("model", {})
+    for given in classes:
+        name = given.__name__
+        if issubclass(given, Family):
+            registry.register("family", name, given)
+        elif issubclass(given, Backbone):
+            registry.register("backbone", name, given)
+        elif issubclass(given, Domain):
+            registry.register("domain", name, given)
+        else:
+            encoder = str(parts.get("encoder", {}).get("name", ""))
+            named_part("encoder", given, encoder.partition(".")[0])
+
+
+_NOT_INSTALLED = (
+    "this model can be loaded only where its classes are given, load(..., classes=[...]), or installed as plugins: {}"
+)
 
 
 def _with_all_settings(config: ModelConfig) -> ModelConfig:

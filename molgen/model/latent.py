@@ -22,6 +22,7 @@ from molgen.data.statistics import Statistics
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Family
+from molgen.model.workflow import require_items
 from molgen.seeding import Rng
 from molgen.space import Space, axes
 
@@ -91,6 +92,7 @@ class WithLatents:
             seed: of draws from q(z | x); without it the latents are its means.
             batch_size: items at a time.
         """
+        require_items(items)
         encoded = [self.encoder.encode(item) for item in items]
         return self.encode_of(encoded, condition=condition, seed=seed, batch_size=batch_size)
 
@@ -159,6 +161,7 @@ class WithLatents:
         self, items: Sequence[Item], *, condition: Asked | None = None, batch_size: int = 1024
     ) -> list[Item | Invalid]:
         """What comes back of items through the means of their latents, each choice the likeliest."""
+        require_items(items)
         encoded = [self.encoder.encode(item) for item in items]
         return self.reconstruct_of(encoded, condition=condition, batch_size=batch_size)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from molgen.data.cache import cache_folder
 from molgen.errors import MolgenError, UsageError
 from molgen_datasets import cache
-from molgen_datasets.cache import Pin, cache_folder, holds, mirrored, scratch, store
+from molgen_datasets.cache import Pin, holds, mirrored, scratch, store
 
 
 def test_the_cache_is_where_the_variable_says(tmp_path):
@@ -144,6 +145,7 @@ def test_a_scratch_folder_vanishes_and_sweeps_only_what_is_old(tmp_path):
 
 STORE_OFTEN = """
 import io, pathlib, sys
+from molgen.data.cache import cache_folder
 from molgen_datasets.cache import Pin, holds, store
 path, content = pathlib.Path(sys.argv[1]), bytes(range(256)) * 2000
 pin = Pin(len(content), sys.argv[2])

@@ -5,10 +5,11 @@ from typing import ClassVar
 import pytest
 
 from molgen import registry
+from molgen.data.cache import cache_folder
 from molgen.dataset import Dataset
 from molgen.errors import PluginError
 from molgen_cli.main import main
-from molgen_datasets.cache import cache_folder, store
+from molgen_datasets.cache import store
 
 
 class Letters(Dataset):

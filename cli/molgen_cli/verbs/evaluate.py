@@ -340,7 +340,7 @@ def _device(name: str) -> str:
 
 
 def _summaries() -> Path:
-    from molgen_datasets.cache import cache_folder
+    from molgen.data.cache import cache_folder
 
     return cache_folder() / "summaries"
 

@@ -315,7 +315,7 @@ def _default_output(source: Source, composition: Composition, base: str | None) 
 
 
 def _stores() -> Path:
-    from molgen_datasets.cache import cache_folder
+    from molgen.data.cache import cache_folder
 
     return cache_folder() / "stores"
 
