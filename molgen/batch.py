@@ -77,7 +77,7 @@ class Partial:
     def _masks(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         return self.given, self.closed
 
-    def shut(self, name: str, field: Field, length: int) -> Tensor:
+    def closed_pairs(self, name: str, field: Field, length: int) -> Tensor:
         """The pairs of a field that `closed` makes class 0 among so many indices: bool, (B, length, length)."""
         closed = torch.nn.functional.pad(self.closed[name], (0, length))[:, :length]
         size = self.batch.sizes[field.axes[0].name][:, None]

@@ -360,5 +360,5 @@ def _force_known(space: Space, ordering: Ordering, known: Partial, forced: Tenso
 
 def _force_closed(space: Space, ordering: Ordering, known: Partial, name: str, forced: Tensor) -> None:
     """Class 0 for the pairs that are closed, wherever the generation order gets to them."""
-    steps, closed = ordering.steps[name], known.shut(name, space[name], space[name].axes[0].maximum).cpu()
+    steps, closed = ordering.steps[name], known.closed_pairs(name, space[name], space[name].axes[0].maximum).cpu()
     forced[:, steps] = torch.where(_in_order(closed, ordering.indices[name]), 0, forced[:, steps])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 #: Numbers that the sample of one field holds, and the fewest values of a channel.
-MOST_NUMBERS, FEWEST_VALUES = 1 << 22, 1 << 10
+MOST_NUMBERS, FEWEST_VALUES = 1 << 17, 1 << 12
 #: Values of each channel that are kept in order: 512 parts of equal mass.
 CUTS = 513
 
@@ -72,18 +72,31 @@ class ValueSample:
         self.most = max(FEWEST_VALUES, MOST_NUMBERS // max(channels, 1))
         self.count = 0
         self._random = np.random.Generator(np.random.Philox(0))
-        self._keys = np.zeros(0)
-        self._values = np.zeros((0, channels), dtype=np.float32)
+        self._keys, self._values = [np.zeros(0)], [np.zeros((0, channels), dtype=np.float32)]
+        self._held, self._largest_key = 0, 1.0
 
     def add(self, values: np.ndarray) -> None:
         """Take notice of more values, (N, C)."""
         self.count += len(values)
-        self._keys = np.concatenate([self._keys, self._random.random(len(values))])
-        self._values = np.concatenate([self._values, values.astype(np.float32)])
-        if len(self._keys) > self.most:
-            kept = np.argpartition(self._keys, self.most)[: self.most]
-            self._keys, self._values = self._keys[kept], self._values[kept]
+        keys = self._random.random(len(values))
+        kept = keys < self._largest_key
+        self._keys.append(keys[kept])
+        self._values.append(values[kept].astype(np.float32))
+        self._held += int(kept.sum())
+        # Now and then, since it copies all that is held.
+        if self._held > 2 * self.most:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep no more than the sample."""
+        keys, values = np.concatenate(self._keys), np.concatenate(self._values)
+        if len(keys) > self.most:
+            smallest = np.argpartition(keys, self.most)[: self.most]
+            keys, values = keys[smallest], values[smallest]
+            self._largest_key = float(keys.max())
+        self._keys, self._values, self._held = [keys], [values], len(keys)
 
     def quantiles(self) -> Quantiles:
         """Those of all values so far."""
-        return Quantiles.of(self._values, self.count)
+        self._thin()
+        return Quantiles.of(self._values[0], self.count)

@@ -5,12 +5,15 @@ import pytest
 import torch
 from scipy import stats
 from support.orderings import a_model
+from support.toys import register
 
 from molgen.batch import Batch, Partial, collate, field_mask
+from molgen.config import Part
 from molgen.data.quantiles import Quantiles
 from molgen.data.standardise import log_abs_det, standardise
 from molgen.data.statistics import Statistics, measure
 from molgen.family import Density
+from molgen.model.generative_model import GenerativeModel
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
 from molgen.testing.random_samples import draw_samples
@@ -185,3 +188,24 @@ def test_without_quantiles_the_cells_come_from_the_batch():
     family.initialise(batch, Statistics(count=200))
     expected = Quantiles.of(batch.fields["x"].numpy()[:, None])
     assert family.cells["x"].edges[0, 0].item() == pytest.approx(expected.cuts[0][0])
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_model_of_a_table_is_saved_with_its_cells(fake_distribution, tmp_path, half):
+    register(fake_distribution)
+    model = GenerativeModel(Part("record"), "autoregressive", Part("recurrent", {"width": 8, "embedding": 4}))
+    random = np.random.default_rng(0)
+    numbers = zip(*random.integers(0, 2, (2, 200)).tolist(), random.normal(1.7, 0.1, 200).tolist(), strict=True)
+    people = list(numbers)
+    batch = collate(model.encoder.space, [model.encoder.encode(person) for person in people])
+    model.statistics = measure(model.encoder.space, [batch])
+    model.build().initialise(standardise(model.encoder.space, model.statistics, batch), model.statistics)
+    model.use(model.family)
+    model.save(tmp_path / "model", half=half)
+    again = GenerativeModel.load(tmp_path / "model")
+    heights = [drawn.item[2] for drawn in again.sample(300, seed=0)]
+    assert np.mean(heights) == pytest.approx(1.7, abs=0.03)
+    assert np.std(heights) == pytest.approx(0.1, abs=0.03)
+    found, expected = ([s.log_density for s in one.log_density(people[:20])] for one in (again, model))
+    assert found == pytest.approx(expected, abs=1e-2 if half else 1e-6)
+    assert again.statistics == model.statistics

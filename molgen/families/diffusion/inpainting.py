@@ -49,8 +49,8 @@ class KnownElements:
             places, field = elements.places[name], elements.space[name]
             given[name] = fitted(_given(elements.space, known, name), places.shape[1:]).to(places.device)
             if name in known.closed:
-                shut = known.shut(name, field, places.shape[1]).to(places.device)
-                given[name] = given[name] | (shut & places)
+                closed = known.closed_pairs(name, field, places.shape[1]).to(places.device)
+                given[name] = given[name] | (closed & places)
             full[name] = fitted(known.batch.fields[name], places.shape[1:]).to(places.device)
             fragment = _about_its_mean(full[name], given[name]) if _centred(field) else full[name]
             values[name] = to_state(name, elements.pack(name, fragment))

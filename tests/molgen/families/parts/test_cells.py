@@ -170,11 +170,14 @@ def test_a_sample_of_the_values_does_not_depend_on_the_batches():
 
 
 def test_the_sample_is_bounded_and_drawn_from_all_values(monkeypatch):
+    monkeypatch.setattr("molgen.data.quantiles.FEWEST_VALUES", 1000)
     monkeypatch.setattr("molgen.data.quantiles.MOST_NUMBERS", 1000)
     sample = ValueSample(1)
     for start in range(0, 100_000, 10_000):
         sample.add(np.arange(start, start + 10_000.0)[:, None])
+        assert sample._held <= 12_000
     found = sample.quantiles()
     assert found.count == 100_000
+    assert sample._held == 1000
     assert np.abs(np.array(found.cuts[0]) / 100_000 - np.linspace(0, 1, 513)).max() < 0.06
     assert math.isclose(found.cuts[0][0], 0, abs_tol=1500)
