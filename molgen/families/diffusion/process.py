@@ -77,7 +77,7 @@ class Process(nn.Module, ABC):
         """A sample of p(x_1), which the kernel reaches at time 1."""
 
     def masked_count(self, x: Tensor, exists: Tensor) -> Tensor:
-        """How many elements of the state of a time-independent process say nothing of x_0, (B,)."""
+        """How many elements of the state of a time-independent process hold no information about x_0, (B,)."""
         return torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     # --- what the network reads and predicts ----------------------------------------------------------

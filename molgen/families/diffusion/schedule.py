@@ -1,8 +1,8 @@
 """Time, and the noise level that a field has at a time.
 
 Time t runs from 0 (data) to 1 (noise) and is the same for all fields of a sample; in training it is uniform. A
-`NoiseSchedule` says at which times a sampler stops: t(u) for u from 0 to 1 in even steps. The bounds on the likelihood
-are integrals over u as well, because the terms are then about as large at every u.
+`NoiseSchedule` gives the times at which a sampler stops: t(u) for u from 0 to 1 in even steps. The bounds on the
+likelihood are integrals over u as well, because the terms are then about as large at every u.
 
 Everything here is in float64.
 """

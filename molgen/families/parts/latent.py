@@ -26,8 +26,8 @@ LATENT = "latent"
 #: The smallest and the largest log of a standard deviation. Nothing needs to be known more exactly, nor to be much
 #: wider than the prior; and no step of training can make a divergence overflow.
 SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE = -7.0, 2.0
-#: What is added to the log of a standard deviation as a network says it. A posterior that is narrow from the start
-#: lets the decoder hear what the encoder says, before it has learned to do without.
+#: What is added to the log of a standard deviation that a network gives. A posterior that is narrow from the start
+#: lets the decoder depend on the encoder before it has learned to do without.
 FIRST_LOG_SCALE = -2.0
 HALF_LOG_2_PI = 0.5 * log(2 * pi)
 
@@ -119,7 +119,7 @@ def _shape(field: Real) -> tuple[int, ...]:
 
 
 def posterior_heads(space: Space) -> dict[str, Head]:
-    """The outputs of a network that says where in the latent space a sample lies."""
+    """The outputs of a network that predicts where in the latent space a sample lies."""
     return {name: Head(2 * _shape(field)[-1], field.axes) for name, field in _reals(space).items()}
 
 

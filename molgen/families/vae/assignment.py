@@ -47,7 +47,7 @@ class Table:
         return self.exists[:, :, None] & self.exists[:, None, :]
 
     def worth(self, placing: Tensor) -> Tensor:
-        """What element j adds at place i while all others stand as `placing`, (B, N places, N elements), says."""
+        """What element j adds at place i while all others stand as in `placing`, (B, N places, N elements)."""
         worth = self.alone
         for nats, beside in zip(self.pairs, self._beside(placing), strict=True):
             worth = worth + nats.flatten(2) @ beside.flatten(1, 2)
@@ -103,7 +103,7 @@ def exchanged(table: Table, order: Tensor) -> Tensor:
 
 
 def hardened(table: Table) -> Tensor:
-    """The order to which soft assignments lead: each hears from the others what its elements are worth, and hardens."""
+    """The order to which soft assignments lead: each follows what its elements are worth beside the others."""
     allowed = table.allowed
     placing = allowed / table.exists.sum(1).clamp(min=1)[:, None, None]
     for hardness in HARDNESS:

@@ -14,8 +14,8 @@ class VAEConfig(LatentConfig):
 
     Attributes:
         decoder: `one_shot`, which gives all elements at once, independent of each other under a latent; `matched`, the
-            same for what has no order, such as atoms: a sample is rated in the likeliest order that is found; or
-            `autoregressive`, which gives elements along the walk, each under the latent and those before it.
+            same for what has no order, such as atoms: a sample is scored in the likeliest order that is found; or
+            `autoregressive`, which gives elements in the generation order, each under the latent and those before it.
         beta: weight of the divergence from the prior (Higgins et al., ICLR 2017); 1 is the bound itself.
         free_bits: nats at each place of the latent that cost nothing (Kingma et al., arXiv 1606.04934, section C.8,
             there over averages of a batch; here for each item, so that no item's loss depends on others).
@@ -25,13 +25,13 @@ class VAEConfig(LatentConfig):
         word_dropout: the share of earlier choices that the autoregressive decoder is kept from reading in training
             (Bowman et al., arXiv 1511.06349, section 3.2), so that it asks the latent.
         components: of the mixtures by which the one-shot decoder describes quantised numbers.
-        draws: latents by which a density is estimated where nobody says how many.
+        draws: latents by which a density is estimated by default.
         ordered_encoder: whether the encoder sees where elements stand along unordered axes. Encoder and one-shot
             decoder then mean the same by a place from the start, and training needs far fewer steps before the latent
             is in use. The latent depends on the order in which a sample comes, which is canonical for molecules.
         search_after: the share of training after which `matched` searches for likely orders. A decoder that knows
             nothing of the latent gains by the search as well, so that it may never learn to listen; before that share
-            samples are rated in the order in which they come.
+            samples are scored in the order in which they come.
     """
 
     decoder: str = "one_shot"

@@ -87,8 +87,8 @@ class OneShot(Decoder):
     """p(x | z) = p(sizes | z) times the product over all free elements of p(element | z, sizes).
 
     The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
-    that may not look at places would say the same of all of them, for it is given no element. So the density is of
-    that order, as it is in the autoregressive family; `matching.Matched` rates samples without one.
+    that may not look at places would predict the same for all of them, for it is given no element. So the density is of
+    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one.
     """
 
     options = OneShotOptions
@@ -114,7 +114,7 @@ class OneShot(Decoder):
         return total
 
     def placed(self, batch: Batch, parameters: Mapping[str, Tensor]) -> Batch:
-        """The sample in the order in which it is rated: the one in which it comes."""
+        """The sample in the order in which it is scored: the one in which it comes."""
         return batch
 
     def likelihood(self, name: str) -> Likelihood:
@@ -255,8 +255,8 @@ def _open_to(module: nn.Module, names: Mapping[str, Any]) -> None:
     """Prepare networks that read latents among their conditions, by one vector.
 
     The usual first weights of a chain of layers take away most of the scale of what passes through. A decoder would
-    then learn to do without the latent before it hears it, so these pass the scale on. The vector that stands for an
-    absent condition is frozen: a latent is never absent.
+    then learn to do without the latent before it depends on it, so these pass the scale on. The vector that stands for
+    an absent condition is frozen: a latent is never absent.
     """
     for part in module.modules():
         if isinstance(part, ConditionEmbedding) and set(names) <= set(part.embeddings):

@@ -1,7 +1,7 @@
 """The variational autoencoder (Kingma & Welling, arXiv 1312.6114) over any space.
 
 log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)): the loss is the negative bound, with the divergence weighted
-as the configuration says. The density is the tighter bound by importance weights (Burda et al., arXiv 1509.00519).
+as configured. The density is the tighter bound by importance weights (Burda et al., arXiv 1509.00519).
 
 Letters in shapes: B batch, K draws of a latent.
 """
@@ -61,7 +61,7 @@ class VAE(Family):
         read = {name: in_order(field) for name, field in space.items()} if config.ordered_encoder else space
         self.encoder = build(read, posterior_heads(self._latent_space))
         self.decoder = DECODERS[config.decoder](space, self._latent_space, build, config, self.condition_space)
-        #: the weight of the divergence now: that of the configuration, unless a training step says less.
+        #: the weight of the divergence now: that of the configuration, or less during the warm-up.
         self.beta: float = config.beta
         # Of this object: what can be kept depends on the decoder.
         self.capability = replace(type(self).capability, known=self.decoder.known)  # type: ignore[misc]
@@ -179,7 +179,7 @@ class VAE(Family):
             count: the number of rows.
             condition: what is asked for.
             rng: of latents and samples.
-            known: a beginning of the walk, for an autoregressive decoder.
+            known: a beginning in the generation order, for an autoregressive decoder.
             sizes: of the variable axes.
             **options: `prior_temperature`, which multiplies the scale of the latents, and those of the decoder.
 

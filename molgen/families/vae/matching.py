@@ -1,6 +1,6 @@
 """A one-shot decoder of samples whose elements have no order.
 
-The decoder says what stands at each of its places, and the elements of a sample go to the places where they are
+The decoder predicts what stands at each of its places, and the elements of a sample go to the places where they are
 likely, as GraphVAE matches graphs (Simonovsky & Komodakis, arXiv 1802.03480).
 
 Letters in shapes: B batch, N elements and as many places along an axis, E packed elements, P parameters, K classes.
@@ -29,7 +29,7 @@ class Matched(OneShot):
 
     What has no order is drawn in any of its distinct orders, so its probability is the sum of what a one-shot decoder
     gives to them all. One of them bounds the sum from below; the one that is found is at least as likely as the order
-    in which the sample comes, which is what `OneShot` rates. So the order of the encoder, which may change as a whole
+    in which the sample comes, which is what `OneShot` scores. So the order of the encoder, which may change as a whole
     where a sample changes little, need not be learned.
 
     Raises:
