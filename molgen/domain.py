@@ -164,10 +164,13 @@ class KnownPart:
         sample: the part; its indices are the first ones of every sample.
         closed: of a symmetric field, which indices of the part have class 0 with all that is not of the part,
             bool (indices,).
+        ways: where samples with the part can begin in several ways: each of them, of which no sample has two. A family
+            that knows how likely each is draws among them; any other keeps `sample`.
     """
 
     sample: Sample
     closed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ways: Sequence[Sample] = ()
 
 
 class Encoder(ABC):

@@ -217,6 +217,16 @@ class Family(nn.Module, ABC):
     ) -> LogDensity:
         """log p(x | condition) of each item, with its kind."""
 
+    def log_known(self, known: Partial, condition: Partial | None = None, **options: Any) -> Tensor | None:
+        """The log of the probability that a sample has each known part, (B,); None where the family cannot say.
+
+        Args:
+            known: the parts, one a row.
+            condition: what is asked for.
+            **options: of `sample`, which may change the distribution.
+        """
+        return None
+
     @property
     def latent_space(self) -> Space:
         """What `encode` gives: fields over fixed axes, standard normal under the prior of a plain model.

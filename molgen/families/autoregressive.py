@@ -43,6 +43,7 @@ from molgen.ordering import (
     ending_fields,
     full_ordering,
     known_tokens,
+    ordering_of,
     vocabulary_size,
 )
 from molgen.seeding import Rng, inverse_cdf
@@ -123,6 +124,19 @@ class Autoregressive(Family):
             value = log_p.double().sum(1) + self._log_density_inside(whole)
         return LogDensity(value[: len(batch)], Density.EXACT, self._elements(batch).counts())
 
+    def log_known(self, known: Partial, condition: Partial | None = None, **options: Any) -> Tensor:
+        """The log of the probability that a draw begins with each known part, (B,); options are those of sampling."""
+        sampling = options_of(SamplingOptions, "autoregressive sampling", options)
+        rows = _padded_rows(len(known.batch)).to(self.device)
+        tokens = Partial(self._to_cells(known.batch.to(self.device)), known.given, known.closed).take(rows)
+        ordering = ordering_of(self.token_space, tokens.batch)
+        forced = known_tokens(self.token_space, ordering, tokens, None, len(rows)).to(self.device)
+        made = TokenBatch(ordering, forced.clamp(min=0), forced >= 0)
+        with torch.no_grad():
+            given = condition and condition.take(rows)
+            log_p = self._log_probabilities(made, given, masks=self._masks(made), sampling=sampling)
+        return log_p.double().sum(1)[: len(known.batch)]
+
     def _elements(self, batch: Batch) -> PackedElements:
         return PackedElements.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
 
@@ -162,6 +176,7 @@ class Autoregressive(Family):
         condition: Partial | None,
         read: TokenBatch | None = None,
         masks: Mapping[str, LogitMask] | None = None,
+        sampling: SamplingOptions | None = None,
     ) -> Tensor:
         """log p of each token, (B, T); zero where a row takes no part.
 
@@ -170,6 +185,7 @@ class Autoregressive(Family):
             condition: what is given.
             read: replaces what the network reads.
             masks: of the grammars of fields.
+            sampling: options that change the distribution.
         """
         outputs = self.backbone(made if read is None else read, None, condition)
         # Networks may run in 16 bits; sums of log-probabilities need more.
@@ -183,6 +199,8 @@ class Autoregressive(Family):
             if masks and name in masks:
                 logits = masks[name].apply(logits)
             logits = self._with_sizes(name, logits, slices, sizes)
+            if sampling is not None:
+                logits = sampling.probabilities(logits.flatten(0, 1)).view(logits.shape).log().to(kind)
             targets = torch.where(taking, made.ids[:, steps], 0)
             log_p = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
             total[:, steps] = torch.where(taking, log_p, 0.0)

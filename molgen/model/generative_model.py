@@ -236,12 +236,12 @@ class GenerativeModel(Workflow, WithLatents):
     def _draw(
         self, items: range, seed: int, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]
     ) -> list[Drawn]:
-        asked = self.conditions.encode(condition, len(items))
+        asked, rng = self.conditions.encode(condition, len(items)), Rng(seed, items)
         generated = self.family.sample(
             len(items),
             condition=asked.to(self.device) if asked else None,
-            rng=Rng(seed, items),
-            known=self._known(known, len(items)),
+            rng=rng,
+            known=self._known(known, rng, asked, options),
             **options,
         )
         density, space = generated.log_density, self.encoder.space
@@ -279,19 +279,35 @@ class GenerativeModel(Workflow, WithLatents):
         asked = self.conditions.encode(self.conditions.numbers(condition or {}), count)
         given = asked.to(self.device) if asked else None
         rng = Rng(seed, range(count))
-        generated = self.family.sample(count, given, rng, self._known(known, count), **options)
+        kept = self._known(known, rng, asked, options)
+        generated = self.family.sample(count, given, rng, kept, **options)
         return restore(self.encoder.space, self.statistics, generated.batch)
 
-    def _known(self, known: Item | Partial | None, rows: int) -> Partial | None:
+    def _known(
+        self, known: Item | Partial | None, rng: Rng, condition: Partial | None, options: Mapping[str, Any]
+    ) -> Partial | None:
+        """What each row of a batch has, one of the ways to have the known part where there are several."""
+        plain = torch.zeros(len(rng), dtype=torch.long)
         if known is None or isinstance(known, Partial):
-            return known.take(torch.zeros(rows, dtype=torch.long)) if known is not None else None
+            return known.take(plain) if known is not None else None
         part = self.encoder.known_part(known)
         if isinstance(part, Invalid):
             raise UsageError(f"the known part {known!r}: {part.reason}")
-        batch = self._collate([part.sample])
+        batch = self._collate(part.ways or [part.sample])
         given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
-        closed = {name: torch.as_tensor(mask)[None] for name, mask in part.closed.items()}
-        return Partial(batch, given, closed).take(torch.zeros(rows, dtype=torch.long))
+        closed = {name: torch.as_tensor(mask)[None].expand(len(batch), -1) for name, mask in part.closed.items()}
+        ways = Partial(batch, given, closed)
+        return ways.take(self._ways_drawn(ways, rng, condition, options) if len(batch) > 1 else plain)
+
+    def _ways_drawn(self, ways: Partial, rng: Rng, condition: Partial | None, options: Mapping[str, Any]) -> Tensor:
+        """Which of the ways each row takes, (B,): each as often as draws begin with it; the first if none is known."""
+        # What is asked for is the same in all rows.
+        asked = condition.take(torch.zeros(len(ways.batch), dtype=torch.long)) if condition else None
+        log_p = self.family.log_known(ways, asked.to(self.device) if asked else None, **options)
+        if log_p is None or bool(log_p.isneginf().all()):
+            return torch.zeros(len(rng), dtype=torch.long)
+        likely = torch.softmax(log_p, 0).cpu().expand(len(rng), -1)
+        return rng.categorical(likely, "way")
 
     # --- scoring ----------------------------------------------------------------------------------
 

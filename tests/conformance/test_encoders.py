@@ -16,7 +16,9 @@ def test_encoder(check):
     "settings",
     [
         ("molecules.smiles", {"kekule": True}),
+        ("molecules.smiles", {"merges": 20}),
         ("molecules.selfies", {"constraints": "octet_rule"}),
+        ("molecules.selfies", {"merges": 20}),
         ("images.pixels", {"channels": 3, "height": 20, "width": 20}),
     ],
     ids=str,

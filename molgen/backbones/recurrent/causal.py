@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from molgen.backbone import Backbone, CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.recurrent.bidirectional import Bidirectional
@@ -23,6 +24,8 @@ from molgen.ordering import TokenBatch
 from molgen.space import Layout, Slice, Space
 
 Hidden = tuple[Tensor, ...]
+#: Rows are read without what lies behind their ends where less than this share of the slices is theirs.
+PACK_BELOW = 0.9
 
 
 @dataclass(frozen=True)
@@ -125,11 +128,20 @@ class Recurrent(LinearHeads, CausalBackbone):
     def forward(self, batch: TokenBatch, time: Any, condition: Partial | None) -> dict[str, Tensor]:
         """The outputs (B, S, W) of every field's slices."""
         state = self.start(condition, len(batch.ids))
-        inputs = self._inputs(batch, state)
-        outputs, _ = self.cell(inputs, state.hidden)
+        outputs = self._along(self._inputs(batch, state), state.hidden, _lengths(batch.mask))
         return {
             name: head(outputs[:, batch.ordering.steps[name].to(outputs.device)]) for name, head in self.heads.items()
         }
+
+    def _along(self, inputs: Tensor, hidden: Hidden, lengths: Tensor) -> Tensor:
+        """What the cell makes of every slice, (B, T, H); anything behind the last slice of a row."""
+        if not self.training or lengths.sum() > PACK_BELOW * inputs.shape[0] * inputs.shape[1]:
+            return self.cell(inputs, hidden)[0]
+        longest_first = torch.argsort(lengths, descending=True).to(inputs.device)
+        packed = pack_padded_sequence(inputs[longest_first], lengths[longest_first.cpu()], batch_first=True)
+        outputs, _ = self.cell(packed, tuple(tensor[:, longest_first] for tensor in hidden))
+        padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
+        return padded[torch.argsort(longest_first)]
 
     def start(self, condition: Partial | None, rows: int) -> RecurrentState:
         """The state before the first slice: zero, or made from the condition."""
@@ -162,3 +174,9 @@ class Recurrent(LinearHeads, CausalBackbone):
         if state.placed is not None:
             inputs = inputs + state.placed.along(batch.ordering)
         return inputs if state.condition is None else inputs + state.condition[:, None]
+
+
+def _lengths(mask: Tensor) -> Tensor:
+    """Up to which of the slices (B, T) each row takes part, (B,) on the CPU; at least one."""
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return torch.where(mask, places, 1).amax(1).cpu()

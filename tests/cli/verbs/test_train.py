@@ -71,7 +71,12 @@ def test_the_preset_of_the_embedded_model():
     found = composed(["+experiment=moses"])
     written = OmegaConf.load(PRESETS / "experiment" / "moses.yaml")
     assert found.model.backbone.settings.items() >= {"cell": "gru", "width": 512, "layers": 2}.items()
-    assert found.model.encoder.to_json()["settings"] == {"max_length": 120, "kekule": False, "grammar": True}
+    assert found.model.encoder.to_json()["settings"] == {
+        "max_length": 120,
+        "kekule": False,
+        "grammar": True,
+        "merges": 256,
+    }
     assert found.dataset.name == "moses"
     assert found.training.items() >= dict(written.training).items()
 

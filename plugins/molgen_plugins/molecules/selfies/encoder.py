@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 import selfies as library
 
 from molgen.domain import Invalid, Item
+from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.selfies.vocabulary import MOST_BONDS, SPARE_ROWS, SYMBOLS
 from molgen_plugins.molecules.string_encoder import StringEncoder
 
@@ -35,15 +36,19 @@ class SelfiesConfig:
         constraints: how many bonds atoms may have, by the name of a preset of the library. Under `hypervalent` a
             string of symbols may stand for something that RDKit does not read.
         check: decode what was encoded, and refuse a molecule that does not come back.
+        merges: how many frequent rows of symbols become symbols of their own (learned from the training data).
     """
 
     max_length: int = 120
     constraints: Literal["default", "octet_rule", "hypervalent"] = "default"
     check: bool = True
+    merges: int = 0
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+        if not 0 <= self.merges <= MOST_MERGES:
+            raise ValueError(f"merges must be between 0 and {MOST_MERGES:,}, not {self.merges}")
 
 
 _lock = RLock()

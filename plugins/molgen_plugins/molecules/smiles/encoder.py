@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from molgen.domain import Invalid, Item
-from molgen.space import Grammar
+from molgen_plugins.molecules.merged_grammar import TokenGrammar
+from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
 from molgen_plugins.molecules.smiles.vocabulary import SPARE_ROWS, TOKENS
 from molgen_plugins.molecules.string_encoder import LONGEST_TOKEN, StringEncoder
@@ -36,15 +37,19 @@ class SmilesConfig:
         max_length: the largest number of tokens in a string.
         kekule: write aromatic rings with alternating single and double bonds, see `kekule.py`.
         grammar: tell families that decide token after token what cannot come next, see `grammar.py`.
+        merges: how many frequent rows of tokens become tokens of their own (learned from the training data).
     """
 
     max_length: int = 120
     kekule: bool = False
     grammar: bool = True
+    merges: int = 0
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+        if not 0 <= self.merges <= MOST_MERGES:
+            raise ValueError(f"merges must be between 0 and {MOST_MERGES:,}, not {self.merges}")
 
 
 class Smiles(StringEncoder):
@@ -70,7 +75,7 @@ class Smiles(StringEncoder):
 
         return kekule.rewritten(tokens)
 
-    def _grammar_of(self, tokens: Sequence[str | None]) -> Grammar | None:
+    def _grammar_of(self, tokens: Sequence[str | None]) -> TokenGrammar | None:
         return SmilesGrammar(tuple(tokens)) if self.config.grammar else None
 
     def _item_of(self, tokens: Sequence[str]) -> Item | Invalid:

@@ -13,23 +13,25 @@ Sets of classes are integers with a bit for each. Letters in shapes: K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
-from molgen.space import Grammar, GrammarState
-from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of, order_of
+from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState
+from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of
 from molgen_plugins.molecules.smiles.double_bonds import as_set
-from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, PrefixBuilder, PrefixState
+from molgen_plugins.molecules.smiles.prefix_state import PrefixBuilder, PrefixState
+from molgen_plugins.molecules.smiles.rules import Rules
 
 #: At most so many beginnings are remembered, of about one kilobyte each.
 REMEMBERED = 50_000
 
 
 @dataclass(frozen=True)
-class SmilesGrammar(Grammar):
+class SmilesGrammar(TokenGrammar):
     """The grammar of strings over the given tokens, of which None stands for nothing."""
 
     tokens: tuple[str | None, ...]
@@ -37,7 +39,7 @@ class SmilesGrammar(Grammar):
     def __reduce__(self) -> tuple[type[SmilesGrammar], tuple[tuple[str | None, ...]]]:
         return SmilesGrammar, (self.tokens,)  # without what is remembered
 
-    def start(self) -> GrammarState:
+    def start(self) -> SmilesState:
         """The reading of an empty string."""
         return self.reading(PrefixState())
 
@@ -119,6 +121,26 @@ class SmilesGrammar(Grammar):
     def _joined(self) -> dict[tuple[int, int, bool], int]:
         return {}
 
+    def read(self, builder: PrefixBuilder, choice: int) -> None:
+        """Go on with a beginning by one token, which can come."""
+        if choice in self.atoms:
+            builder.atom(self.atoms[choice])
+        elif choice in self.bonds:
+            builder.bond_written(self.bonds[choice])
+        elif self.ring_numbers >> choice & 1:
+            builder.ring(choice)
+        elif self.symbols["("] >> choice & 1:
+            builder.branched()
+        elif self.symbols[")"] >> choice & 1:
+            builder.back()
+        else:
+            builder.apart()
+
+    def reach(self, tokens: Sequence[int]) -> tuple[bool, int]:
+        """What a row of tokens can close that was open before: whether a branch, and which ring bonds."""
+        depth = [(self.symbols["("] >> token & 1) - (self.symbols[")"] >> token & 1) for token in tokens]
+        return min(accumulate(depth, initial=0)) < 0, as_set(tokens) & self.ring_numbers
+
     def row(self, classes: int) -> np.ndarray:
         """A set of classes and the end, bool (K + 1,)."""
         if classes not in self._rows:
@@ -133,19 +155,20 @@ class SmilesGrammar(Grammar):
         return {}
 
 
-class SmilesState(GrammarState):
+class SmilesState(TokenState):
     """What can come behind a beginning; it is worked out once, and so is where each token leads."""
 
-    __slots__ = ("_closing", "_next", "_possible", "classes", "grammar", "prefix")
+    __slots__ = ("_closing", "_nearby", "_next", "_possible", "classes", "grammar", "prefix")
 
     def __init__(self, grammar: SmilesGrammar, prefix: PrefixState | None) -> None:
         """Work out what can come behind a beginning; behind None, which stands for anything impossible, nothing can."""
         self.grammar = grammar
         self.prefix = prefix or PrefixState()
-        self.classes = self._can_come() if prefix else 0
+        self.classes = Rules(grammar, prefix).can_come() if prefix else 0
         self._possible = grammar.row(self.classes or grammar.end | (grammar.end - 1))
         self._closing = grammar.row(self.classes & grammar.symbols[")"])
         self._next: dict[int, SmilesState] = {}
+        self._nearby: SmilesState | None = None
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
@@ -165,120 +188,20 @@ class SmilesState(GrammarState):
     def _read(self, choice: int) -> SmilesState:
         if not self.classes >> choice & 1:
             return self.grammar.lost
-        return self.grammar.reading(_gone_on(self.prefix, self.grammar, choice))
+        builder = PrefixBuilder(self.prefix)
+        self.grammar.read(builder, choice)
+        return self.grammar.reading(builder.prefix())
 
-    # --- what can come ----------------------------------------------------------------------------
+    def walk(self) -> Rules | SmilesState:
+        """What says of one token after the other whether it can come; quicker than `after` where most cannot."""
+        return Rules(self.grammar, self.prefix) if self.classes else self
 
-    def _can_come(self) -> int:
-        prefix = self.prefix
-        found = self._atoms(prefix.bond)
-        if prefix.current == NOWHERE:
-            return found
-        if not prefix.bond:
-            for symbol, numbers in self.grammar.like_bonds:
-                if self._bond_can_come(symbol):
-                    found |= numbers
-        if self._ring_can_open():
-            found |= self.grammar.ring_numbers
-        for number, other, opened in prefix.rings:
-            can_close = self._ring_can_close(prefix.bond, other, opened)
-            found = found | 1 << number if can_close else found & ~(1 << number)
-        if not prefix.bond and not prefix.opened:
-            found |= self._closed()
-        return found
-
-    def _atoms(self, bond: str) -> int:
-        grammar, prefix, current = self.grammar, self.prefix, self.prefix.current
-        if current == NOWHERE:
-            return grammar.atoms_for(0, 0, False)
-        if bond == "->":
-            return grammar.acceptors
-        order = order_of(bond)
-        if prefix.free[current] < order:
-            return 0
-        # Where a ring bond waits and no branch ends, the next atom must be able to go on.
-        free = int(bool(prefix.rings) and not prefix.branches)
-        if not prefix.kinds[current].aromatic or prefix.stays_open(current):
-            return grammar.atoms_for(order, free, False)
-        settled, more = 1 << current, {current: order}
-        if prefix.covered(settled, more):
-            return grammar.atoms_for(order, free, False)
-        if bond in MAYBE_DOUBLE and prefix.covered(settled, more, spared=settled):
-            return grammar.atoms_for(order, free, True)
-        return 0
-
-    def _bond_can_come(self, symbol: str) -> bool:
-        """A bond comes where its order fits, and where something can come behind it."""
-        prefix, current = self.prefix, self.prefix.current
-        kind = prefix.kinds[current]
-        if prefix.free[current] < ORDERS[symbol] or (symbol == "<-" and not kind.accepts):
-            return False
-        if not kind.aromatic or prefix.stays_open(current):
-            return True
-        closing = (self._ring_can_close(symbol, other, opened) for _, other, opened in prefix.rings)
-        return bool(self._atoms(symbol)) or any(closing)
-
-    def _ring_can_open(self) -> bool:
-        """A ring bond opens at an atom with bonds to spare: for it, and to go on to where it closes."""
-        prefix = self.prefix
-        if prefix.opened or self._nothing_accepts(prefix.bond):
-            return False
-        return order_of(prefix.bond) + (not prefix.branches) <= prefix.free[prefix.current]
-
-    def _nothing_accepts(self, bond: str) -> bool:
-        """Whether a dative bond is written where no atom could be at its other end."""
-        return bond in DATIVE and not self.prefix.accepted
-
-    def _ring_can_close(self, bond: str, other: int, opened: str) -> bool:
-        """A ring bond closes at another atom than it began at, and that is not joined to it."""
-        prefix, current = self.prefix, self.prefix.current
-        if prefix.opened or self._nothing_accepts(bond):
-            return False
-        if other == current or prefix.joined[current] >> other & 1:
-            return False
-        symbol = bond or opened
-        order = order_of(symbol)
-        more = {current: order, other: order - order_of(opened)}
-        if any(prefix.free[atom] < extra for atom, extra in more.items()):
-            return False
-        last_open = len(prefix.rings) > 1 and not prefix.branches
-        if last_open and prefix.free[current] <= order:
-            return False
-        double = symbol in MAYBE_DOUBLE and prefix.kinds[current].aromatic and prefix.kinds[other].aromatic
-        settled = 0 if prefix.stays_open(other, closing=True) else 1 << other
-        return prefix.covered(settled, more, pair=1 << current | 1 << other if double else 0)
-
-    def _closed(self) -> int:
-        """Branches, dots and the end."""
-        prefix, current, symbols = self.prefix, self.prefix.current, self.grammar.symbols
-        found = symbols["("] if prefix.free[current] else 0
-        settled = 0 if prefix.stays_open(current) else 1 << current
-        if prefix.branches:
-            goes_on = prefix.free[prefix.branches[-1]] > 0
-            needed = bool(prefix.rings) and len(prefix.branches) == 1
-            if (goes_on or not needed) and prefix.covered(settled):
-                found |= symbols[")"]
-        elif not prefix.rings and prefix.covered(settled):
-            found |= symbols["."] | self.grammar.end
-        # A ring bond that is open when a model wants to end was forgotten, and where it belongs cannot be told.
-        return found | (self.grammar.end if prefix.rings else 0)
-
-
-def _gone_on(prefix: PrefixState, grammar: SmilesGrammar, choice: int) -> PrefixState:
-    """The beginning with one more token, which can come."""
-    if choice in grammar.bonds:
-        return prefix.before(grammar.bonds[choice])
-    if grammar.symbols["("] >> choice & 1:
-        return prefix.branched()
-    if grammar.ring_numbers >> choice & 1 and all(choice != number for number, _, _ in prefix.rings):
-        return prefix.ring_opened(choice)
-    builder = PrefixBuilder(prefix)
-    if choice in grammar.atoms:
-        builder.atom(grammar.atoms[choice])
-    elif grammar.ring_numbers >> choice & 1:
-        builder.ring_closed(choice)
-    elif grammar.symbols[")"] >> choice & 1:
-        builder.back()
-    else:
-        builder.apart()
-    return builder.prefix()
+    def within(self, reach: Hashable) -> SmilesState:
+        """This state, or for tokens that close nothing that is open here the one that stands for its surroundings."""
+        assert isinstance(reach, tuple)
+        backwards, rings = reach
+        if not self.classes or backwards or any(rings >> number & 1 for number, _, _ in self.prefix.rings):
+            return self
+        if self._nearby is None:
+            self._nearby = self.grammar.reading(self.prefix.nearby())
+        return self._nearby

@@ -10,8 +10,9 @@ Sets of atoms are integers with a bit for each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from molgen_plugins.molecules.smiles.atom_tokens import MAYBE_DOUBLE, Atom, order_of, the_atom
 from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
@@ -20,10 +21,79 @@ from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
 NOWHERE = -1
 #: Stands for any aromatic atom that gets no further bond and needs a double one.
 WAITING = the_atom(0, aromatic=True, accepts=False, lacking=frozenset({2}))
+#: Stands for all atoms elsewhere.
+_ELSEWHERE = the_atom(0, aromatic=False, accepts=False)
+T = TypeVar("T")
+
+
+class Beginning:
+    """What a beginning says of its atoms, however it is kept: see `PrefixState` for its attributes.
+
+    Attributes:
+        closed: the atoms that get no further bond.
+    """
+
+    __slots__ = ()
+    kinds: Sequence[Atom]
+    free: Sequence[int]
+    doubles: Sequence[int]
+    joined: Sequence[int]
+    branches: Sequence[int]
+    rings: Sequence[tuple[int, int, str]]
+    current: int
+    bond: str
+    opened: bool
+    accepted: bool
+
+    @property
+    def closed(self) -> int:
+        """The atoms that get no further bond."""
+        raise NotImplementedError
+
+    def stays_open(self, atom: int, closing: bool = False) -> bool:
+        """Whether an atom can still get a bond once another one is the current one, or a ring bond of it closed."""
+        if atom in self.branches or (closing and atom == self.current):
+            return True
+        return sum(other == atom for _, other, _ in self.rings) > int(closing)
+
+    def covered(self, settled: int = 0, more: Mapping[int, int] | None = None, pair: int = 0, spared: int = 0) -> bool:
+        """Whether the aromatic atoms around some that are about to get no further bond can all have what they need.
+
+        Args:
+            settled: atoms that get no further bond.
+            more: orders that some atoms get first.
+            pair: two atoms that are about to be joined by a bond that may be double.
+            spared: an atom that has its double bond with one that is to come.
+        """
+        more, wanting = more or {}, 0
+        left = seen = settled | as_set(more)
+        doubles: Sequence[int] = self.doubles
+        if pair:
+            doubles = list(doubles)
+            for atom in bits(pair):
+                doubles[atom] |= pair & ~(1 << atom)
+        for atom in bits(left):
+            left |= doubles[atom]
+        seen = left
+        while left:
+            lowest = left & -left
+            atom, left = lowest.bit_length() - 1, left & ~lowest
+            if self._wants_double(atom, more.get(atom, 0)):
+                wanting |= lowest
+                left |= doubles[atom] & ~seen
+                seen |= doubles[atom]
+        if not wanting:
+            return True
+        must = wanting & (settled | self.closed) & ~spared
+        return can_cover(must, doubles, wanting & ~spared)
+
+    def _wants_double(self, atom: int, more: int) -> bool:
+        kind = self.kinds[atom]
+        return kind.aromatic and kind.wants_double(kind.most - self.free[atom] + more)
 
 
 @dataclass(frozen=True, slots=True)
-class PrefixState:
+class PrefixState(Beginning):
     """The live atoms, then those that wait for a double bond, and what is open.
 
     Attributes:
@@ -52,68 +122,74 @@ class PrefixState:
     opened: bool = False
     accepted: bool = False
 
-    def stays_open(self, atom: int, closing: bool = False) -> bool:
-        """Whether an atom can still get a bond once another one is the current one, or a ring bond of it closed."""
-        if atom in self.branches or (closing and atom == self.current):
-            return True
-        return sum(other == atom for _, other, _ in self.rings) > int(closing)
+    @property
+    def closed(self) -> int:
+        """The atoms that get no further bond: those behind the live ones."""
+        return -1 << self.live
 
-    def before(self, symbol: str) -> PrefixState:
-        """With the symbol of a bond."""
-        return replace(self, bond=symbol, opened=False)
+    def nearby(self) -> PrefixState:
+        """What tokens look at that close no open branch and no open ring bond.
 
-    def branched(self) -> PrefixState:
-        """With a branch opened."""
-        return replace(self, branches=(*self.branches, self.current), opened=True)
-
-    def ring_opened(self, number: int) -> PrefixState:
-        """With a ring bond of that class opened."""
-        free = list(self.free)
-        free[self.current] -= order_of(self.bond)
-        rings = sorted([*self.rings, (number, self.current, self.bond)])
-        return replace(self, free=tuple(free), rings=tuple(rings), bond="")
-
-    def covered(self, settled: int = 0, more: Mapping[int, int] | None = None, pair: int = 0, spared: int = 0) -> bool:
-        """Whether the aromatic atoms around some that are about to get no further bond can all have what they need.
-
-        Args:
-            settled: atoms that get no further bond.
-            more: orders that some atoms get first.
-            pair: two atoms that are about to be joined by a bond that may be double.
-            spared: an atom that has its double bond with one that is to come.
+        That is the current atom, those with which it may share double bonds, and whether something is open elsewhere.
         """
-        more = more or {}
-        doubles = list(self.doubles)
-        for atom in bits(pair):
-            doubles[atom] |= pair & ~(1 << atom)
-        around = settled | as_set(more)
-        for atom in bits(around):
-            around |= doubles[atom]
-        wanting = seen = 0
-        while left := around & ~seen:
+        if self.current == NOWHERE:
+            return self
+        atoms = bits(self._sharing(1 << self.current))
+        live = sum(atom < self.live for atom in atoms)
+        # One atom stands for all others that something is open at; it comes behind the live ones.
+        number = {atom: place + (place >= live) for place, atom in enumerate(atoms)}
+        branches = sorted({number.get(atom, live) for atom in self.branches})
+        rings = [(token, number.get(atom, live), symbol) for token, atom, symbol in self.rings]
+        some = [ring for ring in rings if ring[1] != live] or rings[:1]
+        doubles = [as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms]
+        return PrefixState(
+            live + 1,
+            _with_another([self.kinds[atom] for atom in atoms], live, _ELSEWHERE),
+            _with_another([self.free[atom] for atom in atoms], live, 0),
+            _with_another(doubles, live, 0),
+            (0,) * (len(atoms) + 1),
+            tuple(branches),
+            tuple(some),
+            number[self.current],
+            self.bond,
+            self.opened,
+            self.accepted,
+        )
+
+    def _sharing(self, atoms: int) -> int:
+        """Some atoms and all that they are joined with by bonds that may be double, one after the other."""
+        left = atoms
+        while left:
             lowest = left & -left
-            atom, seen = lowest.bit_length() - 1, seen | lowest
-            if self._wants_double(atom, more.get(atom, 0)):
-                wanting |= lowest
-                around |= doubles[atom]
-        must = wanting & (settled | -1 << self.live) & ~spared
-        return can_cover(must, doubles, wanting & ~spared)
-
-    def _wants_double(self, atom: int, more: int) -> bool:
-        kind = self.kinds[atom]
-        return kind.wants_double(kind.most - self.free[atom] + more)
+            more = self.doubles[lowest.bit_length() - 1] & ~atoms
+            atoms, left = atoms | more, left & ~lowest | more
+        return atoms
 
 
-class PrefixBuilder:
-    """A beginning that is gone on with, by one token that can come and after which less may be live."""
+def _with_another(values: list[T], place: int, value: T) -> tuple[T, ...]:
+    return (*values[:place], value, *values[place:])
 
-    def __init__(self, prefix: PrefixState) -> None:
+
+class PrefixBuilder(Beginning):
+    """A beginning that is gone on with, token by token; nothing is forgotten of it before `prefix` is asked for."""
+
+    __slots__ = (
+        "accepted", "bond", "branches", "current", "doubles", "free", "joined", "kinds", "opened", "rings",
+    )  # fmt: skip
+    kinds: list[Atom]
+    free: list[int]
+    doubles: list[int]
+    joined: list[int]
+    branches: list[int]
+    rings: list[tuple[int, int, str]]
+
+    def __init__(self, prefix: Beginning) -> None:
         self.kinds = list(prefix.kinds)
         self.free = list(prefix.free)
         self.doubles = list(prefix.doubles)
         self.joined = list(prefix.joined)
         self.branches = list(prefix.branches)
-        self.rings = {number: (atom, symbol) for number, atom, symbol in prefix.rings}
+        self.rings = list(prefix.rings)
         self.current, self.bond, self.opened = prefix.current, prefix.bond, prefix.opened
         self.accepted = prefix.accepted
 
@@ -129,11 +205,26 @@ class PrefixBuilder:
         self.current, self.bond, self.opened = number, "", False
         self.accepted |= kind.accepts
 
-    def ring_closed(self, number: int) -> None:
-        """Close the ring bond of that class."""
-        other, opened = self.rings.pop(number)
-        self.free[other] += order_of(opened)
-        self._join(self.current, other, self.bond or opened)
+    def bond_written(self, symbol: str) -> None:
+        """Write the symbol of a bond."""
+        self.bond, self.opened = symbol, False
+
+    def branched(self) -> None:
+        """Open a branch."""
+        self.branches.append(self.current)
+        self.opened = True
+
+    def ring(self, number: int) -> None:
+        """Open the ring bond of that class, or close it if it is open."""
+        for place, (other_number, other, opened) in enumerate(self.rings):
+            if other_number == number:
+                del self.rings[place]
+                self.free[other] += order_of(opened)
+                self._join(self.current, other, self.bond or opened)
+                break
+        else:
+            self.free[self.current] -= order_of(self.bond)
+            self.rings.append((number, self.current, self.bond))
         self.bond = ""
 
     def back(self) -> None:
@@ -143,6 +234,20 @@ class PrefixBuilder:
     def apart(self) -> None:
         """Write a dot, behind which another molecule begins."""
         self.current = NOWHERE
+
+    @property
+    def live(self) -> int:
+        """The atoms that can get further bonds."""
+        return self._again() | as_set([atom for _, atom, _ in self.rings])
+
+    @property
+    def closed(self) -> int:
+        """The atoms that get no further bond."""
+        return ~self.live
+
+    def _again(self) -> int:
+        """The atoms that are the current one, or become it again."""
+        return as_set(self.branches) | (1 << self.current if self.current != NOWHERE else 0)
 
     def _join(self, one: int, other: int, symbol: str) -> None:
         double = symbol in MAYBE_DOUBLE and self.kinds[one].aromatic and self.kinds[other].aromatic
@@ -156,8 +261,7 @@ class PrefixBuilder:
 
     def prefix(self) -> PrefixState:
         """What of all this decides what can come next."""
-        again = as_set(self.branches) | (1 << self.current if self.current != NOWHERE else 0)
-        live = again | as_set(atom for atom, _ in self.rings.values())
+        again, live = self._again(), self.live
         waiting = self._waiting(live)
         atoms = bits(live)
         number = {atom: place for place, atom in enumerate(atoms + waiting)} | {NOWHERE: NOWHERE}
@@ -170,7 +274,7 @@ class PrefixBuilder:
             tuple([as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms + waiting]),
             (*[as_set([number[each] for each in bits(own)]) for own in joined], *[0] * len(waiting)),
             tuple([number[atom] for atom in self.branches]),
-            tuple(sorted([(token, number[atom], symbol) for token, (atom, symbol) in self.rings.items()])),
+            tuple(sorted([(token, number[atom], symbol) for token, atom, symbol in self.rings])),
             number[self.current],
             self.bond,
             self.opened,

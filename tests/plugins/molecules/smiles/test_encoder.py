@@ -122,14 +122,44 @@ def test_a_damaged_state_is_refused(state):
         Smiles().load_state(state)
 
 
+def test_merges_are_learned_once_and_lie_in_the_state():
+    encoder, other = Smiles(SmilesConfig(merges=30)), Smiles(SmilesConfig(merges=30))
+    encoder.prepare(iter(SAMPLE))
+    state = json.loads(json.dumps(encoder.state()))
+    encoder.prepare(["CC[Xe]", "N#N"] * 10)
+    assert encoder.state()["merges"] == state["merges"]
+    assert encoder.state()["tokens"][len(TOKENS)] == "[Xe]"
+    other.load_state(encoder.state())
+    assert encoder.space["tokens"].classes == len(TOKENS) + SPARE_ROWS + 30
+    for smiles in [*SAMPLE, "CC[Xe]"]:
+        sample = other.encode(smiles)
+        assert other.decode(sample) == smiles
+    assert np.mean([len(other.encode(smiles)["tokens"]) for smiles in SAMPLE]) < 20
+
+
+def test_classes_without_a_merge_stand_for_nothing():
+    encoder = Smiles(SmilesConfig(merges=5))
+    encoder.prepare(["CC", "CC"])
+    assert encoder.encode("CCC")["tokens"].tolist() == [len(TOKENS) + SPARE_ROWS, 0]
+    assert isinstance(encoder.decode({"tokens": np.array([len(TOKENS) + SPARE_ROWS + 1])}), Invalid)
+    assert not encoder.space["tokens"].grammar.start().possible()[len(TOKENS) + SPARE_ROWS + 1 : -1].any()
+
+
+@pytest.mark.parametrize("merges", ["CO", [[0]], [[0, "1"]], [[0, 1]] * 3, [[0, 9]], [[0, 1], [0, 1]]])
+def test_damaged_merges_are_refused(merges):
+    with pytest.raises(ValueError, match="merge"):
+        Smiles(SmilesConfig(merges=2)).load_state({"tokens": ["C", "O"], "merges": merges})
+
+
 def test_a_free_spare_row_decodes_to_a_reason():
     decoded = Smiles().decode({"tokens": np.array([0, len(TOKENS)])})
     assert decoded == Invalid("class 288 is a spare row of the vocabulary, to which no token belongs")
 
 
-def test_a_length_is_positive():
-    with pytest.raises(ValueError, match="max_length"):
-        SmilesConfig(max_length=0)
+@pytest.mark.parametrize("settings", [{"max_length": 0}, {"merges": -1}, {"merges": 10_000}])
+def test_settings_have_limits(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        SmilesConfig(**settings)
 
 
 def test_encoding_is_fast():

@@ -1,0 +1,233 @@
+"""What can come next in a row of merged tokens: what their own tokens allow, and what byte-pair encoding makes.
+
+A class can come behind a state if its tokens can, one after the other, and if byte-pair encoding leaves it beside the
+class before, see `merges.py`. So every string has one row of classes with a probability.
+
+Letters in shapes: K classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from molgen.space import Grammar, GrammarState
+from molgen_plugins.molecules.merges import Merges
+
+#: At most so many states of the notation have their row of classes remembered.
+REMEMBERED = 50_000
+
+
+class Walk(Protocol):
+    """Says of one token after the other whether it can come."""
+
+    def allows(self, token: int) -> bool:
+        """Whether a token can come."""
+        ...
+
+    def after(self, token: int) -> Walk:
+        """The walk behind a token that can come."""
+        ...
+
+
+class TokenState(GrammarState):
+    """A state of a grammar of tokens, of which several are looked at in a row."""
+
+    __slots__ = ()
+
+    def allows(self, token: int) -> bool:
+        """Whether a token can come."""
+        return bool(self.possible()[token])
+
+    @abstractmethod
+    def after(self, choice: int) -> TokenState:
+        """The state with one more token, be it possible or not."""
+
+    def walk(self) -> Walk:
+        """A walk from here; one of its own is worth it where most tokens are looked at once."""
+        return self
+
+    def within(self, reach: Hashable) -> TokenState:
+        """A state behind which the same rows of tokens of this reach can come, the same one for many."""
+        return self
+
+
+class TokenGrammar(Grammar):
+    """A grammar of the tokens that merged ones stand for."""
+
+    @abstractmethod
+    def start(self) -> TokenState:
+        """The state of an empty row."""
+
+    def reach(self, tokens: Sequence[int]) -> Hashable:
+        """What of a state decides whether a row of tokens can come, see `TokenState.within`."""
+        return None
+
+
+@dataclass(frozen=True)
+class MergedGrammar(Grammar):
+    """The grammar of rows of merged tokens.
+
+    Attributes:
+        tokens: the grammar of the tokens that the classes stand for; None rules nothing out.
+        merges: what the classes stand for.
+        classes: how many there are, of which the last may stand for nothing.
+    """
+
+    tokens: TokenGrammar | None
+    merges: Merges
+    classes: int
+
+    def __reduce__(self) -> tuple[type[MergedGrammar], tuple[TokenGrammar | None, Merges, int]]:
+        return MergedGrammar, (self.tokens, self.merges, self.classes)  # without what is remembered
+
+    def start(self) -> GrammarState:
+        """The state of an empty row."""
+        return self.state(self.tokens.start() if self.tokens else None, None)
+
+    def state(self, tokens: TokenState | None, last: int | None) -> MergedState:
+        """The state after a class, the same one as long as it is remembered."""
+        key = tokens, last
+        found = self._states.get(key)
+        if found is None:
+            if len(self._states) >= REMEMBERED:
+                self._states.clear()
+                self._rows.clear()
+                self._found.clear()
+            found = self._states[key] = MergedState(self, tokens, last)
+        return found
+
+    @cached_property
+    def _states(self) -> dict[tuple[TokenState | None, int | None], MergedState]:
+        return {}
+
+    @cached_property
+    def _rows(self) -> dict[TokenState | None, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _found(self) -> dict[tuple[Hashable, TokenState], np.ndarray]:
+        """The classes of each reach that can come behind a state that is told apart no further than that."""
+        return {}
+
+    @cached_property
+    def follows(self) -> np.ndarray:
+        """Which classes, and the end as the last, may stand behind each class, bool (K, K + 1)."""
+        count = len(self.merges.parts)
+        found = np.zeros((self.classes, self.classes + 1), bool)
+        found[:count, :count] = self.merges.follows
+        found[:, -1] = True
+        return found
+
+    def row(self, tokens: TokenState | None) -> np.ndarray:
+        """What can come behind a state of the tokens, bool (K + 1,)."""
+        found = self._rows.get(tokens)
+        if found is None:
+            found = self._rows[tokens] = self._worked_out(tokens)
+            found.setflags(write=False)
+        return found
+
+    def toward_end(self, tokens: TokenState | None) -> np.ndarray:
+        """The classes whose first token closes what is open, bool (K + 1,)."""
+        own = np.zeros(self.classes + 1, bool)
+        if tokens is not None and (toward := tokens.toward_end()).any():
+            own[: len(self._first)] = toward[self._first]
+        return own
+
+    @cached_property
+    def _first(self) -> np.ndarray:
+        """The first token of each class, (K,)."""
+        return np.array([parts[0] for parts in self.merges.parts], np.intp)
+
+    def _worked_out(self, tokens: TokenState | None) -> np.ndarray:
+        base, count = self.merges.base, len(self.merges.parts)
+        found = np.zeros(self.classes + 1, bool)
+        if tokens is None:
+            found[:count] = found[-1] = True
+            return found
+        possible = tokens.possible()
+        found[:base], found[-1] = possible[:-1], possible[-1]
+        for reach, tree in self._trees.items():
+            key = reach, tokens.within(reach)
+            if key not in self._found:
+                self._found[key] = np.array(list(_possible(key[1].walk(), tree)), np.intp)
+            found[self._found[key]] = True
+        return found
+
+    @cached_property
+    def _trees(self) -> Mapping[Hashable, Tree]:
+        """The tokens of the merged classes as a tree, for each reach."""
+        assert self.tokens is not None
+        roots: dict[Hashable, Tree] = {}
+        for number in range(self.merges.base, len(self.merges.parts)):
+            parts = self.merges.parts[number]
+            branches = roots.setdefault(self.tokens.reach(parts), {})
+            for token in parts[:-1]:
+                branches = branches.setdefault(token, Branch()).branches
+            branches.setdefault(parts[-1], Branch()).number = number
+        return roots
+
+
+@dataclass
+class Branch:
+    """One token behind others: the class that ends with it, if there is one, and what can follow it in others."""
+
+    number: int | None = None
+    branches: Tree = field(default_factory=dict)
+
+
+Tree = dict[int, Branch]
+
+
+def _possible(walk: Walk, tree: Tree) -> Iterator[int]:
+    """The classes of a tree whose tokens can all come, one after the other."""
+    for token, branch in tree.items():
+        if walk.allows(token):
+            if branch.number is not None:
+                yield branch.number
+            if branch.branches:
+                yield from _possible(walk.after(token), branch.branches)
+
+
+def _or_the_end(possible: np.ndarray) -> np.ndarray:
+    """These, or the end alone where there are none, so that even then no other segmentation of a string comes about."""
+    if not possible.any():
+        possible[-1] = True
+    return possible
+
+
+class MergedState(GrammarState):
+    """What can come behind a class: what its tokens allow, and what byte-pair encoding puts beside it."""
+
+    __slots__ = ("_next", "_possible", "_toward_end", "grammar", "tokens")
+
+    def __init__(self, grammar: MergedGrammar, tokens: TokenState | None, last: int | None) -> None:
+        self.grammar, self.tokens = grammar, tokens
+        self._next: dict[int, MergedState] = {}
+        row = grammar.row(tokens)
+        self._possible = row if last is None else _or_the_end(row & grammar.follows[last])
+        self._toward_end = self._possible & grammar.toward_end(tokens)
+
+    def possible(self) -> np.ndarray:
+        """Which classes, and the end as the last, can come next, bool (K + 1,)."""
+        return self._possible
+
+    def toward_end(self) -> np.ndarray:
+        """Which of these close what is open by the first of their tokens, bool (K + 1,)."""
+        return self._toward_end
+
+    def after(self, choice: int) -> MergedState:
+        """The state behind one more class."""
+        found = self._next.get(choice)
+        if found is None:
+            tokens = self.tokens
+            if tokens is not None:
+                for part in self.grammar.merges.parts_of(choice):
+                    tokens = tokens.after(part)
+            found = self._next[choice] = self.grammar.state(tokens, choice)
+        return found
