@@ -72,7 +72,8 @@ class Domain(ABC):
     #: `canonical` and `descriptors`. The factory is called once in each worker as
     #: `factory(properties=[names], filters=bool, features=[names])` and returns a function of an item. What that
     #: returns can be pickled and has the attributes `error` (a reason, or None), `properties` (numbers by name),
-    #: `passes` (all filters; None where not asked), `features` (plain data by name) and, under the name of `column`,
+    #: `passes` (all filters; None where not asked), optionally `flags` (each filter by name),
+    #: `features` (plain data by name) and, under the name of `column`,
     #: the canonical item (None where there is none).
     inspector: ClassVar[str | None] = None
     #: feature networks: name -> `module:factory`. The factory is called as `factory(device)` and returns a function
@@ -106,6 +107,10 @@ class Domain(ABC):
     def key(self, item: Item) -> str:
         """A string that is the same for equal canonical items and differs for others."""
         return repr(item)
+
+    def unfinished(self, item: Item) -> str:
+        """Why a canonical item is no product of a model, although a user's file may hold it; empty where it may be."""
+        return ""
 
     def descriptors(self) -> Descriptors:
         """The properties and filters of the domain by name."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molgen.domain import Invalid, Item, Sample
+from molgen.domain import Domain, Invalid, Item, Sample
 from molgen.errors import PartialFailure, UsageError
 from molgen.inference.score import Score, number_columns, score
 from molgen.workers.inspector import Inspection, Inspector
@@ -37,7 +37,8 @@ class Request:
 
     Attributes:
         count: raw draws, or accepted ones where `accept` names a criterion.
-        accept: names of `CRITERIA` that a draw must meet to be counted and kept; none keeps every draw.
+        accept: names of `CRITERIA`, or of single filters of the domain, that a draw must meet to be counted and kept;
+            none keeps every draw.
         seed: of all randomness.
         batch_size: the most draws at a time.
         condition: what is asked for, by name.
@@ -71,9 +72,11 @@ class Request:
         object.__setattr__(self, "accept", tuple(RENAMED.get(name, name) for name in self.accept))
         if self.first < 0:
             raise UsageError(f"the number of the first draw is at least 0, not {self.first}")
-        for name in self.accept:
-            if name not in CRITERIA:
-                raise UsageError(f"no criterion is named {name!r}; known: {', '.join(CRITERIA)}")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a criterion is one of the domain's filters, or all of them."""
+        return any(name not in CRITERIA or name == "filters" for name in self.accept)
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ class Generation:
     ) -> None:
         if "novel" in request.accept and not model.keys:
             raise UsageError("this model carries no keys of its training data, so it cannot say what is novel")
+        _require_criteria(model.domain, request.accept)
         _require_repairs(model, request.repair)
         self._model, self._request, self._inspector = model, request, inspector
         self._watch = watch
@@ -265,7 +269,7 @@ class Generation:
     def _settled(self, drawn: Sequence[Drawn], inspections: Sequence[Inspection]) -> list[Row]:
         """The rows to keep of a batch."""
         kept: list[tuple[Drawn, Inspection]] = []
-        for draw, inspection in zip(drawn, inspections, strict=True):
+        for draw, inspection in zip(drawn, map(self._finished, inspections), strict=True):
             accepted = self._count(inspection, draw.index in self._repaired)
             if accepted or not self._request.accept:
                 kept.append((draw, inspection))
@@ -282,6 +286,11 @@ class Generation:
             )
             for (draw, inspection), found in zip(kept, self._scores(kept), strict=True)
         ]
+
+    def _finished(self, inspection: Inspection) -> Inspection:
+        """The inspection; what users' files may hold but no model is to make is invalid."""
+        reason = "" if inspection.item is None else self._model.domain.unfinished(inspection.item)
+        return Inspection(None, reason) if reason else inspection
 
     def _count(self, inspection: Inspection, repaired: bool) -> bool:
         """Take a draw into the tally and say whether it meets every criterion."""
@@ -305,7 +314,9 @@ class Generation:
         if inspection.item is None:
             return set()
         key = self._key(inspection.item)
-        met = {"valid"} | ({"filters"} if inspection.passes else set())
+        met = {"valid", *(name for name, passes in inspection.flags.items() if passes)}
+        if inspection.passes:
+            met.add("filters")
         if key not in self._seen and key not in self._request.seen:
             self._seen.add(key)
             met.add("unique")
@@ -354,6 +365,14 @@ class Generation:
         scores = score(self._model, list(rest.values()), self._request.condition, self._request.batch_size)
         found |= dict(zip(rest, scores, strict=True))
         return [found[place] for place in range(len(kept))]
+
+
+def _require_criteria(domain: Domain, names: Sequence[str]) -> None:
+    others = [name for name in names if name not in CRITERIA]
+    known = [*CRITERIA, *domain.descriptors().filters] if others else CRITERIA
+    for name in others:
+        if name not in known:
+            raise UsageError(f"no criterion is named {name!r}; known: {', '.join(known)}")
 
 
 def _require_repairs(model: GenerativeModel, names: Sequence[str]) -> None:

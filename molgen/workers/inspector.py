@@ -33,6 +33,7 @@ class Inspection:
         properties: numbers by name, NaN where one cannot be computed.
         passes: whether it passes all filters; None where that was not asked.
         features: what metrics read, by name; empty for no item.
+        flags: whether it passes each filter, by name; empty where that was not asked.
     """
 
     item: Item | None
@@ -40,6 +41,7 @@ class Inspection:
     properties: Mapping[str, float] = field(default_factory=dict)
     passes: bool | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Inspector:
@@ -116,7 +118,12 @@ class Inspector:
         if isinstance(result, Invalid):
             return Inspection(None, result.reason)
         return Inspection(
-            getattr(result, self._column), result.error, result.properties, result.passes, result.features
+            getattr(result, self._column),
+            result.error,
+            result.properties,
+            result.passes,
+            result.features,
+            getattr(result, "flags", {}),
         )
 
     def close(self) -> None:
@@ -155,9 +162,9 @@ def _here(
         if isinstance(canonical, Invalid):
             return Inspection(None, canonical.reason)
         numbers = {name: descriptors.properties[name](canonical) for name in properties}
-        passes = all(passes(canonical) for passes in descriptors.filters.values()) if filters else None
-        return Inspection(
-            canonical, None, numbers, passes, {name: descriptors.features[name](canonical) for name in features}
-        )
+        flags = {name: passes(canonical) for name, passes in descriptors.filters.items()} if filters else {}
+        passes = all(flags.values()) if filters else None
+        found = {name: descriptors.features[name](canonical) for name in features}
+        return Inspection(canonical, None, numbers, passes, found, flags)
 
     return lambda items: map(inspect, items)

@@ -47,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=criteria,
         default=(),
         metavar="LIST",
-        help="sample until N meet all of these: valid, unique, novel (not in the training data), filters; "
+        help="sample until N meet all of these: valid, unique, novel (not in the training data), filters "
+        "(of molecules: MOSES and closed-shell, which can also be named alone); "
         "without it every sample is a row",
     )
     add(
@@ -108,7 +109,7 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     errors = ConditionError(dict(args.condition), domain.descriptors().properties if args.condition else ())
     args.properties = list(dict.fromkeys([*properties_of(domain, args.properties), *errors.asked]))
     output = Output(domain, args.output, args.format)
-    with Inspector(domain, args.properties, "filters" in request.accept, args.workers) as inspector:
+    with Inspector(domain, args.properties, request.filtered, args.workers) as inspector:
         generation = Generation(model, request, inspector, LowAcceptance(args.quiet))
         sheet: list[Row] = []
         asked = asked_columns(request.condition)

@@ -111,17 +111,27 @@ class Molecules(Domain):
         """The canonical SMILES itself."""
         return item
 
+    def unfinished(self, item: Item) -> str:
+        """That attachment points are open, where a molecule has some."""
+        return "attachment points (*) are open: it is a part of a molecule" if "*" in item else ""
+
     def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
         """MOSES, GuacaMol, the protocol of the graph papers, memorisation, and metrics of ChemNet's features."""
         return SUITES
 
     def descriptors(self) -> Descriptors:
-        """The properties by name (NaN where there is no molecule), the MOSES filters as one rule, and features."""
+        """The properties by name (NaN where there is no molecule), the filters, and features.
+
+        Filters are those of MOSES, and that no electron is unpaired.
+        """
         from molgen_plugins.molecules.chemistry import features, filters, properties
 
         return Descriptors(
             properties={name: _number(name) for name in properties.PROPERTIES},
-            filters={"filters": lambda item: _of_molecule(filters.passes, item, otherwise=False)},
+            filters={
+                "closed-shell": lambda item: _of_molecule(filters.closed_shell, item, otherwise=False),
+                "moses": lambda item: _of_molecule(filters.passes, item, otherwise=False),
+            },
             features={name: _feature(name) for name in features.FEATURES},
         )
 

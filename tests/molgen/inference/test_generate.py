@@ -37,12 +37,33 @@ def here(monkeypatch):
     monkeypatch.setattr(Molecules, "inspector", None)
 
 
-@pytest.mark.parametrize(
-    "request_", [{"count": 0}, {"count": 1, "batch_size": 0}, {"count": 1, "accept": ("valid", "nice")}]
-)
+@pytest.mark.parametrize("request_", [{"count": 0}, {"count": 1, "batch_size": 0}])
 def test_bad_requests(request_):
     with pytest.raises(UsageError):
         Request(**request_)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_criterion_that_nobody_knows(model):
+    with pytest.raises(UsageError, match=r"no criterion is named 'nice'; known: valid, .*closed-shell, moses"):
+        _generate(model, Request(1, ("valid", "nice")))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_single_filter_of_the_domain_is_a_criterion(model):
+    request = Request(5, ("closed-shell",), seed=0, batch_size=9)
+    assert request.filtered
+    rows, tally = _generate(model, request, filters=True)
+    assert len(rows) == tally.accepted == 5
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_no_product_is_invalid(model, monkeypatch):
+    monkeypatch.setattr(Molecules, "unfinished", lambda self, item: "it is open")
+    rows, tally = _generate(model, Request(5, seed=0))
+    assert tally.valid == 0
+    assert {row.status for row in rows} == {"invalid"}
+    assert "it is open" in {row.score.error for row in rows}
 
 
 @pytest.fixture(scope="module")

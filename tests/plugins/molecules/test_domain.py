@@ -36,9 +36,9 @@ def test_rules_hold_for_strings():
     assert list(descriptors.properties) == list(PROPERTIES)
     assert descriptors.properties["rings"]("c1ccccc1") == 1
     assert math.isnan(descriptors.properties["mw"]("no molecule"))
-    assert descriptors.filters["filters"]("CC(=O)Oc1ccccc1") is True
-    assert descriptors.filters["filters"]("CCI") is False
-    assert descriptors.filters["filters"]("C1CC") is False
+    assert descriptors.filters["moses"]("CC(=O)Oc1ccccc1") is True
+    assert descriptors.filters["moses"]("CCI") is False
+    assert descriptors.filters["moses"]("C1CC") is False
 
 
 def test_files_come_back(tmp_path):
@@ -54,7 +54,9 @@ def test_drawing_is_svg():
 
 def test_an_inspection_is_plain_data():
     inspection = inspector(["mw", "rings"], filters=True)("OCC")
-    assert inspection == Inspection("CCO", None, {"mw": pytest.approx(46.069), "rings": 0}, True)
+    assert inspection == Inspection(
+        "CCO", None, {"mw": pytest.approx(46.069), "rings": 0}, True, flags={"closed-shell": True, "moses": True}
+    )
     assert pickle.loads(pickle.dumps(inspection)) == inspection
 
 
@@ -69,7 +71,7 @@ def test_an_unknown_property_is_an_error():
 
 
 def test_molecules_are_inspected_in_workers():
-    strings = [*EXAMPLES, "C1CC", "[C+999999999]", "*" * 5000, "C" * 10_000]
+    strings = [*EXAMPLES, "C1CC", "[C+999999999]", "*" * 50_000, "C" * 100_000]
     with Workers(Molecules.inspector, {"properties": ["sa"], "filters": True}, timeout=60) as workers:
         inspections = list(workers.map(strings))
     assert [inspection.smiles for inspection in inspections[: len(EXAMPLES)]] == [

@@ -30,6 +30,11 @@ def passes(molecule: Chem.Mol) -> bool:
     return violation(molecule) is None
 
 
+def closed_shell(molecule: Chem.Mol) -> bool:
+    """Whether no atom has an unpaired electron."""
+    return not any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+
+
 def violation(molecule: Chem.Mol) -> str | None:
     """The first filter that a molecule fails, in words, or None when it passes all.
 

@@ -10,7 +10,7 @@ from molgen.domain import Invalid
 from molgen_plugins.molecules.chemistry import rdkit_io as chem
 from molgen_plugins.molecules.chemistry.features import FEATURES
 from molgen_plugins.molecules.chemistry.features import compute as compute_features
-from molgen_plugins.molecules.chemistry.filters import passes
+from molgen_plugins.molecules.chemistry.filters import closed_shell, passes
 from molgen_plugins.molecules.chemistry.memo import together
 from molgen_plugins.molecules.chemistry.properties import PROPERTIES, compute
 
@@ -24,6 +24,7 @@ class Inspection:
         error: why it is none, or None.
         properties: the properties asked for by name, NaN where one cannot be computed; empty for no molecule.
         passes: whether it passes the filters, or None where that was not asked or there is no molecule.
+        flags: whether it passes each filter, by name; empty where `passes` is None.
         features: the features asked for by name, see `features.FEATURES`; empty for no molecule.
     """
 
@@ -31,6 +32,7 @@ class Inspection:
     error: str | None = None
     properties: Mapping[str, float] = field(default_factory=dict)
     passes: bool | None = None
+    flags: Mapping[str, bool] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,9 +72,11 @@ def _inspect(smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence
         return Inspection(None, error=found.reason)
     written, molecule = found
     with together(molecule):
+        flags = {"closed-shell": closed_shell(molecule), "moses": passes(molecule)} if filtered else {}
         return Inspection(
             written,
             properties=compute(molecule, names) if names else {},
-            passes=passes(molecule) if filtered else None,
+            passes=all(flags.values()) if filtered else None,
+            flags=flags,
             features=compute_features(molecule, wanted),
         )

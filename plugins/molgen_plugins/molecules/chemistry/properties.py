@@ -117,6 +117,11 @@ def charge(molecule: Chem.Mol) -> float:
     return Chem.GetFormalCharge(molecule)
 
 
+def radicals(molecule: Chem.Mol) -> float:
+    """Number of unpaired electrons; a molecule with none has a closed shell."""
+    return sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+
+
 def stereo_centres(molecule: Chem.Mol) -> float:
     """Number of atoms that are stereo centres, whether or not their configuration is given."""
     return rdMolDescriptors.CalcNumAtomStereoCenters(molecule)
@@ -125,11 +130,11 @@ def stereo_centres(molecule: Chem.Mol) -> float:
 #: Every property by name.
 PROPERTIES: Mapping[str, Callable[[Chem.Mol], float]] = {
     function.__name__: function
-    for function in (qed, logp, sa, mw, tpsa, rings, hba, hbd, rotatable_bonds, charge, stereo_centres)
+    for function in (qed, logp, sa, mw, tpsa, rings, hba, hbd, rotatable_bonds, charge, radicals, stereo_centres)
 }
 
 #: Properties that a molecule with attachment points has too.
-_OF_PARTS = frozenset(("rings", "charge"))
+_OF_PARTS = frozenset(("rings", "charge", "radicals"))
 
 
 def compute(molecule: Chem.Mol, names: Iterable[str] = tuple(PROPERTIES)) -> dict[str, float]:

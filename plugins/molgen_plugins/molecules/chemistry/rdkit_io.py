@@ -15,9 +15,7 @@ from rdkit import Chem, rdBase
 from molgen.domain import Invalid
 
 #: A longer string is not read at all.
-MAX_CHARACTERS = 1000
-#: Atoms (without implicit hydrogens) of the largest molecule.
-MAX_ATOMS = 200
+MAX_CHARACTERS = 10_000
 #: Beyond these RDKit stores another number than the string says.
 MAX_CHARGE, MAX_HYDROGENS, MAX_ISOTOPE = 15, 9, 999
 
@@ -121,7 +119,7 @@ def _malformed(smiles: str) -> str | None:
     if not smiles:
         return "the string is empty"
     if len(smiles) > MAX_CHARACTERS:
-        return f"{len(smiles)} characters are more than {MAX_CHARACTERS}"
+        return f"{len(smiles):,} characters are more than the {MAX_CHARACTERS:,} that are read of one molecule"
     foreign = _FOREIGN.search(smiles)
     if foreign:
         return f"character {foreign[0]!r} at position {foreign.start() + 1} belongs to no SMILES string"
@@ -138,10 +136,7 @@ def _out_of_range(smiles: str) -> str | None:
 
 def _excess(molecule: Chem.Mol, smiles: str) -> str | None:
     """Why a molecule is none of ours although RDKit reads it."""
-    # To look at atoms takes a third of the time of reading them, so it is done only where there may be too many, or
-    # one that is open. Each atom takes a character.
-    if len(smiles) > MAX_ATOMS and (atoms := molecule.GetNumAtoms()) > MAX_ATOMS:
-        return f"{atoms} atoms are more than {MAX_ATOMS}"
+    # To look at atoms takes a third of the time of reading them, so it is done only where one may be open.
     if ("*" in smiles or "#0" in smiles) and all(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         return "attachment points only, no atom"
     return None

@@ -51,6 +51,9 @@ _FOREIGN_CAUSE = {
     ":": "an atom-map number",
 }
 
+#: Atoms (without implicit hydrogens) of the largest graph.
+MAX_ATOMS = 200
+
 
 @dataclass(frozen=True)
 class GraphConfig:
@@ -70,8 +73,8 @@ class GraphConfig:
     max_atoms: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_atoms is not None and not 1 <= self.max_atoms <= chem.MAX_ATOMS:
-            raise ValueError(f"max_atoms must be from 1 to {chem.MAX_ATOMS}, not {self.max_atoms}")
+        if self.max_atoms is not None and not 1 <= self.max_atoms <= MAX_ATOMS:
+            raise ValueError(f"max_atoms must be from 1 to {MAX_ATOMS}, not {self.max_atoms}")
 
 
 class Graph(Encoder):
@@ -278,7 +281,7 @@ class Graph(Encoder):
                 counts.update(
                     name for token in tokens if "[" in token and (name := class_of(token, self.counts_hydrogens))
                 )
-        self._use(self._with_learned(counts), self._largest or min(largest, chem.MAX_ATOMS) or None)
+        self._use(self._with_learned(counts), self._largest or min(largest, MAX_ATOMS) or None)
 
     def _count(self, item: str, tokens: Sequence[str]) -> int:
         if not self.config.hydrogens:
@@ -312,8 +315,8 @@ class Graph(Encoder):
         known = [name for name in names if name is not None]
         if len(set(known)) < len(known) or not {"C", "H"} <= set(known) or len(names) > 256:
             raise ValueError("the classes of atoms must name each atom once, C and H among them, and be 256 at most")
-        if largest is not None and not (isinstance(largest, int) and 1 <= largest <= chem.MAX_ATOMS):
-            raise ValueError(f"the largest number of atoms must be from 1 to {chem.MAX_ATOMS}, not {largest!r}")
+        if largest is not None and not (isinstance(largest, int) and 1 <= largest <= MAX_ATOMS):
+            raise ValueError(f"the largest number of atoms must be from 1 to {MAX_ATOMS}, not {largest!r}")
         self._use(list(names), largest)
 
 

@@ -56,9 +56,9 @@ def test_what_cannot_be_computed_is_not_a_number(monkeypatch):
     assert all(math.isnan(value) for value in values.values())
 
 
-def test_with_attachment_points_only_rings_and_charge_are_known():
+def test_with_attachment_points_only_rings_charge_and_radicals_are_known():
     values = compute(parse("*c1ccccc1[O-]"))
-    assert {name for name, value in values.items() if not math.isnan(value)} == {"rings", "charge"}
+    assert {name for name, value in values.items() if not math.isnan(value)} == {"rings", "charge", "radicals"}
     assert (values["rings"], values["charge"]) == (1, -1)
 
 

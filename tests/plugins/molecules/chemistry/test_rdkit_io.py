@@ -7,7 +7,7 @@ from rdkit import Chem, rdBase
 from support.molecules import SMILES as SAMPLE
 
 from molgen.domain import Invalid
-from molgen_plugins.molecules.chemistry.rdkit_io import MAX_ATOMS, MAX_CHARACTERS, canonical, parse
+from molgen_plugins.molecules.chemistry.rdkit_io import MAX_CHARACTERS, canonical, parse
 from molgen_plugins.molecules.domain import EXAMPLES
 from molgen_plugins.molecules.smiles.vocabulary import TOKENS
 
@@ -36,8 +36,7 @@ REASONS = {
     "Cé": "character 'é' at position 2 belongs to no SMILES string",
     "C\0C": "character '\\x00' at position 2 belongs to no SMILES string",
     "C~C": "character '~' at position 2 belongs to no SMILES string",
-    "C" * 900: f"900 atoms are more than {MAX_ATOMS}",
-    "*" * 5000: f"5000 characters are more than {MAX_CHARACTERS}",
+    "*" * 50_000: f"50,000 characters are more than the {MAX_CHARACTERS:,} that are read of one molecule",
 }
 
 HOSTILE = [

@@ -275,7 +275,7 @@ def test_labels_that_no_configuration_has_are_refused():
         ("CF(C)C", "valence of F atom 1: 3 > 1"),
         ("", "the string is empty"),
         (None, "a molecule is written as a SMILES string, not as NoneType"),
-        ("(" * 10**6, "1000000 characters are more than 1000"),
+        ("(" * 10**6, "1,000,000 characters are more than the 10,000 that are read of one molecule"),
     ],
 )
 def test_what_has_no_graph_has_a_reason(smiles, reason):
