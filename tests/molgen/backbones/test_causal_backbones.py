@@ -101,8 +101,10 @@ def test_a_sample_carries_its_own_log_density(network, space):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_numbers_without_levels_are_refused_by_name(network):
+    """By the networks: the family gives them the cells of such numbers."""
+    axis = Axis("n", 3)
     with pytest.raises(UnsupportedSpace, match="a Real field without levels"):
-        a_model({"x": Real((Axis("n", 3),))}, network)
+        make_build(*NETWORKS[network], None)({"x": Real((axis,))}, {"x": Head(2, (axis,))}, causal=True)
 
 
 def test_a_network_for_the_walk_alone_says_so():
