@@ -4,17 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Names this machine in temporary names, so that nobody clears those of another one in a shared folder.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
 
 def temporary_sibling(path: Path) -> Path:
-    """A name beside `path` that no other process uses; loaders never look at such names."""
+    """A name beside `path` that no other process uses; loaders never look at such names.
+
+    What runs that were killed left under such names for the same `path` is cleared away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    _clear_leftovers(path)
+    return path.parent / f".{path.name}.{os.getpid()}-{_HOST}-{secrets.token_hex(4)}.tmp"
+
+
+def _clear_leftovers(path: Path) -> None:
+    ours = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-{_HOST}-[0-9a-f]{{8}}\.tmp")
+    for name in os.listdir(path.parent):
+        found = ours.fullmatch(name)
+        if found and not _runs(int(found[1])):
+            left = path.parent / name
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine runs; where that cannot be told, it is taken to."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
@@ -70,7 +102,16 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well, and vanishes when it does not."""
+    """A temporary path that becomes `path` when the block ends well, and vanishes when it does not.
+
+    A link goes on pointing where it did, and the file there is replaced. What is no regular file, such as a device or
+    a pipe, cannot be replaced: it is written to.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _written_through(path) as temporary:
+            yield temporary
+        return
     temporary = temporary_sibling(path)
     try:
         yield temporary
@@ -79,6 +120,15 @@ def replaced_file(path: Path) -> Iterator[Path]:
         fsync_file(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_through(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="molgen-") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        with temporary.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
 
 
 @contextmanager

@@ -82,8 +82,6 @@ class Domain(ABC):
     networks: ClassVar[Mapping[str, str]] = {}
     #: the folder of the summaries of reference sets that ship with the domain.
     summaries: ClassVar[Path | None] = None
-    #: the folder of the trained models that ship with the domain, one checkpoint folder each.
-    pretrained: ClassVar[Path | None] = None
     #: the properties in tables when nobody names any.
     usual_properties: ClassVar[tuple[str, ...]] = ()
     #: the registry name of the encoder of a new model when nobody names one; by default that of the domain itself.

@@ -30,6 +30,10 @@ class PartialFailure(MolgenError):
     exit_code = 3
 
 
+class Interruption(BaseException):
+    """Something from outside, such as a signal, ends this process; no code that goes on after failures catches it."""
+
+
 def hint(name: str, known: Iterable[str]) -> str:
     """How a sentence about an unknown name goes on: with the known one that is closest to it, or it ends."""
     close = difflib.get_close_matches(name, list(known), n=1)

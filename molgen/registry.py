@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -24,7 +25,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from molgen import __version__
-from molgen.errors import PluginError
+from molgen.errors import Interruption, PluginError
 
 Kind = Literal["domain", "encoder", "family", "backbone", "dataset", "metric"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -262,12 +263,15 @@ def _from_entry_point(entry: EntryPoint) -> Plugin:
 @cache
 def _load(plugin: Plugin) -> type[Any]:
     try:
-        loaded: Any = import_module(plugin.module)
+        with redirect_stdout(sys.stderr):  # what a plugin prints must not get between the rows of a table
+            loaded: Any = import_module(plugin.module)
         for attribute in plugin.target.partition(":")[2].split("."):
             loaded = getattr(loaded, attribute)
     except ModuleNotFoundError as error:
         raise _not_importable(plugin, error) from error
-    except (Exception, SystemExit) as error:  # a stranger's module may do anything; Ctrl-C still stops us
+    except (KeyboardInterrupt, Interruption):
+        raise
+    except BaseException as error:  # the module of a third party may do anything
         raise _broken(plugin, f"{type(error).__name__}: {error}") from error
     if not isinstance(loaded, type):
         raise _broken(plugin, f"{plugin.target} is not a class")

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from molgen.errors import Interruption
 
-class Terminated(BaseException):
+
+class Terminated(Interruption):
     """SIGTERM arrived. Not an `Exception`, so that only code that cleans up takes notice of it."""
 
 

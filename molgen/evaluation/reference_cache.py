@@ -27,7 +27,7 @@ from molgen.evaluation.features import FeatureExtractor
 from molgen.metric import Chunk, PublishedStatistics, Summary
 
 #: Changes whenever summaries of older versions of this project can no longer be used.
-FORMAT = 1
+FORMAT = 2
 
 T = TypeVar("T")
 #: Called with the name of a set and its size, if that is known, while it is read; yields what is told of rows done.
@@ -107,9 +107,12 @@ class _Making:
         assert self.summary is not None
         self.summary.add(chunk)
 
-    def save(self, path: Path, counts: Mapping[str, str]) -> None:
+    def arrays(self) -> dict[str, np.ndarray]:
         assert self.summary is not None
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.summary.arrays().items()}
+        return {name: np.ascontiguousarray(array) for name, array in self.summary.arrays().items()}
+
+    def save(self, path: Path, counts: Mapping[str, str]) -> None:
+        arrays = self.arrays()
         with replaced_file(path) as temporary, usual_mode(temporary):
             save_file(arrays, temporary, dict(counts))
 
@@ -143,6 +146,7 @@ class Summaries:
         self._device, self._processes = device, processes
         self._failures: dict[Path, str] = {}
         self._loaded: dict[Path, Summary] = {}
+        self._checked: set[Path] = set()
         self._statistics: dict[str, PublishedStatistics | None] = {}
         #: rows of a set and valid ones among them, by the digest of the set, as far as summaries of it were read.
         self.counts: dict[str, tuple[int, int]] = {}
@@ -150,7 +154,7 @@ class Summaries:
     def make(self, items: ItemSet, requests: Iterable[Request], watch: Watch = unwatched) -> None:
         """Make those that are missing, in one pass over the set; what fails is told by `get`."""
         making = {self.path(request, items): _Making(request) for request in requests}
-        making = {path: one for path, one in making.items() if not (path.is_file() or path in self._failures)}
+        making = {path: one for path, one in making.items() if not (self._is_there(path) or path in self._failures)}
         making = {path: one for path, one in making.items() if not self._published(path, one, items)}
         if not making:
             return
@@ -159,7 +163,7 @@ class Summaries:
         for path, one in making.items():
             if not valid and not one.attempt.error:
                 one.attempt.error = f"{items.name} holds no valid item"
-            one.attempt(one.save, path, {"set": items.name, "rows": str(rows), "valid": str(valid)})
+            one.attempt(self._keep, path, one, items, (rows, valid))
             if one.attempt.error:
                 self._failures[path] = one.attempt.error
 
@@ -175,6 +179,25 @@ class Summaries:
             return False
         making.save(path, {"set": items.name, "rows": str(published.rows), "valid": str(published.rows)})
         return True
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether a summary is in memory, or whole on disk; one that was damaged is made anew."""
+        if path in self._loaded or path in self._checked:
+            return True
+        if path.is_file() and _is_whole(path):
+            self._checked.add(path)
+        return path in self._checked
+
+    def _keep(self, path: Path, one: _Making, items: ItemSet, counts: tuple[int, int]) -> None:
+        """Put a summary into the cache; where nothing can be written, it stays in memory."""
+        rows, valid = counts
+        try:
+            one.save(path, {"set": items.name, "rows": str(rows), "valid": str(valid)})
+        except OSError:
+            assert one.summary is not None
+            self._loaded[path] = one.request.cls(one.request.config)
+            self._loaded[path].load(one.arrays())
+            self.counts[items.digest] = counts
 
     def _read(self, items: ItemSet, making: list[_Making], advance: Callable[[int], None]) -> tuple[int, int]:
         """Show the whole set to the summaries, and count its rows and the valid ones."""
@@ -220,9 +243,21 @@ class Summaries:
     def path(self, request: Request, items: ItemSet) -> Path:
         """Where a summary lies: with the domain, if it ships there, or in the cache."""
         cls, domain = request.cls, type(self._domain)
-        parts = [FORMAT, items.digest, f"{domain.__module__}.{domain.__qualname__}", repr(self._domain.config)]
-        parts += [f"{cls.__module__}.{cls.__qualname__}", cls.name(request.config), request.origin]
+        # By names that stay when code moves to another module; whose class it is, versions and origin say.
+        parts = [FORMAT, items.digest, domain.__qualname__, repr(self._domain.config)]
+        parts += [cls.__qualname__, cls.name(request.config), request.origin]
         content = json.dumps([*parts, sorted(self._versions.items())])
         name = f"{cls.name(request.config)}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.safetensors"
         shipped = self._domain.summaries / name if self._domain.summaries else None
-        return shipped if shipped is not None and shipped.is_file() else self._folder / name
+        return shipped if shipped is not None and shipped.is_file() and _is_whole(shipped) else self._folder / name
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file can be read and says how many rows it stands for."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                file.get_tensor(name)
+            return {"rows", "valid"} <= set(file.metadata() or ())
+    except (SafetensorError, OSError, ValueError):
+        return False

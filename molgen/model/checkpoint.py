@@ -45,7 +45,11 @@ def save_checkpoint(
         weights: tensors by name.
         card: the text of the model card.
         extra: further files of tensors, by file name without suffix.
+
+    Raises:
+        UsageError: there is something at the path that is no checkpoint, or a checkpoint beside other files.
     """
+    require_replaceable(path)
     with replaced_folder(path) as folder:
         (folder / CONFIG).write_text(json.dumps({"format": FORMAT, **config}, indent=1))
         (folder / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
@@ -53,6 +57,24 @@ def save_checkpoint(
         for name, tensors in (extra or {}).items():
             _save_tensors(folder / f"{name}.safetensors", tensors)
         _write_manifest(folder)
+
+
+def require_replaceable(path: Path) -> None:
+    """See that nothing is lost when a checkpoint is written to a path: only one of ours, or nothing, is there.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir() or not (path / MANIFEST).is_file():
+        raise UsageError(f"{path} exists and is no molgen model, so it is not replaced; choose another folder")
+    files = _read_json(path / MANIFEST).get("files")
+    known = {MANIFEST, *(files if isinstance(files, dict) else ())}
+    if others := sorted(one.name for one in path.iterdir() if one.name not in known):
+        raise UsageError(
+            f"{path} holds a model and other files, such as {others[0]}, so it is not replaced; choose another folder"
+        )
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

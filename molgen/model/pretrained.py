@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from molgen import registry
-from molgen.errors import PluginError, UsageError
+from molgen.errors import UsageError
 from molgen.model.checkpoint import MANIFEST
+
+#: The folder beside the module of a domain that holds its trained models, one checkpoint folder each.
+FOLDER = "pretrained"
 
 
 def embedded() -> dict[str, Path]:
-    """The checkpoint folders that installed domains bring along; a broken plugin brings none."""
+    """The checkpoint folders that installed domains bring along; no domain is imported to find them."""
     found: dict[str, Path] = {}
-    for name in registry.names("domain"):
-        try:
-            folder = registry.get("domain", name).pretrained
-        except PluginError:
-            continue
-        if folder is not None and folder.is_dir():
-            found |= {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+    for plugin in registry.plugins("domain"):
+        folder = _folder_of(plugin.module)
+        if folder is not None and not registry.note(plugin):
+            found |= {path.parent.name: path.parent for path in sorted((folder / FOLDER).glob(f"*/{MANIFEST}"))}
     return found
+
+
+def _folder_of(module: str) -> Path | None:
+    """The folder of a module, found without importing it or a package that it is in."""
+    top, *rest = module.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin).parent if spec.origin else None
+    folders = [Path(place, *rest[:-1]) for place in spec.submodule_search_locations or ()]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def resolve(name: str | Path) -> Path:

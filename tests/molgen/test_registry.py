@@ -219,3 +219,12 @@ def test_switch_of_zero_disables_nothing(fake_distribution, monkeypatch):
 
 def test_plugin_errors_are_usage_errors():
     assert issubclass(PluginError, UsageError)
+
+
+@pytest.mark.parametrize("end", ["raise BaseException('no')", "import sys; sys.exit(3)", "raise GeneratorExit"])
+def test_a_plugin_that_ends_at_import_is_one_sentence_and_prints_nothing(fake_distribution, capsys, end):
+    source = f"print('in the table')\n{end}\n"
+    fake_distribution("molgen-odd", plugins={"domain": {"odd": "odd_domain:Odd"}}, modules={"odd_domain": source})
+    with pytest.raises(PluginError, match="cannot be imported"):
+        registry.get("domain", "odd")
+    assert capsys.readouterr().out == ""

@@ -92,7 +92,6 @@ class Molecules(Domain):
     networks: ClassVar[Mapping[str, str]] = {"chemnet": "molgen_plugins.molecules.chemnet:network"}
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
-    pretrained: ClassVar[Path | None] = Path(__file__).parent / "pretrained"
     usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw")
     default_encoder: ClassVar[str | None] = "molecules.smiles"
     default_model: ClassVar[str | None] = "moses"

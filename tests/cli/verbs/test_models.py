@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from molgen.model import pretrained
 from molgen.model.generative_model import GenerativeModel
 from molgen_cli.main import main
-from molgen_plugins.molecules.domain import Molecules
 
 
 @pytest.fixture
 def embedded(model, tmp_path, monkeypatch):
     """A folder of embedded models that holds one, named `small`."""
-    shutil.copytree(model, tmp_path / "small")
-    monkeypatch.setattr(Molecules, "pretrained", tmp_path)
-    return tmp_path
+    shutil.copytree(model, tmp_path / "pretrained" / "small")
+    monkeypatch.setattr(pretrained, "_folder_of", lambda module: tmp_path)
+    return tmp_path / "pretrained"
 
 
 def test_list(embedded: Path, capsys):

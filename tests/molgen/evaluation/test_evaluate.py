@@ -319,13 +319,30 @@ def test_metrics_and_files_share_loaded_summaries(evaluation):
     assert made.summaries.counts == {made.references[0].digest: (2, 2), made.training.digest: (2, 2)}
 
 
-def test_a_damaged_summary_fails_its_metric(evaluation, tmp_path):
+@pytest.mark.parametrize("damage", [lambda old: b"nonsense", lambda old: old[:-1], lambda old: b""])
+def test_a_damaged_summary_is_made_anew(evaluation, tmp_path, damage):
     evaluation("length_distance").prepare()
     (path,) = tmp_path.glob("summaries/*")
-    path.write_bytes(b"nonsense")
-    found = by_label(evaluation("length_distance", "validity").evaluate(ROWS))
-    assert f"{path} cannot be read" in found["length_distance/Birds"].error
-    assert found["validity"].estimate.value == 4 / 6
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    (figure,) = evaluation("length_distance").evaluate(ROWS)
+    assert figure.estimate.value == 0.5
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_fails_no_metric(evaluation, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    (figure,) = evaluation("length_distance", cache=tmp_path / "file" / "summaries").evaluate(ROWS)
+    assert (figure.estimate.value, figure.error) == (0.5, "")
+
+
+def test_summaries_are_found_again_when_code_moves(evaluation, tmp_path, monkeypatch):
+    evaluation("length_distance").prepare()
+    (before,) = summaries_in(tmp_path)
+    for cls in (Words, Lengths):
+        monkeypatch.setattr(cls, "__module__", "elsewhere.now")
+    evaluation("length_distance").prepare()
+    assert summaries_in(tmp_path) == [before]
 
 
 def test_summaries_that_ship_with_a_domain_come_first(evaluation, tmp_path):
