@@ -287,7 +287,7 @@ def test_known_points_of_a_centred_field_are_kept_about_their_mean_and_the_centr
         mask = torch.tensor(kept).expand(6, -1)
         known, sizes = Partial(batch, {"places": mask}), {"atom": torch.full((6,), size)}
         drawn = family.sample(6, rng=Rng(0, range(6)), known=known, sizes=sizes).batch.fields["places"]
-        shift = (drawn[:, :2] - wanted)[mask].view(6, -1, 1)
+        shift = (drawn[:, :2] - wanted)[mask].view(6, -1, drawn.shape[-1])
         torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
         assert drawn.mean(1).abs().max() < 1e-6
         if size > 2:
