@@ -12,11 +12,16 @@ from math import ceil, log
 
 import numpy as np
 
+#: Hash functions beyond which no set of keys gains anything.
+MOST_HASHES = 64
+
 
 class BloomFilter:
     """Keys as bits of a table; `key in keys` is certain when False, and nearly so when True."""
 
     def __init__(self, bits: np.ndarray, hashes: int, count: int) -> None:
+        if not (isinstance(hashes, int) and 1 <= hashes <= MOST_HASHES and bits.ndim == 1 and bits.size):
+            raise ValueError(f"a set of keys has bits and 1 to {MOST_HASHES} hash functions, not {hashes!r}")
         self.bits, self.hashes, self.count = bits, hashes, count
 
     @classmethod

@@ -24,6 +24,8 @@ MANIFEST = "manifest.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
+#: The most bytes of a text or of JSON in a checkpoint.
+LARGEST_TEXT = 64 << 20
 
 
 class CheckpointError(MolgenError):
@@ -147,9 +149,23 @@ def _verified_files(folder: Path) -> dict[str, Any]:
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise CheckpointError(f"{path} is missing; the checkpoint is damaged")
-        if not isinstance(expected, dict) or sha256(path) != expected.get("sha256"):
+        if path.suffix != ".safetensors":
+            _require_small(path)
+        # The size first: it costs nothing to see that a file of terabytes is another one.
+        same = isinstance(expected, dict) and path.stat().st_size == expected.get("bytes", path.stat().st_size)
+        if not same or sha256(path) != expected.get("sha256"):
             raise CheckpointError(f"{path} does not have the hash in {MANIFEST}: it was damaged or changed")
     return files
+
+
+def _require_small(path: Path) -> None:
+    """See that a text of a checkpoint has a size that can be read.
+
+    Raises:
+        CheckpointError: it has not.
+    """
+    if path.is_file() and path.stat().st_size > LARGEST_TEXT:
+        raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; molgen reads at most {LARGEST_TEXT:,} there")
 
 
 def _require_format(path: Path, data: Mapping[str, Any]) -> None:
@@ -161,6 +177,7 @@ def _require_format(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    _require_small(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -485,7 +485,7 @@ class GenerativeModel(Workflow, WithLatents):
         try:
             numbers = checkpoint.config["keys"].items()
             self.keys = {name: BloomFilter(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
 
 

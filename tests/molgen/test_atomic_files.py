@@ -12,7 +12,7 @@ import pytest
 from molgen import GenerativeModel, atomic_files
 from molgen.atomic_files import replaced_file, temporary_sibling, write_text
 from molgen.errors import UsageError
-from molgen.model.checkpoint import save_checkpoint
+from molgen.model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 
 
 def test_a_link_goes_on_pointing(tmp_path):
@@ -87,3 +87,12 @@ def test_an_embedded_model_is_found_without_importing_any_domain(fake_distributi
     code = "import sys, molgen; molgen.GenerativeModel.load('moses'); sys.exit('hostile_domain' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert GenerativeModel.load("moses").config.domain == "molecules"
+
+
+def test_a_text_of_gigabytes_and_a_sparse_file_are_refused_unread(tmp_path):
+    for name in ("README.md", "model.safetensors", "config.json"):
+        folder = tmp_path / name
+        save_checkpoint(folder, {}, {}, "card")
+        os.truncate(folder / name, 1 << 36)
+        with pytest.raises(CheckpointError, match=f"{name} (has 68,719,476,736 bytes|does not have the hash)"):
+            Checkpoint(folder)

@@ -201,3 +201,17 @@ def test_a_verdict_needs_no_more_than_an_error():
 
 def test_the_false_positive_rate_is_small(model):
     assert 0 < false_positive_rate(model) < 0.01
+
+
+@pytest.mark.usefixtures("here")
+def test_a_request_goes_on_where_another_one_ended(model):
+    whole, tally = _generate(model, Request(60, seed=4))
+    first, _ = _generate(model, Request(25, seed=4))
+    rest, _ = _generate(model, Request(35, seed=4, first=25))
+    assert [(row.index, row.item) for row in [*first, *rest]] == [(row.index, row.item) for row in whole]
+    seen = {row.item for row in first if row.item is not None}
+    _, after = _generate(model, Request(35, seed=4, first=25, seen=seen))
+    assert after.unique == tally.unique - len(seen)
+    assert seen == {row.item for row in first if row.item is not None}
+    with pytest.raises(UsageError, match="at least 0"):
+        Request(1, first=-1)
