@@ -26,8 +26,8 @@ class Dataset(ABC):
 
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
-    #: the registry name of the domain whose items these are.
-    domain: ClassVar[str] = "molecules"
+    #: the registry name of the domain whose items these are; every data set says it.
+    domain: ClassVar[str] = ""
     #: one line that says what the items are.
     description: ClassVar[str] = ""
     #: under which terms the data may be used, as far as their source says so.

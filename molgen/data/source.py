@@ -63,6 +63,8 @@ def source_of(dataset: Dataset, name: str, domain: str) -> Source:
     Raises:
         UsageError: its items are of another domain, or it has no such split.
     """
+    if not dataset.domain:
+        raise UsageError(f"the data set {name} does not say of which domain its items are; its author sets `domain`")
     if dataset.domain != domain:
         raise UsageError(f"the data set {name} holds {dataset.domain}, and the encoder is one of {domain}")
     dataset.require_split(SPLIT)

@@ -9,7 +9,6 @@ import pytest
 
 from molgen.data.cache import cache_folder
 from molgen.errors import MolgenError, UsageError
-from molgen_datasets import cache
 from molgen_datasets.cache import Pin, holds, mirrored, scratch, store
 
 
@@ -20,12 +19,12 @@ def test_the_cache_is_where_the_variable_says(tmp_path):
 def test_the_cache_is_where_the_platform_says(monkeypatch, tmp_path):
     monkeypatch.delenv("MOLGEN_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert cache_folder() == tmp_path / "caches" / "molgen"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_folder() == tmp_path / ".cache" / "molgen"
-    monkeypatch.setattr(cache.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_folder() == tmp_path / "Library" / "Caches" / "molgen"
 
 

@@ -15,6 +15,7 @@ from molgen_datasets.cache import store
 class Letters(Dataset):
     """A small data set with one column."""
 
+    domain = "molecules"
     description = "a few letters"
     licence = "CC0"
     citation = "A. Letter, 2020"

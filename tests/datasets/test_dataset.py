@@ -2,6 +2,7 @@ from typing import ClassVar
 
 import pytest
 
+from molgen.data.source import source_of
 from molgen.dataset import Dataset
 from molgen.domain import API_VERSION, Config, Record
 from molgen.errors import UsageError
@@ -10,6 +11,7 @@ from molgen.errors import UsageError
 class Letters(Dataset):
     """The least that a data set of a stranger needs."""
 
+    domain = "molecules"
     splits: ClassVar = {"train": 2, "test": 1}
 
     def fetch(self, progress=None, split=None):
@@ -49,3 +51,11 @@ def test_a_data_set_must_say_how_it_is_fetched_read_and_identified():
 def test_a_split_that_there_is_not_is_a_usage_error(name, hint):
     with pytest.raises(UsageError, match=hint):
         Letters().items(name)
+
+
+def test_no_domain_is_taken_for_granted():
+    class Unsaid(Letters):
+        domain = ""
+
+    with pytest.raises(UsageError, match="does not say of which domain"):
+        source_of(Unsaid(), "unsaid", "molecules")

@@ -47,6 +47,7 @@ class Moses(Source):
     neither of the other splits.
     """
 
+    domain = "molecules"
     description = "1.9 million drug-like molecules from ZINC Clean Leads, the standard set for generative models"
     licence = "MIT, as the package molsets 0.3.1 states; the molecules come from ZINC"
     citation = (

@@ -66,6 +66,7 @@ class QM9(Source):
     properties are columns of `records`.
     """
 
+    domain = "molecules"
     description = "130,831 molecules of up to nine C, N, O and F atoms, with geometries and 15 properties (B3LYP)"
     licence = "MIT, as the package qm9pack 1.0.3 states; see the article for the terms of the data themselves"
     citation = (

@@ -32,6 +32,7 @@ class ZINC250k(Source):
     them lists of positions in the file, for which `records` has the column `index`.
     """
 
+    domain = "molecules"
     description = "249,455 drug-like molecules from ZINC, with stereochemistry and charges"
     licence = "MIT, as the repository wenhao-gao/mol_opt states; the molecules come from ZINC"
     citation = (

@@ -443,6 +443,7 @@ from molgen.dataset import Dataset
 from molgen.domain import Record
 
 class Tiny(Dataset):
+    domain = "molecules"
     splits = {"train": 3}
     licence = "CC0"
     canonical = CANONICAL
