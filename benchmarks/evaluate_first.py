@@ -22,7 +22,7 @@ from evaluate_speed import measured
 from samples import write
 
 from molgen import registry
-from molgen_datasets.cache import CACHE, cache_folder
+from molgen.data.cache import CACHE, cache_folder
 
 #: What each kind of run may take on two cores, in seconds.
 LIMITS = {"first": 90.0, "first with a report": 180.0}

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
 from rdkit import Chem, rdBase
+from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from molgen.domain import Invalid
@@ -18,6 +20,8 @@ MAX_CELLS = 60
 #: Size of a drawing, height of its legend and space between cells, in pixels.
 _WIDTH, _HEIGHT, _LEGEND, _GAP = 200, 150, 20, 10
 _COLUMNS = 6
+#: The most pixels of an ångström, of which a bond has 1.5, and the pixels around a molecule.
+_LARGEST_SCALE, _MARGIN = 17.0, 20
 #: Characters of a legend that fit below a drawing.
 _FITTING = 30
 
@@ -35,9 +39,10 @@ def sheet(items: Sequence[str | Invalid], legends: Sequence[str] | None = None) 
     """
     if legends is not None and len(legends) != len(items):
         raise ValueError(f"{len(legends)} legends for {len(items)} molecules")
-    shown = items[:MAX_CELLS]
+    shown = [item if isinstance(item, Invalid) else parse(item) for item in items[:MAX_CELLS]]
     columns = max(1, min(_COLUMNS, math.ceil(math.sqrt(len(shown)))))
-    cells = [_cell(item, legends[i] if legends else "", *_place(i, columns)) for i, item in enumerate(shown)]
+    scale = _scale(shown)
+    cells = [_cell(one, legends[i] if legends else "", scale, *_place(i, columns)) for i, one in enumerate(shown)]
     width = _GAP + columns * (_WIDTH + _GAP)
     height = _GAP + math.ceil(len(shown) / columns) * (_HEIGHT + _LEGEND + _GAP)
     if len(items) > len(shown):
@@ -57,16 +62,31 @@ def _document(width: int, height: int, parts: Sequence[str]) -> str:
     return "\n".join([head, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, "</svg>", ""])
 
 
-def _cell(item: str | Invalid, legend: str, left: int, top: int) -> str:
-    molecule = item if isinstance(item, Invalid) else parse(item)
-    picture = _apology(molecule.reason) if isinstance(molecule, Invalid) else _picture(molecule)
+def _scale(molecules: Sequence[Chem.Mol | Invalid]) -> float:
+    """Pixels of a unit of length at which the largest molecule fits into its cell: one scale for a whole sheet."""
+    scale = _LARGEST_SCALE
+    for molecule in molecules:
+        if isinstance(molecule, Invalid):
+            continue
+        rdDepictor.Compute2DCoords(molecule)
+        places = molecule.GetConformer().GetPositions()
+        width, height = (float(size) for size in np.ptp(places[:, :2], axis=0))
+        for size, room in ((width, _WIDTH), (height, _HEIGHT)):
+            scale = min(scale, (room - 2 * _MARGIN) / max(size, 1.0))
+    return scale
+
+
+def _cell(molecule: Chem.Mol | Invalid, legend: str, scale: float, left: int, top: int) -> str:
+    picture = _apology(molecule.reason) if isinstance(molecule, Invalid) else _picture(molecule, scale)
     caption = _text(legend, _WIDTH / 2, _HEIGHT + _LEGEND * 0.7)
     return f'<g transform="translate({left} {top})">\n{picture}\n{caption}\n</g>'
 
 
-def _picture(molecule: Chem.Mol) -> str:
-    """The drawing commands of one molecule without their document."""
+def _picture(molecule: Chem.Mol, scale: float) -> str:
+    """The drawing commands of one molecule without their document; unpaired electrons are dots."""
     drawer = rdMolDraw2D.MolDraw2DSVG(_WIDTH, _HEIGHT)
+    drawer.drawOptions().fixedBondLength = scale  # which RDKit takes for the pixels of an ångström
+    drawer.drawOptions().includeRadicals = True
     with rdBase.BlockLogs():
         try:
             rdMolDraw2D.PrepareAndDrawMolecule(drawer, molecule)

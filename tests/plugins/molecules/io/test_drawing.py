@@ -1,5 +1,6 @@
 """Contact sheets are one well-formed document without references, whatever stands in them."""
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -55,3 +56,22 @@ def test_an_empty_sheet_is_a_document():
 def test_every_molecule_has_a_legend_or_none_has():
     with pytest.raises(ValueError, match="1 legends for 2 molecules"):
         sheet(["C", "O"], ["one"])
+
+
+def _bonds(svg):
+    """The lengths of the straight lines of each cell."""
+    cells = svg.split("<g transform")[1:]
+    paths = [re.findall(r"d='M ([\d.]+),([\d.]+) L ([\d.]+),([\d.]+)'", cell) for cell in cells]
+    return [[math.hypot(float(a) - float(c), float(b) - float(d)) for a, b, c, d in found] for found in paths]
+
+
+def test_a_sheet_has_one_scale():
+    small, large = _bonds(sheet(["CCC", "C" * 24]))
+    assert max(small) == pytest.approx(max(large), rel=0.02)
+    (alone,) = _bonds(sheet(["CCC"]))
+    assert max(alone) > 1.3 * max(small)
+
+
+def test_unpaired_electrons_are_drawn():
+    radical, closed = sheet(["C[CH]C"]), sheet(["CCC"])
+    assert len(re.findall("<path|<ellipse|<circle", radical)) > len(re.findall("<path|<ellipse|<circle", closed))
