@@ -1,1 +1,1 @@
-"""The domains that ship with molgen; each walks the same road as a stranger's plugin."""
+"""The domains that ship with molgen; each is found and loaded as a third party's plugin is."""

@@ -9,7 +9,7 @@ from molgen.errors import UsageError
 
 
 class Letters(Dataset):
-    """The least that a data set of a stranger needs."""
+    """The least that a data set of a third party needs."""
 
     domain = "molecules"
     splits: ClassVar = {"train": 2, "test": 1}

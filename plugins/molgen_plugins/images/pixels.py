@@ -50,7 +50,7 @@ class Pixels(Encoder):
     """Images as one quantised field `pixels` of shape (height, width, channels).
 
     With 256 levels nothing is lost. With fewer, L, a pixel v becomes the level floor(v L / 256), as in the
-    experiments with n bits per channel of Kingma and Dhariwal (NeurIPS 2018); level k comes back as the nearest
+    experiments with n bits per channel of Kingma and Dhariwal (NeurIPS 2018); level k is decoded to the nearest
     whole number to 255 k / (L - 1), which lies in the cell of k, so that black stays black and white white:
     two levels lose nothing of a picture in black and white. A density is of the levels: divided by
     height x width x channels x ln 2 it is in bits per dimension.

@@ -1,4 +1,4 @@
-"""Graphs as torch-geometric's `Data`: they come back, and what belongs to no class has a reason."""
+"""Graphs as torch-geometric's `Data`: they are decoded to themselves, and what belongs to no class has a reason."""
 
 import subprocess
 import sys

@@ -200,7 +200,7 @@ class Graph(Encoder):
 
     def _comes_back(self, sample: Sample, smiles: str) -> bool:
         decoded = self.decode(sample)
-        # Most come back as they are, and need not be read.
+        # Most are decoded to the same string, and need not be read.
         return decoded == smiles or (isinstance(decoded, str) and chem.canonical(decoded) == chem.canonical(smiles))
 
     # --- decoding ---------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class Graph(Encoder):
         return graph_build.written(molecule, merge_hydrogens="H" in names)
 
     def repaired(self, sample: Sample, name: str) -> Sample:
-        """The sample as a repair leaves it, the same one where it has nothing to do; `decode` judges the outcome.
+        """The sample as a repair leaves it, the same one where it has nothing to do; `decode` says whether it is a molecule now.
 
         Args:
             sample: of the space.

@@ -1,4 +1,4 @@
-"""The graph encoder: molecules come back, spellings do not matter, and what is no graph or no molecule has a reason."""
+"""The graph encoder: molecules are decoded to themselves, spellings do not matter, and what is no graph or no molecule has a reason."""
 
 import hashlib
 import json
@@ -126,7 +126,7 @@ def test_one_molecule_in_full():
     assert {array.dtype for array in sample.values()} == {np.dtype(np.uint8)}
 
 
-# --- molecules come back ------------------------------------------------------------------------------
+# --- molecules are decoded to themselves -----------------------------------------------------------
 
 
 @form
