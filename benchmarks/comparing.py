@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from molgen.data.cache import cache_folder
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
 from molgen.evaluation.evaluate import Evaluation, Figure, chosen
 from molgen.evaluation.reference_cache import ItemSet
 from molgen.versions import versions
-from molgen_datasets.cache import cache_folder
 
 #: What the training split is called.
 TRAINING = "train"

@@ -31,10 +31,10 @@ from samples import NAMES, read
 
 from molgen import registry
 from molgen.config import make_settings
+from molgen.data.cache import cache_folder
 from molgen.errors import UsageError
 from molgen.evaluation.evaluate import Evaluation, Figure, Wanted, chosen
 from molgen.evaluation.reference_cache import ItemSet
-from molgen_datasets.cache import cache_folder
 from molgen_datasets.sources.moses import Moses
 
 #: The largest relative difference that counts as equal.

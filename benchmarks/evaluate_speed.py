@@ -37,7 +37,7 @@ from samples import read, write
 from torch import nn
 
 from molgen import registry
-from molgen_datasets.cache import CACHE, cache_folder
+from molgen.data.cache import CACHE, cache_folder
 
 #: Seconds between two looks at the memory; a look takes some milliseconds of a core.
 PERIOD = 0.5

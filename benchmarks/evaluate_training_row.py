@@ -30,12 +30,12 @@ from comparing import item_set, summary_versions
 from molgen import registry
 from molgen.atomic_files import replaced_file, write_text
 from molgen.config import make_settings
+from molgen.data.cache import cache_folder
 from molgen.evaluation.evaluate import Evaluation, chosen
 from molgen.evaluation.features import FeatureExtractor
 from molgen.evaluation.reference_cache import ItemSet, Request, Summaries
 from molgen.metric import Chunk, Estimate, Metric, pack_strings, unpack_strings
 from molgen_cli.report.published import groups
-from molgen_datasets.cache import cache_folder
 from molgen_datasets.sources.moses import Moses
 
 #: Metrics of all molecules from stored features; the one that is averaged over chunks; those of a random part.

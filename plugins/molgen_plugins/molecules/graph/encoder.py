@@ -226,7 +226,7 @@ class Graph(Encoder):
         return graph_build.written(molecule, merge_hydrogens="H" in names)
 
     def repaired(self, sample: Sample, name: str) -> Sample:
-        """The sample as a repair leaves it, the same one where it has nothing to do; `decode` says whether it is a molecule now.
+        """The sample as a repair leaves it, the same one where it has nothing to do; it may still be no molecule.
 
         Args:
             sample: of the space.

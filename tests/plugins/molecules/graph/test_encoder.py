@@ -1,4 +1,4 @@
-"""The graph encoder: molecules are decoded to themselves, spellings do not matter, and what is no graph or no molecule has a reason."""
+"""The graph encoder: round trips, spellings that do not matter, and reasons for what is no graph or no molecule."""
 
 import hashlib
 import json
