@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 from molgen.atomic_files import replaced_folder
+from molgen.data.cache import cache_folder
 from molgen.errors import MolgenError
-from molgen_datasets.cache import cache_folder, mirrored
+from molgen_datasets.cache import mirrored
 from molgen_datasets.wheel import Wheel, pip_command
 
 

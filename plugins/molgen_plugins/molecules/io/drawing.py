@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -85,8 +86,9 @@ def _cell(molecule: Chem.Mol | Invalid, legend: str, scale: float, left: int, to
 def _picture(molecule: Chem.Mol, scale: float) -> str:
     """The drawing commands of one molecule without their document; unpaired electrons are dots."""
     drawer = rdMolDraw2D.MolDraw2DSVG(_WIDTH, _HEIGHT)
-    drawer.drawOptions().fixedBondLength = scale  # which RDKit takes for the pixels of an ångström
-    drawer.drawOptions().includeRadicals = True
+    options: Any = drawer.drawOptions()
+    options.fixedBondLength = scale  # which RDKit takes for the pixels of an ångström
+    options.includeRadicals = True
     with rdBase.BlockLogs():
         try:
             rdMolDraw2D.PrepareAndDrawMolecule(drawer, molecule)
