@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+README = Path(__file__).parents[2] / "README.md"
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
@@ -30,6 +31,15 @@ def test_a_guide_runs_as_it_is_printed(guide, tmp_path, monkeypatch, fake_distri
             if line.startswith("$ molgen "):
                 done = molgen_command(*shlex.split(line.partition("#")[0])[2:])
                 assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+def test_the_readme_runs_as_it_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": "readme"}
+    for language, text in _BLOCK.findall(README.read_text(encoding="utf-8")):
+        if language == "python":
+            exec(compile(text, "README.md", "exec"), scope)
+    assert "EXACT" in capsys.readouterr().out
 
 
 def install(files, fake_distribution):
