@@ -169,11 +169,13 @@ class KnownPart:
             bool (indices,).
         ways: where samples with the part can begin in several ways: each of them, of which no sample has two. A family
             that knows how likely each is draws among them; any other keeps `sample`.
+        note: what people should know of the samples, in a line; empty for nothing.
     """
 
     sample: Sample
     closed: Mapping[str, np.ndarray] = field(default_factory=dict)
     ways: Sequence[Sample] = ()
+    note: str = ""
 
 
 class Encoder(ABC):

@@ -146,6 +146,7 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
 
 
 def _require_known_part(args: argparse.Namespace, model: GenerativeModel) -> None:
+    from molgen.domain import KnownPart
     from molgen.family import Known
     from molgen.space import Layout, layout
 
@@ -159,6 +160,8 @@ def _require_known_part(args: argparse.Namespace, model: GenerativeModel) -> Non
         )
     if args.prefix and not sequence:
         raise UsageError(f"an item of {encoder} has no beginning: this model keeps a --scaffold, and no --prefix")
+    if args.scaffold and isinstance(part := model.encoder.known_part(args.scaffold), KnownPart) and part.note:
+        say(f"--scaffold: {part.note}", quiet=args.quiet)
 
 
 def _watched(

@@ -256,7 +256,10 @@ class Graph(Encoder):
             return Invalid(f"more than the {most} atoms that this model can write")
         sample = {name: np.zeros(count, np.uint8) for name in self._space if name != "bonds"}
         sample["atoms"][:] = ids + [self._ids["H"]] * (count - len(ids))
-        return KnownPart({**sample, "bonds": part.bonds}, {"bonds": ~part.open})
+        points = int(part.open.sum())
+        note = f"{points} atoms have an attachment point: each may be grown, and one that is not keeps its hydrogens"
+        closed = {"bonds": ~part.open}
+        return KnownPart({**sample, "bonds": part.bonds}, closed, note=note if points > 1 else "")
 
     def _names_of(self, sample: Sample) -> list[str] | Invalid:
         numbers = sample["atoms"].tolist()

@@ -90,3 +90,9 @@ def test_draws_contain_the_part_and_are_bonded_to_it_at_open_atoms_alone(model, 
 def test_a_prefix_that_is_no_scaffold_is_a_usage_error(model):
     with pytest.raises(UsageError, match="attachment point"):
         list(model.sample(1, known="CC"))
+
+
+@pytest.mark.parametrize(("scaffold", "points"), [("*c1ccccc1*", 2), ("*c1ccccc1", 0), ("C(*)(*)C", 0)])
+def test_several_atoms_with_attachment_points_are_said_to_grow_perhaps(scaffold, points):
+    note = Graph(GraphConfig()).known_part(scaffold).note
+    assert note.startswith(f"{points} atoms have an attachment point") if points else not note
