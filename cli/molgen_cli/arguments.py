@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ from molgen_cli.domains import default_model
 if TYPE_CHECKING:
     from molgen.domain import Domain
     from molgen.model.generative_model import GenerativeModel
+
+
+#: The most threads or processes for one processor: more gain nothing, and many more end the process.
+PER_PROCESSOR = 16
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +40,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="names with commas, 'all' or 'none' (default: a few usual ones of the domain)",
     )
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add("--threads", type=whole, metavar="N", help="processor threads of the model (default: as torch chooses)")
-    add("--workers", type=whole, metavar="N", help="processes that check the items (default: one per processor)")
+    add("--threads", type=parallel, metavar="N", help="processor threads of the model (default: as torch chooses)")
+    add("--workers", type=parallel, metavar="N", help="processes that check the items (default: one per processor)")
 
 
 def add_option_argument(parser: argparse.ArgumentParser, whose: str, example: str) -> None:
@@ -54,6 +59,12 @@ def add_option_argument(parser: argparse.ArgumentParser, whose: str, example: st
 def whole(text: str) -> int:
     """A whole number from 1, as an argument."""
     return _number(text, int, lambda value: value >= 1, "a whole number from 1")
+
+
+def parallel(text: str) -> int:
+    """A number of threads or processes that this machine can run, as an argument."""
+    most = PER_PROCESSOR * (os.cpu_count() or 1)
+    return _number(text, int, lambda value: 1 <= value <= most, f"a whole number from 1 to {most} (on this machine)")
 
 
 def from_zero(text: str) -> int:

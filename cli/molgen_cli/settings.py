@@ -339,8 +339,8 @@ def _merged(
     made = {name: make_settings(schema, values[name], name) for name, schema in sections.items()}
     checked = {group: Part(part.name, to_settings(made[group])) for group, part in parts.items() if part}
     conditions, classes = _conditions(values["conditions"])
-    if base is not None and conditions != base.conditions:
-        raise UsageError("conditions: the conditions of a model stay as they are when it is tuned")
+    if base is not None:  # which keeps its conditions and may gain others
+        conditions = tuple(dict.fromkeys([*base.conditions, *conditions]))
     model = ModelConfig(checked["encoder"], checked["family"], checked["backbone"], conditions)
     if base is not None and (model.family, model.backbone) != (base.family, base.backbone):
         raise UsageError("this preset is for a model of other settings; choose another, or train from the start")

@@ -67,6 +67,16 @@ class Conditions:
             for name in self.names
         }
 
+    def joined(self, others: Conditions) -> Conditions:
+        """These and others, whose names are different."""
+        return Conditions(
+            (*self.names, *others.names),
+            (*self.means, *others.means),
+            (*self.scales, *others.scales),
+            {**self.classes, **others.classes},
+            {**self.ranges, **others.ranges},
+        )
+
     def numbers(self, asked: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What a user asks for as numbers: those as they are, classes by their place among the known ones.
 
@@ -145,7 +155,9 @@ class Conditions:
         """What `to_json` gave; models of earlier versions have no classes or no ranges."""
         classes = {str(name): tuple(map(str, names)) for name, names in data.get("classes", {}).items()}
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in data.get("ranges", {}).items()}
-        return cls(tuple(data["names"]), tuple(data["means"]), tuple(data["scales"]), classes, ranges)
+        return cls(
+            tuple(data["names"]), tuple(map(float, data["means"])), tuple(map(float, data["scales"])), classes, ranges
+        )
 
 
 def _scale(values: np.ndarray) -> float:

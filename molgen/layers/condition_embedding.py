@@ -5,8 +5,10 @@ Letters in shapes: B batch, D width of the embedding, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import singledispatch
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,16 @@ class ConditionEmbedding(nn.Module):
     def forward(self, condition: Partial | None, rows: int) -> Tensor:
         """The vectors of `rows` rows; without a condition nothing is given."""
         return self.mix(sum(self._field(name, condition, rows) for name in self.space))
+
+    def begin_at_zero(self, new: Collection[nn.Parameter]) -> None:
+        """Have new parameters add nothing to the vectors until they are trained: their last layers are zero."""
+        mix = cast(nn.Linear, self.mix[1])
+        layers: list[nn.Module] = [mix] if mix.weight in new else []
+        for embedding in (self.embeddings[name] for name in self.space) if not layers else ():
+            own = [layer for layer in embedding.modules() if isinstance(layer, nn.Linear | nn.Embedding)]
+            layers += [own[-1]] if own and own[-1].weight in new else []
+        for parameter in (parameter for layer in layers for parameter in layer.parameters()):
+            nn.init.zeros_(parameter)
 
     def _field(self, name: str, condition: Partial | None, rows: int) -> Tensor:
         absent = self.absent[name].expand(rows, -1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from molgen import __version__, registry
 from molgen.backbone import Backbone, default_backbone, make_build
@@ -27,6 +27,7 @@ from molgen.data.statistics import Statistics
 from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Density, Family, LogDensity
+from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.model.card import model_card
 from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, require_finite, save_checkpoint, to_half
 from molgen.model.latent import WithLatents
@@ -166,8 +167,12 @@ class GenerativeModel(Workflow, WithLatents):
         """Take a trained family of this model's space."""
         self._family = family.eval()
 
-    def with_encoder(self, encoder: Part) -> GenerativeModel:
+    def with_encoder(self, encoder: Part, conditions: Sequence[str] = ()) -> GenerativeModel:
         """The same weights behind other settings of the encoder, to be tuned for them.
+
+        Args:
+            encoder: the encoder with its settings.
+            conditions: names that the model is to gain beside its own; see `gain_conditions`.
 
         Raises:
             UsageError: an encoder of another name, or one whose samples the weights do not fit.
@@ -175,7 +180,8 @@ class GenerativeModel(Workflow, WithLatents):
         config = self.config
         if encoder.name != config.encoder.name:
             raise UsageError(f"a model of {config.encoder.name} cannot go on with {encoder.name}")
-        model = GenerativeModel(encoder, config.family, config.backbone, config.conditions)
+        names = tuple(dict.fromkeys([*config.conditions, *conditions]))
+        model = GenerativeModel(encoder, config.family, config.backbone, names)
         model.encoder.load_state(self.encoder.state())
         if without_grammars(model.encoder.space) != without_grammars(self.encoder.space):
             raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
@@ -184,6 +190,27 @@ class GenerativeModel(Workflow, WithLatents):
         model.build(state=self.family.state()).load_state_dict(self.family.state_dict())
         model.use(model.family)
         return model
+
+    def gain_conditions(self, conditions: Conditions) -> None:
+        """Let the model be asked for more; what it generates and how it scores changes with the next training only.
+
+        The networks get an embedding of each new condition, at first with nothing behind it: all that adds to what
+        was there before begins at zero.
+
+        Args:
+            conditions: the new ones.
+        """
+        before, state = self.family.state_dict(), self.family.state()
+        self.conditions = self.conditions.joined(conditions)
+        family = self.build(state=state)
+        missing = set(family.load_state_dict(before, strict=False).missing_keys)
+        new = {parameter for name, parameter in family.named_parameters() if name in missing}
+        for module in [module for module in family.modules() if isinstance(module, ConditionEmbedding)]:
+            module.begin_at_zero(new)
+            new -= set(module.parameters())
+        for parameter in new:
+            nn.init.zeros_(parameter)
+        self.use(family)
 
     def is_novel(self, item: Item) -> bool:
         """Whether a canonical item is outside the training data: certain when True.

@@ -62,7 +62,8 @@ def fit(
     """Train a model on data and leave it, averaged and finished, in `folder/model`.
 
     A model that already has weights is tuned from them: its vocabulary may grow into spare rows, its
-    conditions stay as they are, and the keys of what it learned from before stay beside the new ones.
+    conditions stay as they are, new ones come beside them, and the keys of what it learned from before stay beside
+    those of the new data.
 
     Args:
         model: its configuration, and weights to start from if it has any.
@@ -117,6 +118,8 @@ def _prepare(
     if fresh:
         columns = {name: encoded.columns[name] for name in model.config.conditions}
         model.conditions = Conditions.fit(columns, data.classes)
+    elif gained := [name for name in model.config.conditions if name not in model.conditions.names]:
+        model.gain_conditions(Conditions.fit({name: encoded.columns[name] for name in gained}, data.classes))
     split = Data.split(
         encoded,
         model.conditions,

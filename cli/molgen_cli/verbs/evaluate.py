@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgen.atomic_files import sha256, total_bytes
 from molgen.errors import PartialFailure, UsageError
-from molgen_cli.arguments import from_zero, names, whole
+from molgen_cli.arguments import from_zero, names, parallel
 from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.domains import DEFAULT, recognised
 from molgen_cli.output import record_path, refuse_existing, standard_input
@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--report", metavar="FILE.html", help="write a page with charts and drawings as well")
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--device", default="auto", metavar="NAME", help="where networks run: auto, cpu, cuda, mps (default: auto)")
-    add("--workers", type=whole, metavar="N", help="processes that read the items (default: one per processor)")
+    add("--workers", type=parallel, metavar="N", help="processes that read the items (default: one per processor)")
     add("--seed", type=from_zero, default=0, metavar="N", help="of the intervals and random samples (default: 0)")
     add("-q", "--quiet", action="store_true", help="print no progress and no notes")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,8 @@ def _list(args: argparse.Namespace) -> int:
     rows, damaged = [], 0
     for name, path in sorted(embedded().items()):
         try:
-            rows.append(_line(name, Checkpoint(path)))
+            with _read(path):
+                rows.append(_line(name, Checkpoint(path)))
         except MolgenError as error:
             damaged += 1
             warn(str(error))
@@ -56,6 +59,17 @@ def _list(args: argparse.Namespace) -> int:
     if not rows:
         say("no model comes with the installed domains; train one: molgen train --help")
     return 1 if damaged else 0
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """What a checkpoint says may be anything; what is no description of a model is said to be damaged."""
+    from molgen.model.checkpoint import CheckpointError
+
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
 
 
 def _line(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -75,8 +89,10 @@ def _info(args: argparse.Namespace) -> int:
 
     checkpoint = Checkpoint(resolve(args.model))
     card = (checkpoint.path / CARD).read_text(encoding="utf-8") if CARD in checkpoint.files else ""
-    found = _description(checkpoint, card)
-    show(json.dumps(found, indent=2) if args.format == "json" else _text(found))
+    with _read(checkpoint.path):
+        found = _description(checkpoint, card)
+        text = json.dumps(found, indent=2) if args.format == "json" else _text(found)
+    show(text)
     return 0
 
 

@@ -147,14 +147,19 @@ class Run:
         self.args, self.composition = args, composition
         self.device = resolve_device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
-        self.model = base.with_encoder(composition.model.encoder) if base is not None else _fresh(composition)
         self.conditions = composition.model.conditions
+        self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else _fresh(composition)
         source = _source(args, composition, self.model)
         known = self.model.conditions.classes
         self.source = with_classes(source, self.conditions, composition.classes, known)
         for note in self.source.notes:
             say(note, quiet=args.quiet)
-        self.computed = computed_conditions(self.source, self.model.domain, self.conditions, required=base is None)
+        gained = [name for name in self.conditions if name not in self.model.conditions.names]
+        kept = [name for name in self.conditions if name not in gained]
+        self.computed = [
+            *computed_conditions(self.source, self.model.domain, gained, required=True),
+            *computed_conditions(self.source, self.model.domain, kept, required=False),
+        ]
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()
         self.rejected = 0

@@ -195,6 +195,8 @@ def test_options_of_the_family(generate):
         (["--prefix", "C?"], "not in the vocabulary"),
         (["--scaffold", "c1ccccc1*"], "it keeps a --prefix, and no --scaffold"),
         (["--scaffold", "c1ccccc1*", "--prefix", "C"], "not allowed with argument"),
+        (["--threads", "100000"], "is not a whole number from 1 to"),
+        (["--workers", "100000"], "is not a whole number from 1 to"),
         (["--draw", "sheet.jpg"], "a contact sheet is an .svg or a .png file"),
         (["--format", "docx"], "docx"),
         (["-o", "nowhere/x.csv"], "does not exist"),

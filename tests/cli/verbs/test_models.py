@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -74,3 +75,33 @@ def test_an_exported_model_is_half_the_size_and_the_same_up_to_float16(model: st
     assert after == pytest.approx(before, abs=0.01)
     assert main(["models", "export", model, str(target)]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("info", [1]),
+        ("info", {"data": 3}),
+        ("keys", []),
+        ("keys", {"learned": "x"}),
+        ("keys", {"learned": {"hashes": 1, "count": "many"}}),
+        ("conditions", None),
+        ("conditions", {"names": 3}),
+        ("conditions", {"names": ["y"], "ranges": [1]}),
+        ("model", None),
+    ],
+)
+def test_an_odd_checkpoint_is_one_plain_line(section, value, model, tmp_path, capsys):
+    folder = tmp_path / "odd"
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, section: value}))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / "config.json").read_bytes()
+    manifest["files"]["config.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["models", "info", str(folder)]) == 1
+    printed = capsys.readouterr().err
+    assert "damaged" in printed
+    assert "MOLGEN_DEBUG" not in printed
+    assert printed.count("\n") == 1

@@ -359,6 +359,21 @@ def test_text_is_taken_for_classes_and_numbers_when_told_so(tmp_path, capsys):
     assert main(tuned) == 0
 
 
+def test_a_model_without_conditions_gains_them_when_it_is_tuned(file, model, tmp_path, capsys):
+    tune = ["train", "--from", model, "--data", file, "--column", "structure", *SHORT]
+    folder = tmp_path / "tuned"
+    assert main([*tune, "conditions=[pIC50]", "--output", str(folder)]) == 0
+    assert GenerativeModel.load(folder).conditions.names == ("pIC50",)
+    again = ["train", "--from", str(folder), "--data", file, "--column", "structure", *SHORT, "conditions=[mw]"]
+    assert main([*again, "--output", str(tmp_path / "again")]) == 0
+    tuned = GenerativeModel.load(tmp_path / "again")
+    assert tuned.conditions.names == tuned.config.conditions == ("pIC50", "mw")
+    assert len(list(tuned.sample(2, condition={"pIC50": 6.0, "mw": 100.0}))) == 2
+    capsys.readouterr()
+    assert main([*tune, "conditions=[nowhere]", "--output", str(tmp_path / "none")]) == 2
+    assert "is neither a column of mine" in capsys.readouterr().err
+
+
 def test_what_was_asked_for_stands_beside_what_came(finished, tmp_path, capsys):
     folder, output = finished, tmp_path / "out.csv"
     asked = ["--condition", "mw=100", "--condition", "pIC50=6"]
