@@ -145,7 +145,7 @@ def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
     """Values as a settings dataclass; a wrong name or type is one line that says where.
 
     Raises:
-        UsageError: as said above.
+        UsageError: the condition itself.
     """
     types_of = typing.get_type_hints(schema)
     known = {f.name: types_of[f.name] for f in dataclasses.fields(schema)}

@@ -52,7 +52,7 @@ class Dataset(ABC):
         What is there already is checked and not fetched again.
 
         Args:
-            progress: told how far a download is.
+            progress: called with how far a download is.
             split: the only split that is needed; all of them by default.
 
         Raises:
@@ -99,7 +99,7 @@ class Dataset(ABC):
         """Refuse the name of a split that there is not.
 
         Raises:
-            UsageError: as said above.
+            UsageError: the condition itself.
         """
         if split in self.splits:
             return

@@ -4,9 +4,9 @@ What lies in `molgen` itself stands in a literal table; everything else, our own
 data sets included, comes from the entry-point groups `molgen.<kind>` with values `module:Class`.
 
 Whose name it is: what ships in our own distribution, in the table or as an entry point, keeps its
-name, whatever else is installed. A stranger who claims such a name is listed as refused, and one that
-two strangers claim is an error that names both; `DISTRIBUTION:NAME` always means one of them.
-`MOLGEN_DISABLE_PLUGINS=1` leaves what our own distribution ships and hides all strangers.
+name, whatever else is installed. A third party that claims such a name is listed as refused, and one that
+two of them claim is an error that names both; `DISTRIBUTION:NAME` always means one of them.
+`MOLGEN_DISABLE_PLUGINS=1` leaves what our own distribution ships and hides all others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DISTRIBUTION = "molgen-toolkit"
 #: The environment variable that hides the plugins of all other distributions.
 DISABLE = "MOLGEN_DISABLE_PLUGINS"
 
-#: What classes are said to come from that were given to this process by `register`.
+#: Where classes come from that were given to this process by `register`.
 SESSION = "this Python session"
 _session: dict[tuple[Kind, str], tuple[Plugin, type[Any]]] = {}
 
@@ -146,7 +146,7 @@ def find(kind: Kind, name: str) -> Plugin:
         name: a name, or `DISTRIBUTION:NAME` to choose among several that claim the name.
 
     Raises:
-        PluginError: nothing has this name, or more than one stranger claims it.
+        PluginError: nothing has this name, or more than one third party claims it.
     """
     claims = _claims(kind, name)
     claims = [plugin for plugin in claims if plugin.ours] or claims

@@ -178,7 +178,7 @@ class Evaluation:
         device: where feature networks run; `auto` is a CUDA device if there is one.
         processes: workers; by default as many as the usable processors.
         seed: of the intervals, from 0.
-        watch: is told of each set that is summarised.
+        watch: called for each set that is summarised.
 
     Raises:
         UsageError: a metric, or a setting of one, does not exist.

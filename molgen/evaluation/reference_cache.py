@@ -30,7 +30,8 @@ from molgen.metric import Chunk, PublishedStatistics, Summary
 FORMAT = 2
 
 T = TypeVar("T")
-#: Called with the name of a set and its size, if that is known, while it is read; yields what is told of rows done.
+#: Called with the name of a set and its size, if that is known, while it is read; gives a function that is called with
+#: the number of rows done since.
 Watch = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -89,7 +90,7 @@ def _line(error: Exception) -> str:
 
 
 class Request(NamedTuple):
-    """A class of summaries with its settings, and the version of the distribution of a stranger's."""
+    """A class of summaries with its settings, and the version of the distribution of a third party's."""
 
     cls: type[Summary]
     config: Any
@@ -152,7 +153,7 @@ class Summaries:
         self.counts: dict[str, tuple[int, int]] = {}
 
     def make(self, items: ItemSet, requests: Iterable[Request], watch: Watch = unwatched) -> None:
-        """Make those that are missing, in one pass over the set; what fails is told by `get`."""
+        """Make those that are missing, in one pass over the set; `get` raises for those that fail."""
         making = {self.path(request, items): _Making(request) for request in requests}
         making = {path: one for path, one in making.items() if not (self._is_there(path) or path in self._failures)}
         making = {path: one for path, one in making.items() if not self._published(path, one, items)}

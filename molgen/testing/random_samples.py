@@ -61,7 +61,7 @@ def draw_field(field: Field, shape: list[int], generator: np.random.Generator) -
     """A random array of one field, (*shape, *channels); register a function here for a kind of your own.
 
     Raises:
-        Skipped: nobody has said how.
+        Skipped: there is no function for the kind of field.
     """
     raise Skipped(
         f"nothing draws a field of kind {type(field).__name__}; "
@@ -106,7 +106,7 @@ def element_values(field: Field) -> Values:
     """The values of one packed element of a field; register a function here for a kind of your own.
 
     Raises:
-        Skipped: nobody has said which they are.
+        Skipped: there is no function for the kind of field.
     """
     raise Skipped(
         f"the values of a field of kind {type(field).__name__} cannot be listed; "

@@ -42,7 +42,7 @@ def inspector(
     """A function that inspects one SMILES string; it never raises on bad data.
 
     All that it says is of the molecule that the canonical SMILES stands for, so that two spellings of a
-    molecule are told the same, to the last digit.
+    molecule are given the same, to the last digit.
 
     Args:
         properties: names of the properties to compute.
