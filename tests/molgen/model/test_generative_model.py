@@ -172,9 +172,19 @@ def test_each_item_is_scored_under_its_own_condition():
     assert [v.log_density for v in together] == pytest.approx([v.log_density for v in alone], abs=1e-5)
 
 
-def test_an_absent_condition_is_one_that_is_not_given():
+def test_an_absent_condition_of_an_item_is_one_that_is_not_given():
     model = a_model(conditions=["weight"])
-    assert items(model) == items(model, condition={"weight": math.nan})
+    absent, given, nothing = (
+        [s.log_density for s in model.log_density(["abc", "a"], condition=condition)]
+        for condition in ({"weight": [math.nan, math.nan]}, {"weight": [1.0, 1.0]}, None)
+    )
+    assert absent == nothing != given
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nobody_can_ask_for_a_number_that_is_none(value):
+    with pytest.raises(UsageError, match=f"the condition weight takes a finite number, not '{value}'"):
+        items(a_model(conditions=["weight"]), condition={"weight": value})
 
 
 def test_an_unknown_condition_is_refused():
@@ -264,10 +274,10 @@ def test_every_setting_is_written_out():
 
 
 def test_a_space_that_the_family_cannot_model_is_one_clear_line():
-    with pytest.raises(UsageError, match=r"autoregressive over record: .*a Real field"):
-        GenerativeModel("record", backbone=SMALL).build()
+    with pytest.raises(UsageError, match=r"autoregressive over points: .*'places' rotate.* a diffusion takes them"):
+        GenerativeModel("points", backbone=SMALL).build()
 
 
 def test_a_layout_without_a_default_network_asks_for_one():
-    with pytest.raises(UsageError, match="no backbone serves points"):
+    with pytest.raises(UsageError, match=r"no network serves points by default: .* equivariant"):
         GenerativeModel(Points.__name__.lower())
