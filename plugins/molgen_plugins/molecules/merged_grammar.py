@@ -9,7 +9,7 @@ Letters in shapes: K classes.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -48,13 +48,24 @@ class TokenState(GrammarState):
     def after(self, choice: int) -> TokenState:
         """The state with one more token, be it possible or not."""
 
-    def walk(self) -> Walk:
-        """A walk from here; one of its own is worth it where most tokens are looked at once."""
-        return self
+    def views(self, reaches: Sequence[Hashable]) -> Iterable[View]:
+        """What rows of tokens of each reach see of this state, together for those that see the same."""
+        yield View(self, self, tuple(reaches))
 
-    def within(self, reach: Hashable) -> TokenState:
-        """A state behind which the same rows of tokens of this reach can come, the same one for many."""
-        return self
+
+@dataclass(frozen=True)
+class View:
+    """What some rows of tokens see of a state.
+
+    Attributes:
+        key: behind states of which these rows see the same, the same of them can come.
+        walk: along tokens from here.
+        reaches: of the rows.
+    """
+
+    key: Hashable
+    walk: Walk
+    reaches: tuple[Hashable, ...]
 
 
 class TokenGrammar(Grammar):
@@ -65,7 +76,7 @@ class TokenGrammar(Grammar):
         """The state of an empty row."""
 
     def reach(self, tokens: Sequence[int]) -> Hashable:
-        """What of a state decides whether a row of tokens can come, see `TokenState.within`."""
+        """What of a state decides whether a row of tokens can come, see `TokenState.views`."""
         return None
 
 
@@ -111,7 +122,7 @@ class MergedGrammar(Grammar):
         return {}
 
     @cached_property
-    def _found(self) -> dict[tuple[Hashable, TokenState], np.ndarray]:
+    def _found(self) -> dict[tuple[Hashable, tuple[Hashable, ...]], np.ndarray]:
         """The classes of each reach that can come behind a state that is told apart no further than that."""
         return {}
 
@@ -152,25 +163,38 @@ class MergedGrammar(Grammar):
             return found
         possible = tokens.possible()
         found[:base], found[-1] = possible[:-1], possible[-1]
-        for reach, tree in self._trees.items():
-            key = reach, tokens.within(reach)
+        for view in tokens.views(self._reaches):
+            key = view.key, view.reaches
             if key not in self._found:
-                self._found[key] = np.array(list(_possible(key[1].walk(), tree)), np.intp)
+                self._found[key] = np.array(_possible(view.walk, self._tree(view.reaches), []), np.intp)
             found[self._found[key]] = True
         return found
 
     @cached_property
-    def _trees(self) -> Mapping[Hashable, Tree]:
-        """The tokens of the merged classes as a tree, for each reach."""
+    def _reaches(self) -> tuple[Hashable, ...]:
+        """The reaches that there are."""
+        return tuple(dict.fromkeys(self._reach_of.values()))
+
+    @cached_property
+    def _reach_of(self) -> Mapping[int, Hashable]:
+        """The reach of each merged class."""
         assert self.tokens is not None
-        roots: dict[Hashable, Tree] = {}
-        for number in range(self.merges.base, len(self.merges.parts)):
-            parts = self.merges.parts[number]
-            branches = roots.setdefault(self.tokens.reach(parts), {})
-            for token in parts[:-1]:
-                branches = branches.setdefault(token, Branch()).branches
-            branches.setdefault(parts[-1], Branch()).number = number
-        return roots
+        merged = range(self.merges.base, len(self.merges.parts))
+        return {number: self.tokens.reach(self.merges.parts[number]) for number in merged}
+
+    def _tree(self, reaches: tuple[Hashable, ...]) -> Tree:
+        """The tokens of the merged classes of some reaches."""
+        if reaches not in self._trees:
+            root: Tree = {}
+            for number, reach in self._reach_of.items():
+                if reach in reaches:
+                    _grow(root, self.merges.parts[number], number)
+            self._trees[reaches] = root
+        return self._trees[reaches]
+
+    @cached_property
+    def _trees(self) -> dict[tuple[Hashable, ...], Tree]:
+        return {}
 
 
 @dataclass
@@ -184,14 +208,21 @@ class Branch:
 Tree = dict[int, Branch]
 
 
-def _possible(walk: Walk, tree: Tree) -> Iterator[int]:
-    """The classes of a tree whose tokens can all come, one after the other."""
+def _grow(tree: Tree, tokens: Sequence[int], number: int) -> None:
+    for token in tokens[:-1]:
+        tree = tree.setdefault(token, Branch()).branches
+    tree.setdefault(tokens[-1], Branch()).number = number
+
+
+def _possible(walk: Walk, tree: Tree, found: list[int]) -> list[int]:
+    """The classes of a tree whose tokens can all come, one after the other, behind those in `found`."""
     for token, branch in tree.items():
         if walk.allows(token):
             if branch.number is not None:
-                yield branch.number
+                found.append(branch.number)
             if branch.branches:
-                yield from _possible(walk.after(token), branch.branches)
+                _possible(walk.after(token), branch.branches, found)
+    return found
 
 
 def _or_the_end(possible: np.ndarray) -> np.ndarray:

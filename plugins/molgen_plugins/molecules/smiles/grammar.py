@@ -13,14 +13,14 @@ Sets of classes are integers with a bit for each. Letters in shapes: K classes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 
-from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState
+from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState, View
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of
 from molgen_plugins.molecules.smiles.double_bonds import as_set
 from molgen_plugins.molecules.smiles.prefix_state import PrefixBuilder, PrefixState
@@ -136,10 +136,10 @@ class SmilesGrammar(TokenGrammar):
         else:
             builder.apart()
 
-    def reach(self, tokens: Sequence[int]) -> tuple[bool, int]:
-        """What a row of tokens can close that was open before: whether a branch, and which ring bonds."""
+    def reach(self, tokens: Sequence[int]) -> tuple[int, int]:
+        """What a row of tokens can close that was open before: how many branches, and which ring bonds."""
         depth = [(self.symbols["("] >> token & 1) - (self.symbols[")"] >> token & 1) for token in tokens]
-        return min(accumulate(depth, initial=0)) < 0, as_set(tokens) & self.ring_numbers
+        return -min(accumulate(depth, initial=0)), as_set(tokens) & self.ring_numbers
 
     def row(self, classes: int) -> np.ndarray:
         """A set of classes and the end, bool (K + 1,)."""
@@ -158,7 +158,7 @@ class SmilesGrammar(TokenGrammar):
 class SmilesState(TokenState):
     """What can come behind a beginning; it is worked out once, and so is where each token leads."""
 
-    __slots__ = ("_closing", "_nearby", "_next", "_possible", "classes", "grammar", "prefix")
+    __slots__ = ("_closing", "_next", "_possible", "classes", "grammar", "prefix")
 
     def __init__(self, grammar: SmilesGrammar, prefix: PrefixState | None) -> None:
         """Work out what can come behind a beginning; behind None, which stands for anything impossible, nothing can."""
@@ -168,7 +168,6 @@ class SmilesState(TokenState):
         self._possible = grammar.row(self.classes or grammar.end | (grammar.end - 1))
         self._closing = grammar.row(self.classes & grammar.symbols[")"])
         self._next: dict[int, SmilesState] = {}
-        self._nearby: SmilesState | None = None
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
@@ -192,16 +191,16 @@ class SmilesState(TokenState):
         self.grammar.read(builder, choice)
         return self.grammar.reading(builder.prefix())
 
-    def walk(self) -> Rules | SmilesState:
-        """What says of one token after the other whether it can come; quicker than `after` where most cannot."""
-        return Rules(self.grammar, self.prefix) if self.classes else self
-
-    def within(self, reach: Hashable) -> SmilesState:
-        """This state, or for tokens that close nothing that is open here the one that stands for its surroundings."""
-        assert isinstance(reach, tuple)
-        backwards, rings = reach
-        if not self.classes or backwards or any(rings >> number & 1 for number, _, _ in self.prefix.rings):
-            return self
-        if self._nearby is None:
-            self._nearby = self.grammar.reading(self.prefix.nearby())
-        return self._nearby
+    def views(self, reaches: Sequence[Hashable]) -> Iterable[View]:
+        """What tokens of each reach see of the beginning, together for those that see the same."""
+        if not self.classes:
+            yield View(self, self, tuple(reaches))
+            return
+        open_rings = as_set([number for number, _, _ in self.prefix.rings])
+        groups: dict[tuple[int, int], list[Hashable]] = {}
+        for reach in reaches:
+            assert isinstance(reach, tuple)
+            groups.setdefault((min(reach[0], len(self.prefix.branches)), reach[1] & open_rings), []).append(reach)
+        for (back, rings), own in groups.items():
+            seen = self.prefix.seen_by(back, rings)
+            yield View(seen, Rules(self.grammar, seen), tuple(own))

@@ -65,8 +65,8 @@ class Beginning:
             pair: two atoms that are about to be joined by a bond that may be double.
             spared: an atom that has its double bond with one that is to come.
         """
-        more, wanting = more or {}, 0
-        left = seen = settled | as_set(more)
+        more, wanting, kinds, free = more or {}, 0, self.kinds, self.free
+        left = settled | as_set(more)
         doubles: Sequence[int] = self.doubles
         if pair:
             doubles = list(doubles)
@@ -78,7 +78,8 @@ class Beginning:
         while left:
             lowest = left & -left
             atom, left = lowest.bit_length() - 1, left & ~lowest
-            if self._wants_double(atom, more.get(atom, 0)):
+            kind = kinds[atom]
+            if kind.aromatic and kind.wants_double(kind.most - free[atom] + more.get(atom, 0)):
                 wanting |= lowest
                 left |= doubles[atom] & ~seen
                 seen |= doubles[atom]
@@ -86,10 +87,6 @@ class Beginning:
             return True
         must = wanting & (settled | self.closed) & ~spared
         return can_cover(must, doubles, wanting & ~spared)
-
-    def _wants_double(self, atom: int, more: int) -> bool:
-        kind = self.kinds[atom]
-        return kind.aromatic and kind.wants_double(kind.most - self.free[atom] + more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +124,40 @@ class PrefixState(Beginning):
         """The atoms that get no further bond: those behind the live ones."""
         return -1 << self.live
 
-    def nearby(self) -> PrefixState:
-        """What tokens look at that close no open branch and no open ring bond.
+    def seen_by(self, back: int, rings: int) -> PrefixState:
+        """What tokens look at that close at most so many open branches, and of the open ring bonds only some.
 
-        That is the current atom, those with which it may share double bonds, and whether something is open elsewhere.
+        These are the current atom, those that it goes back to, those at the other ends of the ring bonds and all with
+        which one of these may share double bonds. Of the rest only whether there is something open counts.
+
+        Args:
+            back: how many open branches the tokens may close.
+            rings: the classes of the open ring bonds that they may close, as a set; all others get the class -1.
         """
         if self.current == NOWHERE:
             return self
-        atoms = bits(self._sharing(1 << self.current))
+        top = self.branches[len(self.branches) - back :] if back else ()
+        ends = [atom for token, atom, _ in self.rings if rings >> token & 1]
+        atoms = bits(self._sharing(as_set([self.current, *top, *ends])))
         live = sum(atom < self.live for atom in atoms)
         # One atom stands for all others that something is open at; it comes behind the live ones.
         number = {atom: place + (place >= live) for place, atom in enumerate(atoms)}
-        branches = sorted({number.get(atom, live) for atom in self.branches})
-        rings = [(token, number.get(atom, live), symbol) for token, atom, symbol in self.rings]
-        some = [ring for ring in rings if ring[1] != live] or rings[:1]
-        doubles = [as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms]
+        below = {number.get(atom, live) for atom in self.branches[: len(self.branches) - len(top)]}
+        kept = [
+            (token if rings >> token & 1 else -1, number[atom], symbol)
+            for token, atom, symbol in self.rings
+            if atom in number
+        ]
+        others = [(-1, live, "")] if len(kept) < len(self.rings) else []
+        joined = [as_set([number[each] for each in bits(self.joined[atom]) if each in number]) for atom in atoms]
         return PrefixState(
             live + 1,
             _with_another([self.kinds[atom] for atom in atoms], live, _ELSEWHERE),
             _with_another([self.free[atom] for atom in atoms], live, 0),
-            _with_another(doubles, live, 0),
-            (0,) * (len(atoms) + 1),
-            tuple(branches),
-            tuple(some),
+            _with_another([as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms], live, 0),
+            _with_another(joined if rings else [0] * len(atoms), live, 0),
+            (*sorted(below - {live} or below), *[number[atom] for atom in top]),
+            tuple(sorted(kept + (others if rings or not kept else []))),
             number[self.current],
             self.bond,
             self.opened,
