@@ -36,46 +36,96 @@ class Atom:
         aromatic: whether it is written as an aromatic one.
         accepts: whether it can be the end of a dative bond.
         lacking: sums of orders, maybe double bonds counted as one, with which an aromatic atom needs one double bond.
+        ends: what may be left of `most` once all bonds are there; None for anything. A bracket atom says how many
+            hydrogens it has, so with too few bonds it has unpaired electrons.
     """
 
     most: int
     aromatic: bool
     accepts: bool
     lacking: frozenset[int] = frozenset()
+    ends: frozenset[int] | None = None
+
+    @property
+    def least_left(self) -> int:
+        """What must be left of `most` at least."""
+        return 0 if self.ends is None else min(self.ends, default=_UNLIMITED)
 
     def wants_double(self, orders: int) -> bool:
         """Whether it needs one double bond; what has fewer than the two bonds of a ring yet is judged as if it had."""
         return (orders if orders > 2 else 2) in self.lacking
 
+    def total(self, orders: int) -> int:
+        """The sum of the orders of its bonds once it has the double bond that it needs."""
+        return orders + (orders in self.lacking)
+
 
 @lru_cache(None)
-def the_atom(most: int, *, aromatic: bool, accepts: bool, lacking: frozenset[int] = frozenset()) -> Atom:
+def the_atom(
+    most: int,
+    *,
+    aromatic: bool,
+    accepts: bool,
+    lacking: frozenset[int] = frozenset(),
+    ends: frozenset[int] | None = None,
+) -> Atom:
     """The one atom of which these hold."""
-    return Atom(most, aromatic, accepts, lacking)
+    return Atom(most, aromatic, accepts, lacking, ends)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a token of an atom says of it, in so many words."""
+
+    element: str
+    hydrogens: int = 0
+    charge: int = 0
+    bracket: bool = False
+
+
+def _parts_of(token: str) -> _Parts | None:
+    if token in _ORGANIC:
+        return _Parts(token)
+    if match := _ATOM.fullmatch(token):
+        sign = match["charge"] or "+0"
+        hydrogens = int((match["hydrogens"] or "H0")[1:] or 1)
+        return _Parts(match["element"], hydrogens, int(sign[0] + (sign[1:] or "1")), bracket=True)
+    return None
 
 
 @lru_cache(4096)
-def atom_of(token: str) -> Atom | None:
-    """The atom that a token stands for, or None."""
-    if token in _ORGANIC:
-        element, hydrogens, charge = token, 0, 0
-    elif match := _ATOM.fullmatch(token):
-        element = match["element"]
-        hydrogens = int((match["hydrogens"] or "H0")[1:] or 1)
-        sign = match["charge"] or "+0"
-        charge = int(sign[0] + (sign[1:] or "1"))
-    else:
+def atom_of(token: str, radical: bool = True) -> Atom | None:
+    """The atom that a token stands for, or None; `radical`: whether it may keep unpaired electrons."""
+    parts = _parts_of(token)
+    if parts is None:
         return None
-    if element == "*":
+    if parts.element == "*":
         return the_atom(_UNLIMITED, aromatic=False, accepts=True)
-    name = element.capitalize()
-    valences = tuple(v - hydrogens for v in _valences(name, charge))
-    most = max((*valences, *(v - hydrogens for v in _valences(name, 0))))
-    aromatic = element[0].islower()
+    name = parts.element.capitalize()
+    valences = tuple(v - parts.hydrogens for v in _valences(name, parts.charge))
+    most = max((*valences, *(v - parts.hydrogens for v in _valences(name, 0))))
+    aromatic = parts.element[0].islower()
     lacking = (
         {sum_ for sum_ in range(most) if next((v for v in valences if v >= sum_), sum_) > sum_} if aromatic else ()
     )
-    return the_atom(most, aromatic=aromatic, accepts=name not in _DONORS, lacking=frozenset(lacking))
+    kind = the_atom(most, aromatic=aromatic, accepts=name not in _DONORS, lacking=frozenset(lacking))
+    if radical or not parts.bracket or most >= _UNLIMITED:
+        return kind
+    paired = [sum_ for sum_ in range(most + 1) if not _unpaired(name, parts.hydrogens, parts.charge, kind.total(sum_))]
+    if len(paired) > most:
+        return kind
+    ends = frozenset(most - sum_ for sum_ in paired)
+    return the_atom(most, aromatic=aromatic, accepts=kind.accepts, lacking=kind.lacking, ends=ends)
+
+
+@lru_cache(4096)
+def _unpaired(element: str, hydrogens: int, charge: int, orders: int) -> bool:
+    """Whether RDKit finds unpaired electrons at an atom whose bonds have orders of this sum."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(f"[{element}H{hydrogens}{charge:+d}]" + "(*)" * orders)
+    return mol is not None and mol.GetAtomWithIdx(0).GetNumRadicalElectrons() > 0
 
 
 @lru_cache(512)

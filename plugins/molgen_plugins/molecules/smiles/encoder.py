@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from molgen.domain import Invalid, Item
 from molgen_plugins.molecules.merged_grammar import TokenGrammar
 from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
+from molgen_plugins.molecules.smiles.radicals import unpaired
 from molgen_plugins.molecules.smiles.vocabulary import SPARE_ROWS, TOKENS
 from molgen_plugins.molecules.string_encoder import LONGEST_TOKEN, StringEncoder
 
@@ -63,6 +64,8 @@ class Smiles(StringEncoder):
     known = TOKENS
     spare_rows = SPARE_ROWS
     config: SmilesConfig
+    #: the bracket atoms that may have unpaired electrons, None for all: known once training data were seen.
+    _radicals: frozenset[str] | None = None
 
     def __init__(self, config: SmilesConfig | None = None) -> None:
         super().__init__(config)
@@ -76,14 +79,38 @@ class Smiles(StringEncoder):
         return kekule.rewritten(tokens)
 
     def _grammar_of(self, tokens: Sequence[str | None]) -> TokenGrammar | None:
-        return SmilesGrammar(tuple(tokens)) if self.config.grammar else None
+        return SmilesGrammar(tuple(tokens), self._radicals) if self.config.grammar else None
 
     def _item_of(self, tokens: Sequence[str]) -> Item | Invalid:
         return "".join(tokens)
 
     def _learnable(self, items: Iterable[Item]) -> Counter[str]:
-        counts = Counter(token for item in items if isinstance(item, str) for token in _spare_worthy(item))
+        counts: Counter[str] = Counter()
+        radicals: set[str] = set()
+        for item in items:
+            if isinstance(item, str) and (brackets := _spare_worthy(item)):
+                counts.update(brackets)
+                tokens = self._tokens_of(item)
+                radicals |= set() if isinstance(tokens, Invalid) else unpaired(tokens)
+        self._radicals = frozenset(radicals | (self._radicals or set()))
         return _without_aromatic_atoms(counts) if self.config.kekule else counts
+
+    def state(self) -> dict[str, Any]:
+        """The vocabulary, and which bracket atoms of the training data have unpaired electrons."""
+        radicals = {} if self._radicals is None else {"radicals": sorted(self._radicals)}
+        return {**super().state(), **radicals}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a vocabulary; where nothing is said of unpaired electrons, every atom may have some.
+
+        Raises:
+            ValueError: it is none, see `StringEncoder.load_state`, or the atoms are no list of tokens.
+        """
+        radicals = state.get("radicals")
+        if radicals is not None and not (isinstance(radicals, list) and all(type(token) is str for token in radicals)):
+            raise ValueError("the vocabulary names atoms with unpaired electrons, which must be a list of tokens")
+        self._radicals = None if radicals is None else frozenset(radicals)
+        super().load_state(state)
 
 
 def _without_aromatic_atoms(counts: Mapping[str, int]) -> Counter[str]:

@@ -32,12 +32,18 @@ REMEMBERED = 50_000
 
 @dataclass(frozen=True)
 class SmilesGrammar(TokenGrammar):
-    """The grammar of strings over the given tokens, of which None stands for nothing."""
+    """The grammar of strings over tokens.
+
+    Attributes:
+        tokens: of which None stands for nothing.
+        radicals: which bracket atoms may have unpaired electrons; None for all.
+    """
 
     tokens: tuple[str | None, ...]
+    radicals: frozenset[str] | None = None
 
-    def __reduce__(self) -> tuple[type[SmilesGrammar], tuple[tuple[str | None, ...]]]:
-        return SmilesGrammar, (self.tokens,)  # without what is remembered
+    def __reduce__(self) -> tuple[type[SmilesGrammar], tuple[tuple[str | None, ...], frozenset[str] | None]]:
+        return SmilesGrammar, (self.tokens, self.radicals)  # without what is remembered
 
     def start(self) -> SmilesState:
         """The reading of an empty string."""
@@ -65,7 +71,11 @@ class SmilesGrammar(TokenGrammar):
     @cached_property
     def atoms(self) -> Mapping[int, Atom]:
         """The atoms by class."""
-        found = {number: atom_of(token) for number, token in enumerate(self.tokens) if token is not None}
+        found = {
+            number: atom_of(token, self.radicals is None or token in self.radicals)
+            for number, token in enumerate(self.tokens)
+            if token is not None
+        }
         return {number: atom for number, atom in found.items() if atom is not None}
 
     @cached_property
@@ -112,7 +122,7 @@ class SmilesGrammar(TokenGrammar):
         """
         key = order, free, double
         if key not in self._joined:
-            fitting = [number for number, atom in self.atoms.items() if atom.most >= order + free]
+            fitting = [n for n, atom in self.atoms.items() if atom.most - order >= max(free, atom.least_left)]
             wanted = [number for number in fitting if not double or self.atoms[number].wants_double(order)]
             self._joined[key] = as_set(wanted)
         return self._joined[key]

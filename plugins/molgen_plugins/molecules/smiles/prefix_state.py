@@ -56,6 +56,11 @@ class Beginning:
             return True
         return sum(other == atom for _, other, _ in self.rings) > int(closing)
 
+    def may_rest(self, atom: int, order: int = 0) -> bool:
+        """Whether an atom may get no further bond after one of this order: whether all of its electrons are paired."""
+        ends = self.kinds[atom].ends
+        return ends is None or self.free[atom] - order in ends
+
     def covered(self, settled: int = 0, more: Mapping[int, int] | None = None, pair: int = 0, spared: int = 0) -> bool:
         """Whether the aromatic atoms around some that are about to get no further bond can all have what they need.
 
@@ -95,7 +100,8 @@ class PrefixState(Beginning):
 
     Attributes:
         live: how many of the atoms are live.
-        kinds: of each atom, of which an aromatic one keeps its valence, another only whether it accepts dative bonds.
+        kinds: of each atom, of which an aromatic one keeps its valence, another only whether it accepts dative bonds
+            and how it may end.
         free: what the orders of further bonds of each atom may add up to; an open ring bond is counted already.
         doubles: with which others each aromatic atom may have a double bond.
         joined: to which others each live atom is joined, where a ring bond could join them again.
@@ -204,7 +210,7 @@ class PrefixBuilder(Beginning):
     def atom(self, kind: Atom) -> None:
         """Join another atom to the current one."""
         number, before = len(self.kinds), self.current
-        self.kinds.append(kind if kind.aromatic else the_atom(0, aromatic=False, accepts=kind.accepts))
+        self.kinds.append(kind if kind.aromatic else the_atom(0, aromatic=False, accepts=kind.accepts, ends=kind.ends))
         self.free.append(kind.most)
         self.doubles.append(0)
         self.joined.append(0)

@@ -33,7 +33,7 @@ class Rules:
             return not prefix.bond and self._bond_can_come(grammar.bonds[choice])
         if grammar.ring_numbers >> choice & 1:
             open_at = [(other, opened) for number, other, opened in prefix.rings if number == choice]
-            return self._ring_can_close(prefix.bond, *open_at[0]) if open_at else self._ring_can_open()
+            return self._ring_can_close(prefix.bond, *open_at[0]) if open_at else self._ring_can_open(prefix.bond)
         if prefix.bond or prefix.opened:
             return False
         if grammar.symbols["("] >> choice & 1:
@@ -56,7 +56,7 @@ class Rules:
             for symbol, numbers in self.grammar.like_bonds:
                 if self._bond_can_come(symbol):
                     found |= numbers
-        if self._ring_can_open():
+        if self._ring_can_open(prefix.bond):
             found |= self.grammar.ring_numbers
         for number, other, opened in prefix.rings:
             can_close = self._ring_can_close(prefix.bond, other, opened)
@@ -72,7 +72,7 @@ class Rules:
         if bond == "->":
             return grammar.acceptors
         order = order_of(bond)
-        if prefix.free[current] < order:
+        if prefix.free[current] < order or not (prefix.stays_open(current) or prefix.may_rest(current, order)):
             return 0
         # Where a ring bond waits and no branch ends, the next atom must be able to go on.
         free = int(bool(prefix.rings) and not prefix.branches)
@@ -91,17 +91,19 @@ class Rules:
         kind = prefix.kinds[current]
         if prefix.free[current] < ORDERS[symbol] or (symbol == "<-" and not kind.accepts):
             return False
-        if not kind.aromatic or prefix.stays_open(current):
+        if prefix.stays_open(current):
             return True
+        if not kind.aromatic:
+            return prefix.may_rest(current, ORDERS[symbol]) or self._ring_can_open(symbol)
         closing = (self._ring_can_close(symbol, other, opened) for _, other, opened in prefix.rings)
         return bool(self._atoms(symbol)) or any(closing)
 
-    def _ring_can_open(self) -> bool:
+    def _ring_can_open(self, bond: str) -> bool:
         """A ring bond opens at an atom with bonds to spare: for it, and to go on to where it closes."""
         prefix = self.prefix
-        if prefix.opened or self._nothing_accepts(prefix.bond):
+        if prefix.opened or self._nothing_accepts(bond):
             return False
-        return order_of(prefix.bond) + (not prefix.branches) <= prefix.free[prefix.current]
+        return order_of(bond) + (not prefix.branches) <= prefix.free[prefix.current]
 
     def _nothing_accepts(self, bond: str) -> bool:
         """Whether a dative bond is written where no atom could be at its other end."""
@@ -124,6 +126,8 @@ class Rules:
             return False
         double = symbol in MAYBE_DOUBLE and prefix.kinds[current].aromatic and prefix.kinds[other].aromatic
         settled = 0 if prefix.stays_open(other, closing=True) else 1 << other
+        if settled and not prefix.may_rest(other, more[other]):
+            return False
         return prefix.covered(settled, more, pair=1 << current | 1 << other if double else 0)
 
     def _closed(self) -> int:
@@ -131,12 +135,13 @@ class Rules:
         prefix, current, symbols = self.prefix, self.prefix.current, self.grammar.symbols
         found = symbols["("] if prefix.free[current] else 0
         settled = 0 if prefix.stays_open(current) else 1 << current
+        rests = not settled or prefix.may_rest(current)
         if prefix.branches:
             goes_on = prefix.free[prefix.branches[-1]] > 0
             needed = bool(prefix.rings) and len(prefix.branches) == 1
-            if (goes_on or not needed) and prefix.covered(settled):
+            if rests and (goes_on or not needed) and prefix.covered(settled):
                 found |= symbols[")"]
-        elif not prefix.rings and prefix.covered(settled):
+        elif rests and not prefix.rings and prefix.covered(settled):
             found |= symbols["."] | self.grammar.end
         # A ring bond that is open when a model wants to end was forgotten, and where it belongs cannot be told.
         return found | (self.grammar.end if prefix.rings else 0)

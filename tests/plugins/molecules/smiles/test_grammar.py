@@ -14,6 +14,7 @@ from molgen_plugins.molecules.domain import EXAMPLES
 from molgen_plugins.molecules.smiles.double_bonds import can_cover
 from molgen_plugins.molecules.smiles.encoder import Smiles, tokenise
 from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
+from molgen_plugins.molecules.smiles.radicals import unpaired
 
 ENCODER = Smiles()
 GRAMMAR = ENCODER.space["tokens"].grammar
@@ -28,9 +29,9 @@ def read(text, grammar=GRAMMAR):
     return reading
 
 
-def ruled_out(smiles):
+def ruled_out(smiles, grammar=GRAMMAR):
     """The beginning of a string up to the first token that cannot come, or None where all of them can."""
-    reading, tokens = GRAMMAR.start(), tokenise(smiles)
+    reading, tokens = grammar.start(), tokenise(smiles)
     for number, token in enumerate(tokens):
         if not reading.possible()[IDS[token]]:
             return "".join(tokens[: number + 1])
@@ -176,3 +177,101 @@ def test_pairs_cover_what_needs_one_where_any_choice_of_pairs_does(count, data):
 
     masks = [sum(1 << b for b in neighbours[a]) for a in range(count)]
     assert can_cover(sum(1 << a for a in needing), masks) is covered(sorted(needing), frozenset())
+
+
+# --- unpaired electrons ---------------------------------------------------------------------------
+
+CLOSED = SmilesGrammar(GRAMMAR.tokens, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("smiles", "prefix"),
+    [
+        ("C[C@H]N", "C[C@H]N"),
+        ("C[C@H](N)O", None),
+        ("C[C@H](N)", "C[C@H](N) END"),
+        ("C[C@@H]1CO1", None),
+        ("C[CH2]", "C[CH2] END"),
+        ("C[CH]C", "C[CH]C"),
+        ("C[CH](C)C", None),
+        ("C[CH]=C", None),
+        ("[CH2]", "[CH2] END"),
+        ("[CH3]", "[CH3] END"),
+        ("C[N+](=O)[O-]", None),
+        ("C[N+](=O)O", None),
+        ("C[N+]=O", "C[N+]=O"),
+        ("C[N+]C", "C[N+]C"),
+        ("C[N+](C)(C)C", None),
+        ("C[NH3+].[Cl-]", None),
+        ("C[NH2+]", "C[NH2+] END"),
+        ("[O]C", "[O]C"),
+        ("[O-]C", None),
+        ("CC[O-]", None),
+        ("C(=O)([O-])C", None),
+        ("c1cc[nH]c1", None),
+        ("c1ccc[n+](C)c1", None),
+        ("C[n+]1ccccc1", None),
+        ("c1cc[nH+]cc1", None),
+        ("c1cc[o+]cc1", None),
+        ("[13CH3]C", None),
+        ("[13CH2]C", "[13CH2]C"),
+        ("[13CH2](C)C", None),
+        ("CS(=O)(=O)[N-]C", None),
+        ("C[S+](C)C", None),
+        ("C[S@](=O)CC", None),
+        ("C[Si](C)(C)C", None),
+        ("C[Si](C)C", "C[Si](C)C"),
+        ("[Na+].[Cl-]", None),
+        ("C[Mg]Br", None),
+        ("C[Pt]", None),
+        ("[2H]C", None),
+        ("B([O-])(O)O", None),
+        ("C[B-](C)(C)C", None),
+    ],
+)
+def test_bracket_atoms_get_the_bonds_that_pair_their_electrons(smiles, prefix):
+    assert ruled_out(smiles, CLOSED) == prefix
+    mol = parsed(smiles)
+    radical = mol is None or any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    assert radical == (prefix is not None)
+
+
+def test_no_molecule_of_paired_electrons_is_ruled_out():
+    for smiles in [*EXAMPLES, *SAMPLE]:
+        mol = parsed(smiles)
+        for text in [Chem.MolToSmiles(mol), *Chem.MolToRandomSmilesVect(mol, 5, randomSeed=3)]:
+            if not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+                assert ruled_out(text, CLOSED) is None
+                assert not unpaired(tokenise(text))
+
+
+@pytest.mark.parametrize(
+    ("smiles", "atoms"),
+    [
+        ("C[CH]C", {"[CH]"}),
+        ("CC(C)(C)N([O])C", {"[O]"}),
+        ("C1C[CH]1", {"[CH]"}),
+        ("C[CH]1CC1", set()),
+        ("[CH2].[CH]=CC", {"[CH2]", "[CH]"}),
+        ("c1ccc(cc1)[C](C)C", {"[C]"}),
+        ("C)(1", set()),
+    ],
+)
+def test_atoms_with_unpaired_electrons_are_found(smiles, atoms):
+    assert unpaired(tokenise(smiles)) == atoms
+
+
+def test_radicals_come_where_the_training_data_have_them():
+    encoder, older = Smiles(), Smiles()
+    encoder.prepare(["CC(C)(C)N([O])C", "C[C@H](N)O", "not SMILES", None])
+    grammar = encoder.space["tokens"].grammar
+    assert ruled_out("CN([O])C", grammar) is None
+    assert ruled_out("C[C@H]N", grammar) == "C[C@H]N"
+    encoder.prepare(["C[CH]C"])
+    assert encoder.state()["radicals"] == ["[CH]", "[O]"]
+    older.load_state({"tokens": encoder.state()["tokens"]})
+    assert ruled_out("C[C@H]N", older.space["tokens"].grammar) is None
+    older.load_state(encoder.state())
+    assert older.space == encoder.space
+    with pytest.raises(ValueError, match="unpaired"):
+        older.load_state({**encoder.state(), "radicals": "[O]"})
