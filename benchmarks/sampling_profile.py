@@ -1,8 +1,9 @@
 """Where the time of drawing molecules goes: the network, the grammar, the choice, decoding.
 
-`python benchmarks/sampling_profile.py [--model FOLDER] [--count N]` writes `results/sampling-profile.json`: processor
-seconds on one thread for each part, in the first N draws of a process, in which the grammar meets everything for the first
-time, and in the next N. Under `--label` a run stands beside the earlier ones of the file.
+    python benchmarks/sampling_profile.py --model moses --label "what the run is called"
+
+Writes processor seconds on one thread for each part: of the first draws of a process, in which the grammar meets every
+beginning for the first time, and of as many after them. A run stands beside the earlier ones of the result file.
 """
 
 from __future__ import annotations

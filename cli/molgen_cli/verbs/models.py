@@ -80,6 +80,7 @@ def _line(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "encoder": parts["encoder"]["name"],
         "backbone": parts["backbone"]["name"],
         "megabytes": round(_size(checkpoint) / 1e6, 1),
+        "about": checkpoint.config.get("info", {}).get("title", ""),
     }
 
 

@@ -31,6 +31,7 @@ def test_list(embedded: Path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert row["name"] == "small"
     assert row["megabytes"] > 0
+    assert row["about"]
 
 
 def test_a_damaged_model_does_not_hide_the_others(embedded: Path, capsys):
