@@ -72,7 +72,7 @@ def fit(
         folder: of the run.
         store: the folder under which encoded stores are kept.
         device: where to train.
-        resume: go on from `folder/resume` if it is there; with more `steps` than the run had, it goes on to those.
+        resume: go on from `folder/resume` if it is there; with other `steps` than the run had, it goes on to those.
         watcher: callbacks for display; what `progress` raises ends the run after a save, so that it can go on.
 
     Raises:
@@ -172,11 +172,13 @@ def _saved_run(
         raise UsageError(f"{folder} holds a run of another model configuration; choose another --output")
     # Settings that came after the run was started had no effect then, which is what their defaults mean.
     before = make_settings(TrainingConfig, current_names(saved["training"]), "training")
-    if config.steps > before.steps:
+    state = saved["state"]
+    if config.steps != before.steps and config.steps >= state["step"]:
         notice(
             f"training goes on to step {config.steps:,} instead of {before.steps:,}; "
             "from here on the learning rate is that of a run of so many steps"
         )
+        state["plans"] = [*state.get("plans", ()), (state["step"], before.steps)]
         before = replace(before, steps=config.steps)
     if changed := sorted(name for name, value in to_settings(config).items() if to_settings(before)[name] != value):
         raise UsageError(
@@ -202,6 +204,7 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
     model.info["training"] = {
         **({"before": _in_short(earlier)} if earlier else {}),
         "steps": trainer.state.step,
+        **_former_plans(trainer),
         "items seen": trainer.state.step * trainer.config.batch_size * trainer.batches,
         _held_out_name(model.family): _held_out_loss(trainer),
         "minutes": round(trainer.state.seconds / 60, 1),
@@ -209,6 +212,12 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
     }
     if data.keys is not None:
         model.keys[data.name] = data.keys
+
+
+def _former_plans(trainer: Trainer) -> dict[str, str]:
+    """What the learning rate followed before the number of steps was changed, if it was."""
+    plans = [f"of a run of {steps:,} steps up to step {step:,}" for step, steps in trainer.state.plans]
+    return {"learning rate": "; ".join(plans)} if plans else {}
 
 
 def _in_short(training: Mapping[str, Any]) -> str:

@@ -55,6 +55,7 @@ class TrainingState:
         since_best: checks since then.
         history: the step and the held-out loss of each check.
         seconds: wall time of training until that step, of all sessions of the run together.
+        plans: the step up to which a run was planned for other `steps`, and those, for each time that it changed.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class TrainingState:
     since_best: int = 0
     history: list[tuple[int, float]] = field(default_factory=list)
     seconds: float = 0.0
+    plans: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Trainer:
@@ -289,6 +291,7 @@ class Trainer:
             "since_best": self.state.since_best,
             "history": self.state.history,
             "seconds": self.state.seconds,
+            "plans": self.state.plans,
             "averaged": self.averaged.count,
         }
 
@@ -313,6 +316,7 @@ class Trainer:
             numbers["since_best"],
             [(step, value) for step, value in numbers["history"]],
             numbers.get("seconds", 0.0),  # not noted by runs from before it was
+            [(step, steps) for step, steps in numbers.get("plans", ())],
         )
         self.raw_family.load_state_dict(_under(tensors, "weights"))
         self.averaged.load(averaged, numbers["averaged"])

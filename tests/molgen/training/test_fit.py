@@ -139,6 +139,16 @@ def test_more_steps_go_on_where_the_run_ended(tmp_path, whole):
         trained(tmp_path / "run", resume=True, steps=10)
 
 
+def test_fewer_steps_may_be_asked_for_than_were_planned_but_not_than_were_taken(tmp_path):
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", watcher=stopping_at(5))
+    with pytest.raises(UsageError, match="other training settings \\(steps\\)"):
+        trained(tmp_path / "run", resume=True, steps=4)
+    model = trained(tmp_path / "run", resume=True, steps=6)
+    assert model.info["training"]["steps"] == 6
+    assert model.info["training"]["learning rate"] == "of a run of 8 steps up to step 5"
+
+
 def test_an_interrupted_run_can_be_used(tmp_path):
     with pytest.raises(Stop):
         trained(tmp_path / "run", watcher=stopping_at(5))
