@@ -25,9 +25,15 @@ API_VERSION = 1
 
 @dataclass(frozen=True)
 class Invalid:
-    """Something that is no item, and why, in one line that names the cause."""
+    """Something that is no item, and why, in one line that names the cause.
+
+    Attributes:
+        reason: the cause.
+        raw: what a decoder can show people of a sample that stands for no item, in the type of an item.
+    """
 
     reason: str
+    raw: Item | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Reconstruction(LatentRows):
     def _of(self, domain: Domain, was: Inspection, raw: Item | Invalid, inspection: Inspection) -> dict[str, Any]:
         found = {
             self._column: inspection.item,
-            "as_generated": None if isinstance(raw, Invalid) else raw,
+            "as_generated": raw.raw if isinstance(raw, Invalid) else raw,
             SAME: inspection.item is not None and domain.key(inspection.item) == domain.key(was.item),
             **number_columns(inspection.properties, self._properties),
         }
@@ -138,7 +138,7 @@ def way(
     for share, raw, inspection in zip(shares, items, inspector.submit(items).result(), strict=True):
         yield {
             column: inspection.item,
-            "as_generated": None if isinstance(raw, Invalid) else raw,
+            "as_generated": raw.raw if isinstance(raw, Invalid) else raw,
             "share": round(share, 6),
             "status": "invalid" if inspection.item is None else "valid",
             "error": inspection.error or "",

@@ -86,7 +86,7 @@ class Row:
     Attributes:
         index: the number of the draw.
         item: the canonical form, or None where the draw is invalid.
-        as_generated: what the sample decoded to, or None where it decoded to nothing.
+        as_generated: what the sample decoded to, or can show of a sample that is no item; None where it is nothing.
         score: log p of `item`, or why it has none; why the draw is invalid, if it is.
         properties: numbers by name.
         repaired: why the draw was no item before it was repaired; empty where nothing was.
@@ -189,8 +189,8 @@ class Generation:
         self._next = request.first
         self._window = (0, 0)
         self._low = False
-        #: why draws were no items before they were repaired.
-        self._repaired: dict[int, str] = {}
+        #: what draws were before they were repaired.
+        self._repaired: dict[int, Invalid] = {}
         self.tally = Tally(
             repaired=0 if request.repair else None,
             novel=0 if model.keys else None,
@@ -261,7 +261,7 @@ class Generation:
         item = encoder.decode(sample)
         if isinstance(item, Invalid):
             return draw
-        self._repaired[draw.index] = draw.item.reason
+        self._repaired[draw.index] = draw.item
         return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None)
 
     # --- inspecting -------------------------------------------------------------------------------
@@ -279,12 +279,13 @@ class Generation:
             Row(
                 draw.index,
                 inspection.item,
-                None if isinstance(draw.item, Invalid) or draw.index in self._repaired else draw.item,
+                raw.raw if isinstance(raw, Invalid) else raw,
                 found,
                 inspection.properties,
-                self._repaired.get(draw.index, ""),
+                self._repaired[draw.index].reason if draw.index in self._repaired else "",
             )
             for (draw, inspection), found in zip(kept, self._scores(kept), strict=True)
+            for raw in [self._repaired.get(draw.index, draw.item)]
         ]
 
     def _finished(self, inspection: Inspection) -> Inspection:

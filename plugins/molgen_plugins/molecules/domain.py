@@ -92,7 +92,7 @@ class Molecules(Domain):
     networks: ClassVar[Mapping[str, str]] = {"chemnet": "molgen_plugins.molecules.chemnet:network"}
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
-    usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw")
+    usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw", "radicals")
     default_encoder: ClassVar[str | None] = "molecules.smiles"
     default_model: ClassVar[str | None] = "moses"
 

@@ -27,7 +27,7 @@ def test_count_alone_gives_every_draw_a_row(generate):
         assert bool(row["log_density"]) == bool(row["log_density_kind"])
     assert list(rows[0]) == [
         *("smiles", "as_generated", "log_density", "log_density_kind", "status", "error"),
-        *("qed", "logp", "sa", "mw"),
+        *("qed", "logp", "sa", "mw", "radicals"),
     ]
 
 

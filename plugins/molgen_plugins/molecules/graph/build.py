@@ -122,6 +122,18 @@ def written(molecule: Chem.Mol, *, merge_hydrogens: bool = False) -> str | Inval
         return Invalid(f"cannot be written as SMILES: {next(iter(str(error).splitlines()), 'unknown reason')}")
 
 
+def unchecked(molecule: Chem.RWMol) -> str | None:
+    """SMILES of atoms and bonds as they are, whatever chemistry makes of them; None where RDKit cannot write it.
+
+    Atoms may have too many bonds, and there may be several fragments: most such strings are no molecules.
+    """
+    try:
+        molecule.UpdatePropertyCache(strict=False)
+        return Chem.MolToSmiles(molecule)
+    except (ValueError, RuntimeError):
+        return None
+
+
 def connected(molecule: Chem.Mol) -> Chem.Mol | Invalid:
     """The same molecule, or why it is several."""
     fragments = len(Chem.GetMolFrags(molecule))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -206,7 +206,7 @@ class Graph(Encoder):
     # --- decoding ---------------------------------------------------------------------------------
 
     def decode(self, sample: Sample) -> Item | Invalid:
-        """The canonical SMILES of a graph, or why it stands for no molecule."""
+        """The canonical SMILES of a graph, or why it stands for no molecule, with what was drawn as SMILES."""
         names = self._names_of(sample)
         if isinstance(names, Invalid):
             return names
@@ -214,6 +214,12 @@ class Graph(Encoder):
             return self._decoded(sample, names)
 
     def _decoded(self, sample: Sample, names: Sequence[str]) -> Item | Invalid:
+        item = self._molecule(sample, names)
+        if isinstance(item, Invalid):
+            return replace(item, raw=graph_build.unchecked(self._built(names, sample)))
+        return item
+
+    def _molecule(self, sample: Sample, names: Sequence[str]) -> Item | Invalid:
         molecule = graph_build.connected(self._built(names, sample))
         if isinstance(molecule, Invalid):
             return molecule

@@ -322,6 +322,20 @@ def test_what_is_no_molecule_has_a_reason(atoms, bonds, reason):
     assert decoded == Invalid(reason) if reason else isinstance(decoded, str)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "bonds", "drawn"),
+    [
+        (["C", "C", "O"], [(0, 1, "single")], "CC.O"),
+        (["F", "C", "C"], [(0, 1, "single"), (0, 2, "single")], "CFC"),
+        (["C"] * 6, [(0, k, "single") for k in range(1, 6)], "CC(C)(C)(C)C"),
+        (["C", "C"], [(0, 1, "aromatic")], "cc"),
+    ],
+)
+def test_what_is_no_molecule_shows_its_atoms_and_bonds(atoms, bonds, drawn):
+    encoder = Graph(GraphConfig(aromatic=True))
+    assert encoder.decode(graph(atoms, bonds, encoder)).raw == drawn
+
+
 def test_aromatic_bonds_outside_rings_are_refused():
     encoder = Graph(GraphConfig(aromatic=True))
     assert encoder.decode(graph(["C", "C"], [(0, 1, "aromatic")], encoder)) == Invalid(
