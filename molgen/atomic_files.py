@@ -157,6 +157,8 @@ def _swap(new: Path, path: Path) -> None:
     former = superseded(path)
     if path.exists():
         shutil.rmtree(former, ignore_errors=True)
+        if former.exists():  # what cannot be deleted must not stop the work
+            os.rename(former, temporary_sibling(path))
         os.rename(path, former)
     os.rename(new, path)
     fsync_file(path.parent)

@@ -7,28 +7,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
 from typing import TYPE_CHECKING
+
+from molgen.errors import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-
-
-#: Characters that a terminal acts on, and those that turn the direction of a text: written as what they are.
-_CONTROLS = (range(0x20), range(0x7F, 0xA0), (0x200E, 0x200F), range(0x2028, 0x202F), range(0x2066, 0x206A))
-_VISIBLE = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in chain(*_CONTROLS)}
-#: The same for texts of several lines.
-_VISIBLE_IN_LINES = {code: text for code, text in _VISIBLE.items() if chr(code) not in "\n\t"}
-
-
-def printable(text: str) -> str:
-    """A text of one line without anything that a terminal acts on, whoever wrote it: names, cards, messages."""
-    return " ".join(text.splitlines()).translate(_VISIBLE) if not text.isprintable() else text
-
-
-def printable_lines(text: str) -> str:
-    """The same of a text of several lines, which stay."""
-    return text.translate(_VISIBLE_IN_LINES)
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -50,14 +50,24 @@ def save_checkpoint(
 
     Raises:
         UsageError: there is something at the path that is no checkpoint, or a checkpoint beside other files.
+        CheckpointError: the disk does not take it.
     """
     require_replaceable(path)
+    files = {WEIGHTS: weights, **{f"{name}.safetensors": tensors for name, tensors in (extra or {}).items()}}
+    try:
+        _write(path, config, files, card)
+    except (OSError, SafetensorError) as error:
+        size = sum(tensor.nbytes for tensors in files.values() for tensor in tensors.values())
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: the model, {size:,} bytes, cannot be written: {reason}") from error
+
+
+def _write(path: Path, config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], card: str) -> None:
     with replaced_folder(path) as folder:
         (folder / CONFIG).write_text(json.dumps({"format": FORMAT, **config}, indent=1))
         (folder / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
-        _save_tensors(folder / WEIGHTS, weights)
-        for name, tensors in (extra or {}).items():
-            _save_tensors(folder / f"{name}.safetensors", tensors)
+        for name, tensors in files.items():
+            _save_tensors(folder / name, tensors)
         _write_manifest(folder)
 
 

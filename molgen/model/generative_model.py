@@ -488,14 +488,14 @@ class GenerativeModel(Workflow, WithLatents):
                 model.unfinished_step = int(model.info.pop("resume")["state"]["step"])
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _DAMAGED as error:
             raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
         return model
 
     def _load_weights(self, checkpoint: Checkpoint) -> None:
         try:
             family = self.build(state=checkpoint.config.get("family_state", {}))
-        except (KeyError, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
             raise CheckpointError(f"{checkpoint.path}: the state of the family is damaged ({error!r})") from error
         weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}
         require_finite(family, {name: t for name, t in weights.items() if t.is_floating_point()}, checkpoint.path)
@@ -514,6 +514,10 @@ class GenerativeModel(Workflow, WithLatents):
             self.keys = {name: BloomFilter(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
+
+
+#: What reading values of any other form than those that were written can raise.
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def _register(config: Mapping[str, Any], classes: Sequence[type[Any]]) -> None:

@@ -6,6 +6,7 @@ Letters in shapes: N images, H rows, W columns.
 from __future__ import annotations
 
 import struct
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -153,6 +154,10 @@ def _column(archive: zipfile.ZipFile, member: str, count: int, name: str) -> np.
         data = stream.read(size)
     if len(data) < size:
         raise UsageError(f"{member} in {name} is cut off")
+    if kind.kind == "U" and size:
+        codes = np.frombuffer(data, np.dtype("u4").newbyteorder(kind.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise UsageError(f"{member} in {name} holds characters that do not exist")
     return np.frombuffer(data, kind) if size else np.zeros(count, kind)
 
 

@@ -43,7 +43,7 @@ def read(stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
             for values in zip(*(_values(array) for array in batch.columns), strict=True):
                 yield _record(row, values, names, place)
                 row += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise UsageError(f"{name} is not a whole Parquet file: {reason}") from error
 
@@ -57,12 +57,18 @@ def _is_text(kind: Any) -> bool:
 def _values(array: Any) -> list[str]:
     """The values of a column as text; equal ones of a dictionary are one object."""
     import pyarrow as pa
+    from pyarrow import compute
 
     if isinstance(array, pa.DictionaryArray):
         known = [*_values(array.dictionary), ""]
+        ends = compute.min_max(array.indices).as_py()
+        if (ends["min"] or 0) < 0 or (ends["max"] or 0) >= max(len(known) - 1, 1):
+            raise pa.ArrowInvalid("a value is not in the dictionary of its column")
         return [known[-1 if index is None else index] for index in array.indices.to_pylist()]
     try:
         return [_text(value) for value in array.to_pylist()]
+    except UnicodeDecodeError:  # text in another encoding
+        return [_text(value) for value in array.cast(pa.large_binary()).to_pylist()]
     except (ValueError, OverflowError):  # dates that Python has not
         return [_text(value) for value in _shown(array)]
 
