@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -125,6 +125,15 @@ class Checkpoint:
             raise CheckpointError(f"{path} is missing; the checkpoint is damaged")
         try:
             return load_file(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from None
+
+    def shapes(self, name: str = "model") -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors of one file, of which nothing but the header is read."""
+        path = self.path / f"{name}.safetensors"
+        try:
+            with safe_open(path, "pt") as file:
+                return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from None
 

@@ -28,6 +28,7 @@ from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.layers.condition_embedding import ConditionEmbedding
+from molgen.model.bounds import no_more_than
 from molgen.model.card import model_card
 from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, require_finite, save_checkpoint, to_half
 from molgen.model.latent import WithLatents
@@ -494,7 +495,8 @@ class GenerativeModel(Workflow, WithLatents):
 
     def _load_weights(self, checkpoint: Checkpoint) -> None:
         try:
-            family = self.build(state=checkpoint.config.get("family_state", {}))
+            with no_more_than(checkpoint.shapes(), checkpoint.path):
+                family = self.build(state=checkpoint.config.get("family_state", {}))
         except _DAMAGED as error:
             raise CheckpointError(f"{checkpoint.path}: the state of the family is damaged ({error!r})") from error
         weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}

@@ -20,8 +20,8 @@ _VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 _TEXTS = (
     b'"', b'""', b"\r", b"\n", b"\r\n", b"\0", b",", b";", b"\t", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe",
-    b"\xe2\x80\xa8",     b"#", b"'", b"\\", b" |$", b"=1+1", b"\x1b[2J", b"," * 5000, b"C" * 20000, b"[C+999999999]", b"nan",
-    b"1e999", b"(" * 3000,
+    b"\xe2\x80\xa8", b"#", b"'", b"\\", b" |$", b"=1+1", b"\x1b[2J", b"," * 5000, b"C" * 20000,
+    b"[C+999999999]", b"nan", b"1e999", b"(" * 3000,
 )  # fmt: skip
 
 
