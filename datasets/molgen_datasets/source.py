@@ -11,6 +11,8 @@ from typing import ClassVar
 from molgen.data.cache import cache_folder
 from molgen.dataset import Dataset, Progress
 from molgen.domain import Item
+from molgen.metric import PublishedStatistics
+from molgen_datasets import moments
 from molgen_datasets.cache import Pin, holds
 
 #: The key of the hash below. Another key would be another split, so it never changes.
@@ -25,6 +27,8 @@ class Source(Dataset):
     folder: ClassVar[str]
     #: what the files must be, by name.
     files: ClassVar[Mapping[str, Pin]]
+    #: the registry name under which moments of splits ship, if any do.
+    moments: ClassVar[str] = ""
 
     @abstractmethod
     def obtain(self, names: Collection[str], folder: Path, progress: Progress | None) -> None:
@@ -63,6 +67,11 @@ class Source(Dataset):
         self.require_split(split)
         lines = [f"{name} {self.files[name].sha256}" for name in sorted(self.files_of(split))]
         return hashlib.sha256("\n".join([*lines, _KEY.decode(), split]).encode()).hexdigest()
+
+    def published(self, split: str) -> PublishedStatistics | None:
+        """The moments of a feature network that ship, where they are of these very items."""
+        digest = self.digest(split)
+        return moments.read(moments.path_of(self.moments, split), digest) if self.moments else None
 
     def _needed(self, split: str | None) -> list[str]:
         chosen = list(self.splits) if split is None else [split]

@@ -76,6 +76,7 @@ class QM9(Source):
     splits: ClassVar[Mapping[str, int]] = {"train": 104_657, "valid": 13_097, "test": 13_077}
     folder = "qm9pack-1.0.3"
     files = WHEEL.files
+    moments = "qm9"
 
     def obtain(self, names: Collection[str], folder: Path, progress: Progress | None) -> None:
         """From the wheel of qm9pack."""

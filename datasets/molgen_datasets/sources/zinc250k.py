@@ -44,6 +44,7 @@ class ZINC250k(Source):
     splits: ClassVar[Mapping[str, int]] = {"train": 199_322, "valid": 24_965, "test": 25_168}
     folder = "zinc250k"
     files: ClassVar[Mapping[str, Pin]] = {"zinc250k.smi": CONTENT}
+    moments = "zinc250k"
 
     def obtain(self, names: Collection[str], folder: Path, progress: Progress | None) -> None:
         """From the mirror folder: no package index has this file."""
