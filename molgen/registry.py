@@ -47,6 +47,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "autoregressive": "molgen.families.autoregressive:Autoregressive",
         "vae": "molgen.families.vae:VAE",
         "diffusion": "molgen.families.diffusion:Diffusion",
+        "flow": "molgen.families.flow:Flow",
     },
     "backbone": {
         "graph": "molgen.backbones.graph.network:Graph",
