@@ -163,14 +163,16 @@ def unpack(
 
 @singledispatch
 def pack_field(field: Field, tensor: Tensor, exists: Tensor) -> Packed:
-    """The free elements of one field; register a function here for a kind of field of your own."""
-    raise TypeError(f"molgen cannot pack a field of kind {type(field).__name__}")
+    """The free elements of one field; register a function here for a kind of field whose places are not all free."""
+    channels, tail = field.channels_shape, tensor.shape[exists.ndim + len(field.channels_shape) :]
+    exists = exists[..., None].expand(*exists.shape, int(np.prod(channels))).reshape(len(exists), -1)
+    return _masked(tensor.reshape(*exists.shape, *tail), exists)
 
 
 @singledispatch
 def unpack_field(field: Field, values: Tensor, exists: Tensor) -> Tensor:
     """The inverse of `pack_field` at the places that exist, zero elsewhere."""
-    raise TypeError(f"molgen cannot unpack a field of kind {type(field).__name__}")
+    return _zero_outside(values.reshape(*exists.shape, *field.channels_shape, *values.shape[2:]), exists)
 
 
 @pack_field.register

@@ -40,7 +40,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Field:
-    """One typed tensor of a sample, of shape (B, *axes, *channels); third parties can add kinds."""
+    """One typed tensor of a sample, of shape (B, *axes, *channels); third parties can add kinds.
+
+    A kind holds a floating-point number for each place and channel, each of them free, unless it registers otherwise.
+    """
 
     axes: tuple[Axis, ...] = ()
 

@@ -98,44 +98,27 @@ def _require_within(numbers: np.ndarray, least: int, most: int, what: str) -> No
 
 @singledispatch
 def flatten(field: Field, array: np.ndarray) -> np.ndarray:
-    """The elements of one field of one sample that the store keeps; register a kind of field of your own."""
-    raise TypeError(f"molgen cannot store a field of kind {type(field).__name__}")
+    """The numbers of one sample that the store keeps, those of its pairs i > j of a symmetric field.
+
+    Register a kind of field here that holds fewer numbers than it has places.
+    """
+    return array[_pairs(len(array))].reshape(-1) if is_symmetric(field) else array.reshape(-1)
 
 
 @singledispatch
 def restore(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The inverse of `flatten`; `shape` is that of the sample's axes."""
-    raise TypeError(f"molgen cannot store a field of kind {type(field).__name__}")
-
-
-@singledispatch
-def storage_type(field: Field) -> np.dtype:
-    """The number type in the store."""
-    raise TypeError(f"molgen cannot store a field of kind {type(field).__name__}")
-
-
-@flatten.register
-def _(field: Categorical, array: np.ndarray) -> np.ndarray:
-    return _flat(field, array)
-
-
-@restore.register
-def _(field: Categorical, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return _restored(field, flat, shape)
-
-
-def _flat(field: Field, array: np.ndarray) -> np.ndarray:
-    """The free numbers of an array; a symmetric field has those of its pairs i > j."""
-    return array[_pairs(len(array))].reshape(-1) if is_symmetric(field) else array.reshape(-1)
-
-
-def _restored(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `_flat`."""
     if not is_symmetric(field):
         return flat.reshape((*shape, *field.channels_shape))
     full = np.zeros((*shape, *field.channels_shape), dtype=flat.dtype)
     full[_pairs(shape[0])] = flat.reshape(-1, *field.channels_shape)
     return full + full.swapaxes(0, 1)
+
+
+@singledispatch
+def storage_type(field: Field) -> np.dtype:
+    """The number type in the store; register a kind of field that holds no floating-point numbers."""
+    return np.dtype(np.float32)
 
 
 @lru_cache(maxsize=256)
@@ -147,16 +130,6 @@ def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
 @storage_type.register
 def _(field: Categorical) -> np.dtype:
     return np.min_scalar_type(field.classes - 1)
-
-
-@flatten.register
-def _(field: Real, array: np.ndarray) -> np.ndarray:
-    return _flat(field, array)
-
-
-@restore.register
-def _(field: Real, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return _restored(field, flat, shape)
 
 
 @storage_type.register

@@ -159,12 +159,12 @@ class OfUnheard(Toy):
         return int(sample["x"])
 
 
-def test_a_kind_of_field_that_nobody_draws_is_skipped_by_name():
+def test_a_kind_of_field_that_nothing_draws_is_skipped_by_name():
     results = {r.check.name: r for r in run_checks(encoder_checks(OfUnheard))}
     assert results["decode_never_raises"].outcome is Outcome.SKIPPED
     assert "Unheard" in results["decode_never_raises"].reason
-    assert results["batches_come_back"].outcome is Outcome.FAILED
-    assert "cannot pack a field of kind Unheard" in results["batches_come_back"].reason
+    # One number for each place is what every kind of field has that says nothing else.
+    assert results["batches_come_back"].outcome is Outcome.OK
 
 
 def test_a_check_that_raises_does_not_stop_the_others():
