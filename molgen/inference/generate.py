@@ -7,6 +7,7 @@ nor the number of workers changes a row. This module knows no domain and imports
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ RENAMED = {"new": "novel"}
 SMALLEST_BATCH = 64
 #: Samples after which the share of accepted ones is looked at again, and the least share to go on with.
 PATIENCE, LEAST_ACCEPTANCE = 10_000, 0.001
+#: Seconds of sampling without an accepted sample after which it stops, where no `max_samples` is asked for.
+IDLE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,8 @@ class Generation:
         self._next = request.first
         self._window = (0, 0)
         self._low = False
+        #: seconds of sampling since a batch had an accepted sample.
+        self._idle = 0.0
         #: what draws were before they were repaired.
         self._repaired: dict[int, Invalid] = {}
         self.tally = Tally(
@@ -204,13 +209,18 @@ class Generation:
             UsageError: the model cannot do what the request asks for.
             PartialFailure: so few draws are acceptable that it stops; the rows before stay good.
         """
+        begun = time.monotonic()
         for drawn, inspections in self._inspector.stream(self._batches(), lambda draw: draw.item):
-            yield from self._settled(drawn, inspections)
+            before = self.tally.accepted
+            kept = self._settled(drawn, inspections)
+            self._idle = 0.0 if self.tally.accepted != before else self._idle + time.monotonic() - begun
+            yield from kept
             self._watch(self.tally)
-            if self._low or self._at_the_limit():
+            if self._low or self._at_the_limit() or self._is_idle():
                 raise PartialFailure(self._low_acceptance())
             if self._done():
                 return
+            begun = time.monotonic()  # whoever takes the rows may take long
 
     def _batches(self) -> Iterator[list[Drawn]]:
         """Batches of samples for as long as more are needed; an empty one while those before are probably enough."""
@@ -338,10 +348,18 @@ class Generation:
         limit = self._request.max_samples if self.tally.accepted is not None else None
         return limit is not None and self.tally.drawn >= limit and not self._done()
 
+    def _is_idle(self) -> bool:
+        """Whether nothing was accepted for so long that it stops."""
+        unlimited = self.tally.accepted is not None and self._request.max_samples is None
+        return unlimited and self._idle >= IDLE_SECONDS
+
     def _low_acceptance(self) -> str:
         rates = ", ".join(f"{name} {rate:.2%}" for name, rate in self.tally.rates().items())
-        because = f"of the last {PATIENCE:,} fewer than 1 in {1 / LEAST_ACCEPTANCE:,.0f} was acceptable"
-        if not self._low:
+        if self._low:
+            because = f"of the last {PATIENCE:,} fewer than 1 in {1 / LEAST_ACCEPTANCE:,.0f} was acceptable"
+        elif self._is_idle():
+            because = f"none was accepted for {self._idle / 60:.0f} minutes (--max-samples N goes on for N samples)"
+        else:
             because = "which is the limit"
         return (
             f"stopped with {self.tally.accepted or 0:,} of {self._request.count:,} after {self.tally.drawn:,} samples: "

@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-samples",
         type=whole,
         metavar="N",
-        help="with --accept: stop after N samples (default: when fewer than 1 in 1,000 of 10,000 were accepted)",
+        help="with --accept: stop after N samples (default: when fewer than 1 in 1,000 of 10,000 were accepted, or none for 10 minutes)",
     )
     add_output_arguments(parser)
     add_model_arguments(parser)
@@ -170,11 +170,15 @@ def _watched(
     """The rows, shown as progress and looked at for what was asked, the first valid ones kept for the sheet."""
     with progress("generating", args.count, quiet=args.quiet or to_terminal(args)) as bar:
         for row in generation.rows():
-            bar.advance()
+            bar.advance(note=_accepted_share(generation.tally))
             errors.take(row)
             if args.draw and row.item is not None and len(sheet) < DRAWN:
                 sheet.append(row)
             yield row
+
+
+def _accepted_share(tally: Tally) -> str:
+    return "" if tally.accepted is None else f"{tally.rates().get('accepted', 0.0):.1%} of samples accepted"
 
 
 def _draw(path: str, model: GenerativeModel, sheet: list[Row]) -> None:
@@ -266,7 +270,7 @@ class LowAcceptance:
         rates = ", ".join(f"{name} {rate:.2%}" for name, rate in tally.rates().items())
         say(
             f"{tally.accepted or 0:,} of {tally.drawn:,} samples accepted so far ({rates}); it stops when fewer than "
-            "1 in 1,000 of 10,000 are, or after --max-samples N",
+            "1 in 1,000 of 10,000 are or none is for 10 minutes, or after --max-samples N",
             quiet=self._quiet,
         )
 

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
+from molgen.inference.generate import Tally
 from molgen_cli.main import main
+from molgen_cli.verbs.generate import _accepted_share
 
 MOLGEN = [sys.executable, "-m", "molgen_cli.main"]
 
@@ -93,6 +95,18 @@ def test_low_acceptance_stops_and_keeps_what_there_is(generate, monkeypatch, cap
     record = record_of(tmp_path / "generated-0.csv")
     assert record["complete"] is False
     assert record["counts"]["drawn"] % 400 == 0
+
+
+def test_a_time_without_an_accepted_sample_ends_it_and_is_said(generate, monkeypatch, capsys):
+    monkeypatch.setattr("molgen.inference.generate.IDLE_SECONDS", 1e-9)
+    rows = generate("-n", "500", "--accept", "novel,unique", "--seed", "0", code=3)
+    assert f"stopped with {len(rows)} of 500 after" in (said := capsys.readouterr().err)
+    assert "none was accepted for 0 minutes" in said
+
+
+def test_progress_says_the_share_that_is_accepted():
+    assert _accepted_share(Tally(drawn=40, accepted=10)) == "25.0% of samples accepted"
+    assert _accepted_share(Tally(drawn=40)) == ""
 
 
 def test_a_limit_of_samples_ends_it_and_is_said(generate, monkeypatch, capsys):
