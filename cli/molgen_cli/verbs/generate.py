@@ -55,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-samples",
         type=whole,
         metavar="N",
-        help="with --accept: stop after N samples (default: when fewer than 1 in 1,000 of 10,000 were accepted, or none for 10 minutes)",
+        help="with --accept: stop after N samples (default: when fewer than 1 in 1,000 of 10,000 "
+        "were accepted, or none for 10 minutes)",
     )
     add_output_arguments(parser)
     add_model_arguments(parser)
