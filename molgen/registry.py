@@ -48,6 +48,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "vae": "molgen.families.vae:VAE",
         "diffusion": "molgen.families.diffusion:Diffusion",
         "flow": "molgen.families.flow:Flow",
+        "gan": "molgen.families.gan:GAN",
     },
     "backbone": {
         "graph": "molgen.backbones.graph.network:Graph",
