@@ -147,7 +147,8 @@ class Family(nn.Module, ABC):
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
     capability: ClassVar[Capability]
-    #: the unit of what `validate` gives, such as "nats"; empty where it is no likelihood and no bound of one.
+    #: the unit of what `validate` gives: "nats" of a likelihood or a bound of one, or the name of another figure that
+    #: users may know; else empty.
     loss_unit: str = ""
     #: whether the network decides element after element in the generation order; chooses the default network.
     causal: ClassVar[bool] = False

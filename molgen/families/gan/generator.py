@@ -77,11 +77,12 @@ class Generator(nn.Module):
         """Generated elements as those of samples, (B, E)."""
         return {name: own.values(chosen[name]) for name, own in self.relaxations.items()}
 
-    @torch.no_grad()
     def initialise(self, statistics: Statistics) -> None:
         """Start outputs from the frequencies of classes and the means of levels."""
         for name, own in self.relaxations.items():
-            self.network.set_output_bias(name, own.bias(name, statistics))
+            bias = own.bias(name, statistics)
+            if bias is not None:
+                self.network.set_output_bias(name, bias)
 
     @property
     def _like(self) -> Tensor:

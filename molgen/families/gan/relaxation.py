@@ -75,9 +75,9 @@ class Relaxation(ABC):
     def values(self, chosen: Tensor) -> Tensor:
         """The elements of samples, (B, E), from what `choose` gives."""
 
-    def bias(self, name: str, statistics: Statistics) -> Tensor:
-        """What a head gives everywhere at the start, (W,)."""
-        return torch.zeros(self.head.width)
+    def bias(self, name: str, statistics: Statistics) -> Tensor | None:
+        """What a head gives everywhere at the start, (W,); None leaves it as it is."""
+        return None
 
 
 @singledispatch

@@ -214,7 +214,7 @@ def test_the_penalty_has_slopes_through_attention():
     for step in (1e-5, -2e-5):
         with torch.no_grad():
             parameter[place] += step
-        ends.append(float(penalty()))
+        ends.append(float(penalty().detach()))
     assert len(elements) == 6
     assert float(found[place]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4)
 

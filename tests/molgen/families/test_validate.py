@@ -32,6 +32,7 @@ def a_family(name, toy, **settings):
         ("diffusion", Choices, {"weights": {"colour": 2.0}}, ""),
         ("diffusion", Record, {}, ""),
         ("diffusion", Picture, {}, ""),
+        ("gan", Record, {}, "energy score"),
     ],
 )
 def test_the_unit_is_nats_where_the_loss_is_a_likelihood_or_a_bound(name, toy, settings, unit):
