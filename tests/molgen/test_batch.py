@@ -191,9 +191,14 @@ def test_rows_are_taken_in_the_order_that_is_asked_for():
     assert known.given["x"].sum(1).tolist() == [3, 1]
 
 
-def test_an_unknown_kind_of_field_is_named():
+def test_another_kind_of_field_has_a_number_for_each_place():
     class Colour(Field):
         pass
 
-    with pytest.raises(TypeError, match="Colour"):
-        pack({"x": Colour()}, Batch({"x": torch.zeros(1)}, {}))
+    space = {"x": Colour((Axis("n", 3),))}
+    batch = Batch({"x": torch.tensor([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]])}, {"n": torch.tensor([2, 1])})
+    packed = pack(space, batch)["x"]
+    assert packed.values.tolist() == [[1, 2, 0], [3, 0, 0]]
+    assert packed.mask.tolist() == [[True, True, False], [True, False, False]]
+    again = unpack(space, {"x": packed.values}, batch.sizes, {"n": 3})
+    assert torch.equal(again.fields["x"], batch.fields["x"])
