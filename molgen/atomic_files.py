@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -118,8 +119,19 @@ def replaced_file(path: Path) -> Iterator[Path]:
         fsync_file(temporary)
         os.replace(temporary, path)
         fsync_file(path.parent)
+    except OSError as error:
+        raise _named(error, path, temporary) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _named(error: OSError, path: Path, written: Path) -> OSError:
+    """The same error; that of a full disk, of which the system names no file, with the file and what fitted of it."""
+    if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return error
+    size = written.stat().st_size if written.exists() else 0
+    fitted = f" (after {size:,} bytes)" if size else ""  # what waits in temporary files has none here yet
+    return OSError(error.errno, f"{os.strerror(error.errno)}{fitted}", str(path))
 
 
 @contextmanager

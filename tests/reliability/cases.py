@@ -59,6 +59,7 @@ CASES = {
         "the disk is full",
         (
             HERE + "test_checkpoints.py::test_a_full_disk_leaves_the_former_model_and_names_the_file",
+            HERE + "test_checkpoints.py::test_a_full_disk_leaves_the_former_table_and_names_the_file",
             "datasets/test_cache.py::test_a_disk_that_is_full_is_one_line_that_says_how_much_is_needed",
             "cli/test_main.py::test_a_full_disk_is_said_once",
             "cli/verbs/test_evaluate.py::test_figures_are_not_lost_where_the_disk_is_full_at_the_end",

@@ -1,5 +1,6 @@
 """Models on disks that are full, read-only or in use, and files of tensors that lie about themselves."""
 
+import hashlib
 import json
 import resource
 import shutil
@@ -10,8 +11,10 @@ import pytest
 import torch
 from support.limits import limits
 
+from molgen.atomic_files import sha256
 from molgen.errors import MolgenError
 from molgen.model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from molgen_plugins.molecules.io.files import write
 
 
 def _save(path, value, count=1000):
@@ -48,8 +51,6 @@ LIES = {
 
 @pytest.mark.parametrize("content", LIES.values(), ids=LIES)
 def test_a_lying_header_is_one_line_in_bounded_memory(tmp_path, content):
-    from molgen.atomic_files import sha256
-
     _save(tmp_path / "model", 1)
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(content)
@@ -78,6 +79,21 @@ def test_a_full_disk_leaves_the_former_model_and_names_the_file(tmp_path):
         _save(path, 2, count=1_000_000)
     assert Checkpoint(path).config["value"] == 1
     assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.parametrize(
+    ("name", "fitted"),
+    [("x.csv", r" \(after 6\d,\d+ bytes\)"), ("x.csv.gz", r" \(after"), ("x.smi", r" \(after"), ("x.parquet", "")],
+)
+def test_a_full_disk_leaves_the_former_table_and_names_the_file(tmp_path, name, fitted):
+    path = tmp_path / name
+    path.write_text("the former one")
+    rows = ({"smiles": hashlib.sha256(str(n).encode()).hexdigest()} for n in range(10_000))
+    with pytest.raises(OSError, match=rf"too large{fitted}.*{name}"):
+        write(rows, path)
+    assert path.read_text() == "the former one"
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 def test_a_former_model_that_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):
