@@ -37,6 +37,20 @@ class UsageError(MolgenError):
     exit_code = 2
 
 
+class UnknownFormat(UsageError):
+    """Neither the name of a file nor a setting says its format.
+
+    Args:
+        name: of the file, or what was asked for.
+        known: the formats there are, in words.
+        writing: whether it was to be written.
+    """
+
+    def __init__(self, name: str, known: str, *, writing: bool = False) -> None:
+        super().__init__(f"no format to be told from {name!r}: give format={known}")
+        self.name, self.known, self.writing = name, known, writing
+
+
 class PluginError(UsageError):
     """A plugin could not be found, imported or accepted; the message says what to type."""
 

@@ -64,7 +64,7 @@ def encoder_for(name: str) -> str:
     return registry.get("domain", name).default_encoder or name
 
 
-def fitting_settings(encoder: str, path: Path, column: str | None) -> dict[str, Any]:
+def fitting_settings(encoder: str, path: Path, column: str | None, format: str | None = None) -> dict[str, Any]:
     """Settings of an encoder that fit the first items of a file, where it knows how to find them.
 
     Raises:
@@ -79,7 +79,7 @@ def fitting_settings(encoder: str, path: Path, column: str | None) -> dict[str, 
     if not any("settings_for" in vars(one) for one in cls.mro()[: cls.mro().index(Encoder)]):
         return {}  # which spares the reading
     domain = get("domain", encoder.partition(".")[0])()
-    items = [record.item for record in islice(domain.read(path, column=column), LOOKED_AT)]
+    items = [record.item for record in islice(domain.read(path, format=format, column=column), LOOKED_AT)]
     with Inspector(domain, processes=1) as inspector:
         inspections = inspector.submit(items).result()
     return dict(cls.settings_for([inspection.item for inspection in inspections if inspection.item is not None]))

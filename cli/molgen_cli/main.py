@@ -21,7 +21,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-from molgen.errors import MolgenError, UsageError
+from molgen.errors import MolgenError, UnknownFormat, UsageError, printable
 from molgen_cli.console import warn
 from molgen_cli.signals import Terminated, signals_as_exceptions
 
@@ -173,6 +173,9 @@ def _report(error: BaseException) -> int:
 
 
 def _verdict(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, UnknownFormat):
+        flag = "--format" if error.writing else "--input-format"
+        return printable(f"no format to be told from {error.name!r}; type {flag} {error.known}"), error.exit_code
     if isinstance(error, MolgenError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):

@@ -125,7 +125,7 @@ def from_file(path: Path) -> tuple[list[str], dict[str, Any]]:
     if not isinstance(found, dict) or not {"encoder", "family", "backbone", "training"} <= found.keys():
         raise UsageError(f"{path} is no configuration of a run, such as its config.yaml")
     try:
-        return list(_arguments(found)), {name: found.get(name) for name in ("from", "data", "column")}
+        return list(_arguments(found)), {name: found.get(name) for name in ("from", "data", "column", "input_format")}
     except (AttributeError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}") from None
 

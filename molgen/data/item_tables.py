@@ -12,7 +12,7 @@ from molgen.data.content import kind_of, opened
 from molgen.data.delimited import Table, TableWriter, lines
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Invalid, Item, Record
-from molgen.errors import UsageError
+from molgen.errors import UnknownFormat, UsageError
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _FORMATS = (*_DELIMITERS, "txt")
@@ -81,7 +81,7 @@ def write(
     Raises:
         UsageError: the format is not known, or a row does not fit the columns.
     """
-    kind, compressed = _format(target, format)
+    kind, compressed = _format(target, format, writing=True)
     texts = ({name: _text(name, value, usual, render) for name, value in row.items()} for row in rows)
     with opened_to_write(target) as stream:
         if not compressed:
@@ -90,12 +90,12 @@ def write(
             return _write(kind, texts, cast(IO[bytes], packed), usual)
 
 
-def _format(source: str | Path | IO[bytes], format: str | None) -> tuple[str, bool]:
+def _format(source: str | Path | IO[bytes], format: str | None, *, writing: bool = False) -> tuple[str, bool]:
     name = (format or name_of(source)).lower()
     stem = name.removesuffix(".gz")
     kind = stem.rpartition(".")[2]
     if kind not in _FORMATS:
-        raise UsageError(f"no format to be told from {name!r}; known: {', '.join(_FORMATS)} (or csv.gz and so on)")
+        raise UnknownFormat(name, "csv, tsv or txt (or csv.gz, …)", writing=writing)
     return kind, stem != name
 
 

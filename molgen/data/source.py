@@ -81,8 +81,14 @@ def source_of(dataset: Dataset, name: str, domain: str) -> Source:
     )
 
 
-def file_source(path: Path, domain: Domain, column: str | None) -> Source:
+def file_source(path: Path, domain: Domain, column: str | None, format: str | None = None) -> Source:
     """A file of the user's own, or a folder where the domain reads those.
+
+    Args:
+        path: of the file.
+        domain: reads it.
+        column: that holds the items; found by its usual names without it.
+        format: of the file, where its name does not say it.
 
     Raises:
         UsageError: it is not there, cannot be read, has no such column, or has no row.
@@ -92,7 +98,7 @@ def file_source(path: Path, domain: Domain, column: str | None) -> Source:
     again = reopenable(path)
 
     def records() -> Iterable[Record]:
-        return domain.read(again, column=column)
+        return domain.read(again, format=format, column=column)
 
     first = next(iter(records()), None)
     if first is None:

@@ -14,7 +14,7 @@ from molgen import registry
 from molgen.atomic_files import sha256
 from molgen.data.tables import reopenable
 from molgen.domain import Domain, Invalid, Item, Record
-from molgen.errors import UsageError
+from molgen.errors import UnknownFormat, UsageError
 from molgen.evaluation.reference_cache import ItemSet
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ class References:
         if not path.exists():
             raise _not_found(text)
         path = reopenable(path)
-        records_of(self._domain, path, column=self._column)
+        try:
+            records_of(self._domain, path, column=self._column)
+        except UnknownFormat as error:
+            raise UsageError(f"{text}: the name of a reference ends with its format, {error.known}") from None
 
         def items() -> Iterator[Item | Invalid]:
             return (record.item for record in self._domain.read(path, column=self._column))

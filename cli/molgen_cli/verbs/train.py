@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="FILE", help="your own file or folder, instead of dataset=NAME")
     parser.add_argument("--column", metavar="NAME", help="the column of --data that holds the items")
+    parser.add_argument("--input-format", metavar="NAME", help="format of --data, where its name does not say it")
     parser.add_argument("--config", metavar="FILE", help="settings of another run, its config.yaml; what is typed wins")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
@@ -104,6 +105,7 @@ def _take_configuration(args: argparse.Namespace) -> None:
     args.base = args.base or source["from"]
     if not args.data and not typed(args.settings, "dataset"):
         args.data, args.column = source["data"], args.column or source["column"]
+        args.input_format = args.input_format or source["input_format"]
     if args.data:
         settings = [setting for setting in settings if not typed([setting], "dataset")]
     if args.base:
@@ -127,7 +129,7 @@ def _composed(args: argparse.Namespace) -> Composition:
     composition = composed(settings)
     if not args.data or not Path(args.data).exists():
         return composition
-    fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column)
+    fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column, args.input_format)
     return composed(settings, fitting=fitting) if fitting else composition
 
 
@@ -303,9 +305,11 @@ def _source(args: argparse.Namespace, composition: Composition, model: Generativ
     from molgen.data.source import dataset_source, file_source, known_datasets
 
     if args.data:
-        return file_source(Path(args.data), model.domain, args.column)
+        return file_source(Path(args.data), model.domain, args.column, args.input_format)
     if args.column:
         raise UsageError("--column is for a file; type --data FILE as well")
+    if args.input_format:
+        raise UsageError("--input-format is for a file; type --data FILE as well")
     if composition.dataset:
         return dataset_source(composition.dataset, model.config.domain)
     raise UsageError(f"nothing says what to learn from; type dataset=NAME ({known_datasets()}) or --data FILE")
@@ -332,12 +336,14 @@ def _description(name: str, model: GenerativeModel) -> str:
 
 
 def _configuration(args: argparse.Namespace, composition: Composition) -> dict[str, Any]:
-    return {"from": args.base, "data": args.data, "column": args.column, **composition.to_json()}
+    source = {"from": args.base, "data": args.data, "column": args.column, "input_format": args.input_format}
+    return {**source, **composition.to_json()}
 
 
 def _arguments(args: argparse.Namespace) -> Sequence[str]:
     """The arguments of the command line as they could be typed again."""
     named = [("--output", args.output), ("--from", args.base), ("--data", args.data), ("--column", args.column)]
+    named.append(("--input-format", args.input_format))
     device = [] if args.device == "auto" else ["--device", args.device]
     flags = [f"--{name}" for name in ("resume", "overwrite", "quiet") if getattr(args, name)]
     return [*args.settings, *(word for name, value in named if value for word in (name, value)), *device, *flags]

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple, cast
 from molgen.data.content import opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
-from molgen.errors import UsageError
+from molgen.errors import UnknownFormat, UsageError
 from molgen_plugins.images.io import arrays, reading, writing
 from molgen_plugins.images.io.containers import Archive, Folder
 
@@ -44,7 +44,8 @@ def find_format(source: str | Path | IO[bytes], format: str | None = None) -> Fo
     IDX files may keep their published names, as in `train-images-idx3-ubyte.gz`.
 
     Raises:
-        UsageError: there is no such format, or none can be told from the name.
+        UnknownFormat: there is no such format, or none can be told from the name.
+        UsageError: the format cannot be gzipped.
     """
     if format is None and isinstance(source, str | Path) and Path(source).is_dir():
         return Format("folder")
@@ -52,7 +53,7 @@ def find_format(source: str | Path | IO[bytes], format: str | None = None) -> Fo
     stem = name.removesuffix(".gz")
     kind = "idx" if stem.endswith("ubyte") else _READ.get(stem.rpartition(".")[2])
     if kind is None:
-        raise UsageError(f"no format to be told from {name!r}: give format=png, zip, npz, npy, idx or csv, or a folder")
+        raise UnknownFormat(name, "png, zip, npz, npy, idx or csv, or a folder")
     if stem != name and kind not in _GZIPPED:
         raise UsageError(f"{name}: of pictures, only {', '.join(_GZIPPED)} may be gzipped")
     return Format(kind, compressed=stem != name)
@@ -130,7 +131,7 @@ def read(source: str | Path | IO[bytes], *, format: str | None = None, column: s
 def _records(source: str | Path | IO[bytes], form: Format, name: str, column: str | None) -> Iterator[Record]:
     if form.kind == "folder":
         if not isinstance(source, str | Path):
-            raise UsageError("a stream holds no folder; give format=zip")
+            raise UnknownFormat("a stream, which holds no folder", "zip")
         yield from reading.container(Folder(Path(source)), column)
         return
     with _opened(source, form) as stream:

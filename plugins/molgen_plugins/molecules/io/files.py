@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple, cast
 from molgen.data.content import PARQUET, kind_of, opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
-from molgen.errors import UsageError
+from molgen.errors import UnknownFormat, UsageError
 from molgen_plugins.molecules.io import parquet, reading, writing
 
 _KINDS = {
@@ -40,17 +40,18 @@ class Format(NamedTuple):
     compressed: bool = False
 
 
-def find_format(source: str | Path | IO[bytes], format: str | None = None) -> Format:
+def find_format(source: str | Path | IO[bytes], format: str | None = None, *, writing: bool = False) -> Format:
     """The format that `format` names, as in "csv" or "smi.gz"; without it, the ending of the file's name.
 
     Raises:
-        UsageError: there is no such format, or none can be told from the name.
+        UnknownFormat: there is no such format, or none can be told from the name.
+        UsageError: a Parquet file is to be gzipped.
     """
     name = (format or name_of(source)).lower()
     stem = name.removesuffix(".gz")
     kind = _KINDS.get(stem.rpartition(".")[2])
     if kind is None:
-        raise UsageError(f"no format to be told from {name!r}: give format=smi, csv, tsv or parquet (or csv.gz, …)")
+        raise UnknownFormat(name, "smi, csv, tsv or parquet (or csv.gz, …)", writing=writing)
     if kind == "parquet" and stem != name:
         raise UsageError(f"{name}: a Parquet file is compressed inside, so none is gzipped")
     return Format(kind, compressed=stem != name)
@@ -126,7 +127,7 @@ def write(rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, 
     Raises:
         UsageError: the format is not known, or a row does not fit the columns.
     """
-    form = find_format(target, format)
+    form = find_format(target, format, writing=True)
     with opened_to_write(target) as stream:
         if not form.compressed:
             return _write(form.kind, rows, stream)
