@@ -1,4 +1,4 @@
-"""molgen: six generative families over any domain, behind one contract that generates and scores."""
+"""molgen: generative families over any domain, behind one contract that generates and scores."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
