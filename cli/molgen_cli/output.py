@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from molgen.atomic_files import sha256, temporary_sibling, total_bytes, write_text
 from molgen.errors import UsageError
 from molgen.versions import versions
+from molgen.workers.stream import byte_size
 from molgen_cli.signals import Terminated
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-#: Rows that go to the writing thread together, and how many such chunks may wait for it.
-CHUNK, WAITING = 256, 16
+#: Rows and bytes that go to the writing thread together, and the bytes that may wait for it: a row may hold a string
+#: of ten bytes or a picture of fifty million.
+CHUNK, CHUNK_BYTES, WAITING_BYTES = 256, 4 << 20, 32 << 20
 #: Bytes that are written to see whether a folder takes them: more than a full disk has left over.
 TRIAL_BYTES = 65_536
 
@@ -65,8 +67,8 @@ class Output:
             raise UsageError("the standard output is closed; type --output FILE")
         self._format = format or (self.path.name if self.path else "csv")
         domain.write((), io.BytesIO(), format=self._format)  # says now, not after the work, that it does not know it
-        self._chunks: queue.SimpleQueue[list[Row] | BaseException | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(WAITING)
+        self._chunks: queue.SimpleQueue[tuple[list[Row], int] | BaseException | None] = queue.SimpleQueue()
+        self._room = _Room(WAITING_BYTES)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._failure: BaseException | None = None
         self._any = False
@@ -96,20 +98,22 @@ class Output:
 
     def _pass_on(self, rows: Iterable[Row]) -> BaseException | None:
         chunk: list[Row] = []
+        size = 0
         try:
             for row in rows:
                 self._any = True
                 chunk.append(row)
-                if len(chunk) == CHUNK:
-                    self._room.acquire()
-                    full, chunk = chunk, []
+                size += byte_size(row)
+                if len(chunk) == CHUNK or size > CHUNK_BYTES:
+                    self._room.take(size)
+                    full, chunk, size = (chunk, size), [], 0
                     self._chunks.put(full)
                 if self._failure is not None:
                     break
         except BaseException as stopped:
-            self._chunks.put(chunk)
+            self._chunks.put((chunk, 0))
             return stopped
-        self._chunks.put(chunk)
+        self._chunks.put((chunk, 0))
         return None
 
     def _end(self, failure: BaseException | None) -> None:
@@ -122,15 +126,41 @@ class Output:
             self.rows = self._domain.write(self._received(), target, format=self._format)
         except BaseException as failure:
             self._failure = failure
-            for _ in range(WAITING):
-                self._room.release()  # nobody takes chunks any more; whoever waits to give one must not wait
+            self._room.close()  # nobody takes chunks any more; whoever waits to give one must not wait
 
     def _received(self) -> Iterator[Row]:
-        while (chunk := self._chunks.get()) is not None:
-            if isinstance(chunk, BaseException):
-                raise chunk
-            self._room.release()
+        while (received := self._chunks.get()) is not None:
+            if isinstance(received, BaseException):
+                raise received
+            chunk, size = received
+            self._room.give_back(size)
             yield from chunk
+
+
+class _Room:
+    """Bytes that wait for the writing thread; whoever brings more waits for room."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._closed = most, 0, False
+        self._changed = threading.Condition()
+
+    def take(self, size: int) -> None:
+        """Wait until there is room; what is larger than all of it comes in alone."""
+        with self._changed:
+            while self._held and self._held + size > self._most and not self._closed:
+                self._changed.wait()
+            self._held += size
+
+    def give_back(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def to_terminal(args: argparse.Namespace) -> bool:

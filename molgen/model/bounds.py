@@ -1,22 +1,33 @@
-"""What a checkpoint may have built: no more, and nothing larger, than its file of weights has tensors for."""
+"""What a checkpoint may have built: no more, and nothing larger, than its file of weights has tensors for.
+
+What a configuration asks for is known only by building it: each part, of a third party too, decides that in its
+constructor. So it is built under watch, and given up at the first thing that the weights cannot be for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch import Tensor, nn
+from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
 from molgen.model.checkpoint import CheckpointError
 
-#: Numbers of a tensor, and parameters, beyond those of the file: tables that are no weights, parts that are replaced.
-_SPARE_NUMBERS, _SPARE_PARAMETERS = 1 << 24, 64
+#: Numbers, in one tensor or all that are registered, parameters and modules beyond those of the file: tables that are
+#: no weights, parts that are replaced.
+_SPARE_NUMBERS, _SPARE_PARAMETERS, _SPARE_MODULES = 1 << 24, 64, 10_000
+#: What makes a tensor of a size that is asked for.
+_FACTORIES: frozenset[Any] = frozenset(
+    {torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.logspace, torch.ones, torch.rand}
+    | {torch.randint, torch.randn, torch.randperm, torch.tril_indices, torch.triu_indices, torch.zeros}
+)
 
 
 @contextmanager
@@ -28,57 +39,68 @@ def no_more_than(shapes: Mapping[str, Sequence[int]], path: Path) -> Iterator[No
         path: of the checkpoint.
 
     Raises:
-        CheckpointError: the block would.
+        CheckpointError: the block would; what other threads build meanwhile is not looked at.
     """
-    most = sum(map(prod, shapes.values())) + _SPARE_NUMBERS
-    left = 2 * len(shapes) + _SPARE_PARAMETERS
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise _misfit(path)
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        with _Sizes(most, path):
-            yield
-    finally:
-        hook.remove()
+    count = _Count(shapes, path)
+    with ExitStack() as stack:
+        stack.callback(registration.register_module_parameter_registration_hook(count.parameter).remove)
+        stack.callback(registration.register_module_buffer_registration_hook(count.buffer).remove)
+        stack.callback(registration.register_module_module_registration_hook(count.module).remove)
+        stack.enter_context(_Sizes(count))
+        yield
 
 
-def _misfit(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path}: the weights do not fit the configuration, which asks for more or larger ones")
+class _Count:
+    """What was built in the thread that began to count, and how much of it may be."""
 
+    def __init__(self, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
+        self._numbers = 2 * sum(map(prod, shapes.values())) + _SPARE_NUMBERS
+        self._parameters = 2 * len(shapes) + _SPARE_PARAMETERS
+        self._modules = 2 * len(shapes) + _SPARE_MODULES
+        self._path, self._thread = path, threading.get_ident()
 
-def _size(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    asked = args if args else kwargs.get("size", ())
-    sizes = asked[0] if asked and isinstance(asked[0], list | tuple) else asked
-    return prod(one for one in sizes if isinstance(one, int))
+    def parameter(self, module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        if threading.get_ident() == self._thread:
+            self._parameters -= 1
+            self._numbers -= 0 if parameter is None else parameter.numel()
+            self.require_room(0)
 
+    def buffer(self, module: nn.Module, name: str, buffer: Tensor | None) -> None:
+        if threading.get_ident() == self._thread:
+            self._numbers -= 0 if buffer is None else buffer.numel()
+            self.require_room(0)
 
-def _square(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    return prod(args) if len(args) > 1 else int(args[0]) ** 2
+    def module(self, module: nn.Module, name: str, part: nn.Module | None) -> None:
+        if threading.get_ident() == self._thread:
+            self._modules -= 1
+            self.require_room(0)
 
-
-#: How many numbers a function makes, from its arguments.
-_NUMBERS: dict[Callable[..., Any], Callable[[Sequence[Any], Mapping[str, Any]], float]] = {
-    **dict.fromkeys((torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn), _size),
-    torch.full: lambda args, kwargs: _size(args[:1], kwargs),
-    torch.arange: lambda args, kwargs: max((abs(one) for one in args), default=0),
-    **dict.fromkeys((torch.eye, torch.tril_indices, torch.triu_indices), _square),
-}
+    def require_room(self, numbers: float) -> None:
+        """See that a tensor of so many numbers may be made after all that was registered."""
+        if min(self._parameters, self._modules, self._numbers - numbers) < 0:
+            raise CheckpointError(
+                f"{self._path}: the weights do not fit the configuration, which asks for more or larger ones"
+            )
 
 
 class _Sizes(TorchFunctionMode):
     """Looks at the size of each tensor that is asked for, before there is any memory for it."""
 
-    def __init__(self, most: int, path: Path) -> None:
+    def __init__(self, count: _Count) -> None:
         super().__init__()
-        self._most, self._path = most, path
+        self._count = count
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        numbers = _NUMBERS.get(function)
-        if numbers is not None and numbers(args, kwargs or {}) > self._most:
-            raise _misfit(self._path)
+        if function in _FACTORIES:
+            self._count.require_room(_size(function, args, kwargs or {}))
         return function(*args, **(kwargs or {}))
+
+
+def _size(factory: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+    """How many numbers a factory would make; 0 where it makes none and will say itself why."""
+    # On this device a tensor has a size and no memory.
+    plain = {name: value for name, value in kwargs.items() if name not in ("generator", "out", "pin_memory")}
+    try:
+        return factory(*args, **{**plain, "device": "meta"}).numel()  # type: ignore[no-any-return]
+    except (RuntimeError, TypeError, OverflowError) as error:
+        return float("inf") if "verflow" in str(error) else 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Levels beyond which there is nothing: 2 to this power is more than any axis has places.
+MOST_LEVELS = 64
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -30,6 +33,8 @@ class UNetConfig:
         for name in ("width", "growth", "levels", "blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.levels > MOST_LEVELS:
+            raise ValueError(f"levels must be at most {MOST_LEVELS}, not {self.levels}")
         if self.heads < 0 or (self.heads and self.width_at(self.levels - 1) % (2 * self.heads)):
             raise ValueError(
                 f"the width of the coarsest resolution, {self.width_at(self.levels - 1)}, must be a multiple of twice "

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from support.limits import limits
+from support.toys import register
 
 from molgen.config import Part
+from molgen.errors import MolgenError
 from molgen.model.bounds import no_more_than
 from molgen.model.checkpoint import CheckpointError
 from molgen.model.generative_model import GenerativeModel
@@ -52,6 +55,25 @@ def test_settings_beyond_the_weights_cost_nothing(tmp_path, network, part, setti
 
 
 @pytest.mark.parametrize(
+    ("family", "settings", "huge"),
+    [
+        ("autoregressive", {"width": 8, "levels": 1, "heads": 0}, {"levels": 100_000}),
+        ("diffusion", {"width": 8, "levels": 1, "heads": 0}, {"levels": 64}),
+        ("diffusion", {"width": 8, "levels": 1, "heads": 0, "growth": 1}, {"blocks": 10**9}),
+    ],
+    ids=str,
+)
+def test_resolutions_beyond_the_weights_cost_nothing(tmp_path, fake_distribution, family, settings, huge):
+    register(fake_distribution)
+    model = GenerativeModel("tokens", family, Part("unet", settings))
+    model.use(model.build())
+    model.save(tmp_path / "model")
+    _forged(tmp_path / "model", lambda config: config["backbone"]["settings"].update(huge))
+    with limits("levels", memory=300 << 20), pytest.raises(MolgenError, match="more or larger|levels must be at most"):
+        GenerativeModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
     "make",
     [
         lambda: torch.zeros(1 << 20, 1 << 10),
@@ -60,12 +82,23 @@ def test_settings_beyond_the_weights_cost_nothing(tmp_path, network, part, setti
         lambda: torch.full((1 << 20, 1 << 10), 0.0),
         lambda: torch.arange(1 << 30),
         lambda: torch.eye(1 << 15),
+        lambda: torch.zeros(1, 1 << 64),
+        lambda: torch.linspace(0, 1, 1 << 26),
         lambda: [torch.nn.Linear(1, 1) for _ in range(100)],
+        lambda: [torch.nn.Linear(1 << 12, 1 << 10, bias=False) for _ in range(20)],
+        lambda: [torch.nn.BatchNorm1d(1 << 20, affine=False) for _ in range(20)],
+        lambda: torch.nn.Sequential(*(torch.nn.Dropout() for _ in range(20_000))),
     ],
 )
 def test_more_than_fits_is_never_made(tmp_path, make):
     with pytest.raises(CheckpointError, match="more or larger"), no_more_than({"x": (3, 4)}, tmp_path):
         make()
+
+
+def test_what_another_thread_builds_is_not_counted(tmp_path):
+    with no_more_than({"x": (3, 4)}, tmp_path), ThreadPoolExecutor(1) as pool:
+        built = pool.submit(lambda: [torch.nn.Linear(1, 1) for _ in range(100)])
+        assert len(built.result()) == 100
 
 
 def test_large_numbers_are_no_sizes(tmp_path):

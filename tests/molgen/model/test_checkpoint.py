@@ -14,6 +14,7 @@ import torch
 from support.toys import register
 
 from molgen.config import Part
+from molgen.data.bloom import BloomFilter
 from molgen.errors import MolgenError, UsageError
 from molgen.model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from molgen.model.generative_model import GenerativeModel
@@ -168,6 +169,18 @@ def test_a_forged_weights_file_is_one_clear_error(saved, content):
     with pytest.raises(CheckpointError):
         GenerativeModel.load(saved)
     assert not Path("/tmp/molgen-bomb").exists()
+
+
+def test_keys_with_endless_hashes_are_one_clear_error(tmp_path):
+    model = GenerativeModel("molecules.smiles", backbone=Part("recurrent", {"width": 4, "layers": 1, "embedding": 2}))
+    model.use(model.build())
+    model.keys["set"] = BloomFilter.of(["CCO"], expected=1)
+    model.save(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["keys"]["set"]["hashes"] = 10**18
+    put(tmp_path / "model", "config.json", json.dumps(config).encode())
+    with pytest.raises(CheckpointError, match="training keys are damaged"):
+        GenerativeModel.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"3", b"\xff\xfe", b'{"format": 1}', b"[" * 100_000])
