@@ -69,7 +69,7 @@ def test_resolutions_beyond_the_weights_cost_nothing(tmp_path, fake_distribution
     model.use(model.build())
     model.save(tmp_path / "model")
     _forged(tmp_path / "model", lambda config: config["backbone"]["settings"].update(huge))
-    with limits("levels", memory=300 << 20), pytest.raises(MolgenError, match="more or larger|levels must be at most"):
+    with limits("levels", memory=300 << 20), pytest.raises(MolgenError, match=r"more or larger|levels must be at most"):
         GenerativeModel.load(tmp_path / "model")
 
 
