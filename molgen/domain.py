@@ -90,6 +90,12 @@ class Domain(ABC):
     summaries: ClassVar[Path | None] = None
     #: the properties in tables when nobody names any.
     usual_properties: ClassVar[tuple[str, ...]] = ()
+    #: the feature that a report groups items by: text, empty for an item of no group; what one and several are called.
+    group_feature: ClassVar[str | None] = None
+    group_words: ClassVar[tuple[str, str]] = ("group", "groups")
+    #: the feature by which a report finds the most similar training items: bits in bytes, uint8 (B,), of which items
+    #: that are alike share many.
+    bits_feature: ClassVar[str | None] = None
     #: the registry name of the encoder of a new model when nobody names one; by default that of the domain itself.
     default_encoder: ClassVar[str | None] = None
     #: what a table of generated items is called in a hint.

@@ -36,7 +36,7 @@ class Evaluated:
         sample: some valid items drawn at random.
         values: property -> values of many of its items, float (K,).
         nearest: items of the sample, the training item nearest to each, and their similarity.
-        scaffolds: scaffolds and how many items have each, the most frequent first.
+        groups: those of the domain and how many items belong to each, the most frequent first.
         seconds: by what took them.
     """
 
@@ -47,7 +47,7 @@ class Evaluated:
     sample: list[Item] = field(default_factory=list)
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
     nearest: list[tuple[Item, Item, float]] = field(default_factory=list)
-    scaffolds: list[tuple[str, int]] = field(default_factory=list)
+    groups: list[tuple[str, int]] = field(default_factory=list)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from molgen_cli.report import numbers, sections
 from molgen_cli.report.charts import Series, densities
 from molgen_cli.report.histograms import bins, histogram, span, summed
 from molgen_cli.report.markup import Html, address, markup, shortened, shrunk, tag
+from molgen_plugins.molecules.domain import Molecules
 
 # --- the page -------------------------------------------------------------------------------------
 
@@ -54,7 +55,7 @@ def test_hostile_text_stays_text():
         sample=["<img src=x onerror=alert(1)>", "</svg><script>"],
         values={HOSTILE: np.arange(50.0)},
         nearest=[(HOSTILE, "</svg><script>", 0.5)],
-        scaffolds=[("</svg></title><script>", 9), (HOSTILE, 3)],
+        groups=[("</svg></title><script>", 9), (HOSTILE, 3)],
         seconds={HOSTILE: 1.0},
     )
     about = {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}], "reference": HOSTILE}
@@ -217,15 +218,26 @@ def test_means_stand_beside_the_curves():
 
 
 def test_scaffolds_are_counted_by_hand():
-    reference = evaluated("Test", valid=50, scaffolds=[("c1ccccc1", 25), ("C1CO1", 5)])
+    reference = evaluated("Test", valid=50, groups=[("c1ccccc1", 25), ("C1CO1", 5)])
     words = Elements(text_of([evaluated()], [reference])).text
     assert "56.7 % / 56.7 %" in words  # 51 of 90 in the most frequent
     assert "33.3 %" in words  # 30 of 90 have a scaffold that the reference has too
 
 
+def test_a_domain_says_what_its_groups_are():
+    class Families(Drawn):
+        group_words = ("family", "families")
+
+    words = Elements(text_of([evaluated()], domain=Families())).text
+    assert "Families" in words
+    assert "most frequent families" in text_of([evaluated()], domain=Families())
+    assert "Scaffold" not in text_of([evaluated()])
+    assert "Scaffolds" in Elements(text_of([evaluated()], domain=Molecules())).text
+
+
 def test_few_items_do_not_choose_the_scaffolds():
-    large = evaluated("large", valid=10_000, scaffolds=[(f"large {k}", 150) for k in range(12)])
-    small = evaluated("small", valid=100, scaffolds=[(f"seldom {k}", 2) for k in range(12)])
+    large = evaluated("large", valid=10_000, groups=[(f"large {k}", 150) for k in range(12)])
+    small = evaluated("small", valid=100, groups=[(f"seldom {k}", 2) for k in range(12)])
     text = text_of([large, small])
     assert "large 11" in text
     assert "seldom" not in text
@@ -236,7 +248,7 @@ def test_a_domain_without_drawings_has_no_sheets():
     assert "<img" not in text
     assert 'id="samples"' not in text
     assert 'id="neighbours"' not in text
-    assert 'id="scaffolds"' in text
+    assert 'id="groups"' in text
 
 
 def test_a_broken_drawing_does_not_cost_the_figures():

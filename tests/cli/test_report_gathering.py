@@ -7,20 +7,23 @@ from support.reporting import Plain
 from molgen.domain import Descriptors
 from molgen.metric import Chunk
 from molgen_cli.report.collect import (
-    Fingerprints,
+    BitVectors,
     Gathering,
+    Groups,
     Portrait,
     RandomItems,
-    Scaffolds,
     Values,
     nearest,
     portrayed,
-    tanimoto,
+    shared_bits,
 )
 
 
 class Words(Plain):
     """Words whose length is a property, their first letter a scaffold, and their letters a fingerprint."""
+
+    group_feature = "scaffold"
+    bits_feature = "fingerprint"
 
     def descriptors(self):
         return Descriptors(
@@ -61,7 +64,7 @@ def test_what_is_gathered_does_not_depend_on_chunks():
     one, other = gathered(words, 7), gathered(words, 500)
     assert one.sample.items == other.sample.items
     assert np.array_equal(one.values.values["length"], other.values.values["length"])
-    assert one.scaffolds.counts == other.scaffolds.counts
+    assert one.groups.counts == other.groups.counts
     assert np.array_equal(one.sample.features["fingerprint"], [_letters(word) for word in one.sample.items])
 
 
@@ -106,14 +109,14 @@ def test_values_are_all_or_many():
 
 
 def test_rare_scaffolds_are_forgotten_when_there_are_too_many():
-    counted = Scaffolds(most=3)
+    counted = Groups("scaffold", most=3)
     for chunk in chunks(["a", "a", "b", "c", "d", "a"], 3):
         counted(chunk)
     assert counted.counts == [("a", 3)]
 
 
 def test_items_without_a_scaffold_are_not_counted():
-    counted = Scaffolds()
+    counted = Groups("scaffold")
     counted(Chunk(0, np.array([True, True]), ["x", "y"], ["x", "y"], {"scaffold": ["", "r"]}))
     assert counted.counts == [("r", 1)]
 
@@ -126,7 +129,7 @@ def test_a_portrait_comes_back_from_its_arrays():
     back = Portrait(config)
     back.load(made.arrays())
     assert sorted(back.values["length"]) == [1, 2, 3]
-    assert back.scaffolds == [("a", 2), ("b", 1)]
+    assert back.groups == [("a", 2), ("b", 1)]
     assert all(isinstance(array, np.ndarray) for array in made.arrays().values())
 
 
@@ -134,23 +137,23 @@ def test_a_portrait_of_nothing():
     back = Portrait(portrayed(Plain()))
     back.load(Portrait(portrayed(Plain())).arrays())
     assert back.values == {}
-    assert back.scaffolds == []
+    assert back.groups == []
 
 
 def test_similarity_by_hand():
     one, others = _letters("abc"), np.array([_letters(word) for word in ("abc", "ab", "cdef", "xyz")])
-    assert tanimoto(one, others).tolist() == [1.0, 2 / 3, 1 / 6, 0.0]
-    assert tanimoto(np.zeros(2, np.uint8), np.zeros((1, 2), np.uint8)).tolist() == [1.0]
+    assert shared_bits(one, others).tolist() == [1.0, 2 / 3, 1 / 6, 0.0]
+    assert shared_bits(np.zeros(2, np.uint8), np.zeros((1, 2), np.uint8)).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_nearest_training_item(size, monkeypatch):
     monkeypatch.setattr("molgen_cli.report.collect._ROWS", 2)
     training = ["", "ab", "abcd", "", "nop", "ba"]
-    known = Fingerprints()
+    known = BitVectors("fingerprint")
     for chunk in chunks(training, size):
         known.add(chunk)
-    back = Fingerprints()
+    back = BitVectors("fingerprint")
     back.load(known.arrays())
     sample = RandomItems(5, needs=("fingerprint",))
     for chunk in chunks(["ab", "nopa"], 2):
@@ -161,6 +164,6 @@ def test_the_nearest_training_item(size, monkeypatch):
 
 
 def test_no_training_item_is_near_where_there_is_none():
-    empty = Fingerprints()
-    empty.load(Fingerprints().arrays())
+    empty = BitVectors("fingerprint")
+    empty.load(BitVectors("fingerprint").arrays())
     assert nearest(RandomItems(needs=("fingerprint",)), empty, []) == []

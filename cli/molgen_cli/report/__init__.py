@@ -10,7 +10,7 @@ from molgen.errors import MolgenError
 from molgen.evaluation.reference_cache import ItemSet, Request, Summaries
 from molgen_cli.console import warn
 from molgen_cli.figures import Evaluated
-from molgen_cli.report.collect import FINGERPRINT, Fingerprints, Gathering, Portrait, nearest, portrayed
+from molgen_cli.report.collect import BitVectors, Gathering, Portrait, nearest, portrayed
 from molgen_cli.report.page import write
 
 __all__ = ["write"]
@@ -31,14 +31,14 @@ class Reporting:
         self._references, self._training = references, training
         self._portrait = Request(Portrait, portrayed(domain))
         # Nearest neighbours need a domain that says how alike its items are.
-        self._fingerprints = Request(Fingerprints, None) if FINGERPRINT in domain.descriptors().features else None
+        self._bits = Request(BitVectors, domain.bits_feature) if domain.bits_feature else None
 
     def summaries(self) -> Iterator[tuple[Request, ItemSet]]:
         """What it needs of the sets that files are compared with."""
         for items in self._references:
             yield self._portrait, items
-        if self._fingerprints is not None and self._training is not None:
-            yield self._fingerprints, self._training
+        if self._bits is not None and self._training is not None:
+            yield self._bits, self._training
 
     def observer(self) -> Gathering:
         """A new observer of a file."""
@@ -50,14 +50,14 @@ class Reporting:
             one,
             sample=gathered.sample.items,
             values=gathered.values.values,
-            scaffolds=gathered.scaffolds.counts if gathered.scaffolds else [],
+            groups=gathered.groups.counts if gathered.groups else [],
             nearest=self._nearest(gathered, made),
         )
 
     def _nearest(self, gathered: Gathering, made: Summaries) -> list[tuple[Any, Any, float]]:
-        if self._fingerprints is None or self._training is None:
+        if self._bits is None or self._training is None:
             return []
-        found = _found(made, self._fingerprints, self._training)
+        found = _found(made, self._bits, self._training)
         return nearest(gathered.sample, found, self._training.items()) if found is not None else []
 
     def write(self, path: Path, files: Sequence[Evaluated], about: Mapping[str, Any], made: Summaries) -> None:
@@ -69,7 +69,7 @@ class Reporting:
         rows, valid = made.counts.get(items.digest, (items.count or 0, 0))
         if portrait is None:
             return Evaluated(items.name, rows, valid)
-        return Evaluated(items.name, rows, valid, values=portrait.values, scaffolds=list(portrait.scaffolds))
+        return Evaluated(items.name, rows, valid, values=portrait.values, groups=list(portrait.groups))
 
 
 def _found(made: Summaries, request: Request, items: ItemSet) -> Any:

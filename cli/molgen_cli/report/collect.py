@@ -3,8 +3,8 @@
 An observer is called with each chunk of a set and names the features that it reads in `needs`. What it
 draws at random depends on the seed and on row numbers alone: not on the size of chunks.
 
-Letters in shapes: V valid rows of a chunk, K rows that are kept, M rows of a training set, B bytes of a
-fingerprint.
+Letters in shapes: V valid rows of a chunk, K rows that are kept, M rows of a training set, B bytes of the
+bits of an item.
 """
 
 from __future__ import annotations
@@ -19,16 +19,12 @@ import numpy as np
 from molgen.domain import Domain, Item
 from molgen.metric import Chunk, PublishedStatistics, Summary, pack_strings, unpack_strings
 
-#: Random items that are shown, values that a distribution is drawn from, and distinct scaffolds that are counted.
-ITEMS, VALUES, SCAFFOLDS = 60, 100_000, 1_000_000
+#: Random items that are shown, values that a distribution is drawn from, and distinct groups that are counted.
+ITEMS, VALUES, GROUPS = 60, 100_000, 1_000_000
 #: Random items whose nearest training item is shown.
 NEIGHBOURS = 12
-#: Fingerprints that are compared at a time.
+#: Bit vectors that are compared at a time.
 _ROWS = 65_536
-#: The feature of a domain whose items have a scaffold: a string, empty for an item without one.
-SCAFFOLD = "scaffold"
-#: The feature that tells how alike two items are: bits in bytes, uint8 (B,); their likeness is that of Tanimoto.
-FINGERPRINT = "fingerprint"
 
 
 class Observer(Protocol):
@@ -139,26 +135,26 @@ class Values:
         return {name: self._kept[:, k] for k, name in enumerate(self.needs)}
 
 
-class Scaffolds:
-    """How many items have each scaffold.
+class Groups:
+    """How many items belong to each group.
 
     Args:
-        most: distinct scaffolds that are held; when there are more, those seen once so far are forgotten.
+        feature: the name of the group of an item; empty for an item of none.
+        most: distinct groups that are held; when there are more, those seen once so far are forgotten.
     """
 
-    needs = (SCAFFOLD,)
-
-    def __init__(self, most: int = SCAFFOLDS) -> None:
+    def __init__(self, feature: str, most: int = GROUPS) -> None:
+        self.needs = (feature,)
         self._most = most
         self._counts: Counter[str] = Counter()
 
     def __call__(self, chunk: Chunk) -> None:
         """Take in the next rows."""
         if chunk.items:
-            self.include(Counter(name for name in chunk.features[SCAFFOLD] if name))
+            self.include(Counter(name for name in chunk.features[self.needs[0]] if name))
 
     def include(self, counts: Mapping[str, int]) -> bool:
-        """Take in how often scaffolds occur, if there are any."""
+        """Take in how often groups occur, if there are any."""
         self._counts.update(counts)
         if len(self._counts) > self._most:
             self._counts = Counter({name: count for name, count in self._counts.items() if count > 1})
@@ -166,7 +162,7 @@ class Scaffolds:
 
     @property
     def counts(self) -> list[tuple[str, int]]:
-        """Scaffolds and their counts, the most frequent first, equally frequent ones by name."""
+        """Groups and their counts, the most frequent first, equally frequent ones by name."""
         return sorted(self._counts.items(), key=lambda found: (-found[1], found[0]))
 
 
@@ -179,12 +175,11 @@ class Gathering:
     """
 
     def __init__(self, domain: Domain, seed: int = 0) -> None:
-        features = domain.descriptors().features
-        likeness = (FINGERPRINT,) if FINGERPRINT in features else ()
+        likeness = () if domain.bits_feature is None else (domain.bits_feature,)
         self.sample = RandomItems(seed=seed, needs=likeness)
         self.values = Values(shown_properties(domain), seed=seed)
-        self.scaffolds = Scaffolds() if SCAFFOLD in features else None
-        self._parts: list[Observer] = [self.sample, self.values, *([self.scaffolds] if self.scaffolds else [])]
+        self.groups = Groups(domain.group_feature) if domain.group_feature else None
+        self._parts: list[Observer] = [self.sample, self.values, *([self.groups] if self.groups else [])]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -198,72 +193,75 @@ class Gathering:
 
 
 class Portrait(Summary):
-    """What a report shows of a reference set, kept in the cache: values and scaffolds.
+    """What a report shows of a reference set, kept in the cache: values and groups.
 
     Args:
-        config: the names of the properties, and whether items have scaffolds: see `portrayed`.
+        config: the names of the properties, and the feature that groups items, if one does: see `portrayed`.
     """
 
-    def __init__(self, config: tuple[tuple[str, ...], bool]) -> None:
+    def __init__(self, config: tuple[tuple[str, ...], str | None]) -> None:
         super().__init__(config)
-        names, has_scaffolds = config
+        names, groups = config
         self.values: Mapping[str, np.ndarray] = {}
-        self.scaffolds: Sequence[tuple[str, int]] = ()
-        self._values, self._scaffolds = Values(names), Scaffolds() if has_scaffolds else None
+        self.groups: Sequence[tuple[str, int]] = ()
+        self._values, self._groups = Values(names), Groups(groups) if groups else None
 
     @classmethod
     def name(cls, config: Any) -> str:
         """The properties are part of it."""
-        names, has_scaffolds = config
-        return "-".join([cls.__name__, *names, *([SCAFFOLD] if has_scaffolds else [])])
+        names, groups = config
+        return "-".join([cls.__name__, *names, *([groups] if groups else [])])
 
     @classmethod
     def needed(cls, config: Any) -> tuple[str, ...]:
-        """The properties, and the scaffold."""
-        names, has_scaffolds = config
-        return (*names, SCAFFOLD) if has_scaffolds else names
+        """The properties, and the feature that groups items."""
+        names, groups = config
+        return (*names, groups) if groups else names
 
     def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
         self._values(chunk)
-        if self._scaffolds is not None:
-            self._scaffolds(chunk)
+        if self._groups is not None:
+            self._groups(chunk)
 
     def include_published(self, published: PublishedStatistics) -> bool:
-        """Take in the values of all properties and the counts of scaffolds."""
+        """Take in the values of all properties and the counts of groups."""
         if not published.values.keys() >= set(self._values.needs):
             return False
-        if self._scaffolds is not None and not self._scaffolds.include(published.counts.get(SCAFFOLD, {})):
+        if self._groups is not None and not self._groups.include(published.counts.get(self._groups.needs[0], {})):
             return False
         self._values.include(np.arange(published.rows), published.values)
         return True
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Values of each property, scaffolds and their counts."""
-        counts = self._scaffolds.counts if self._scaffolds is not None else []
+        """Values of each property, groups and their counts."""
+        counts = self._groups.counts if self._groups is not None else []
         return {
             **{f"values.{name}": values for name, values in self._values.values.items()},
-            "scaffolds": pack_strings([name for name, _ in counts]),
+            "groups": pack_strings([name for name, _ in counts]),
             "counts": np.array([count for _, count in counts], np.int64),
         }
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
         self.values = {name: arrays[f"values.{name}"] for name in self.config[0]}
-        self.scaffolds = list(zip(unpack_strings(arrays["scaffolds"]), arrays["counts"].tolist(), strict=True))
+        self.groups = list(zip(unpack_strings(arrays["groups"]), arrays["counts"].tolist(), strict=True))
 
 
-def portrayed(domain: Domain) -> tuple[tuple[str, ...], bool]:
+def portrayed(domain: Domain) -> tuple[tuple[str, ...], str | None]:
     """The config of a `Portrait` of this domain's items."""
-    return shown_properties(domain), SCAFFOLD in domain.descriptors().features
+    return shown_properties(domain), domain.group_feature
 
 
-class Fingerprints(Summary):
-    """The fingerprints of a training set, kept in the cache, where neighbours are searched.
+class BitVectors(Summary):
+    """The bits of the items of a training set, kept in the cache, where neighbours are searched.
+
+    Args:
+        config: the feature that gives them.
 
     Attributes:
         rows: the numbers of its valid rows, int64 (M,).
-        bits: their fingerprints, uint8 (M, B).
+        bits: those of these rows, uint8 (M, B).
     """
 
     def __init__(self, config: Any = None) -> None:
@@ -272,17 +270,22 @@ class Fingerprints(Summary):
         self._chunks: list[tuple[np.ndarray, np.ndarray]] = []
 
     @classmethod
+    def name(cls, config: Any) -> str:
+        """One for each feature."""
+        return f"{cls.__name__}-{config}"
+
+    @classmethod
     def needed(cls, config: Any) -> tuple[str, ...]:
-        """The fingerprint."""
-        return (FINGERPRINT,)
+        """The feature."""
+        return (config,)
 
     def add(self, chunk: Chunk) -> None:
         """Take in some rows of the set."""
         if chunk.items:
-            self._chunks.append((chunk.rows, np.asarray(chunk.features[FINGERPRINT], np.uint8)))
+            self._chunks.append((chunk.rows, np.asarray(chunk.features[self.config], np.uint8)))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Row numbers and fingerprints."""
+        """Row numbers and bits."""
         rows, bits = zip(*self._chunks, strict=True) if self._chunks else ([self.rows], [self.bits])
         return {"rows": np.concatenate(rows), "bits": np.concatenate(bits)}
 
@@ -292,19 +295,19 @@ class Fingerprints(Summary):
 
 
 def nearest(
-    sample: RandomItems, training: Fingerprints, items: Iterable[Item], most: int = NEIGHBOURS
+    sample: RandomItems, training: BitVectors, items: Iterable[Item], most: int = NEIGHBOURS
 ) -> list[tuple[Item, Item, float]]:
-    """The first items of a sample, the training item nearest to each, and their Tanimoto similarity.
+    """The first items of a sample, the training item nearest to each, and the share of bits that both have.
 
     Args:
-        sample: drawn with the feature `fingerprint`.
-        training: the fingerprints of the training set.
+        sample: drawn with the feature of `training`.
+        training: the bits of the training set.
         items: the training set itself, in the order of its rows.
         most: items of the sample.
     """
     if not len(training.rows):
         return []
-    found = [_nearest(np.asarray(bits, np.uint8), training.bits) for bits in sample.features[FINGERPRINT][:most]]
+    found = [_nearest(np.asarray(bits, np.uint8), training.bits) for bits in sample.features[training.config][:most]]
     rows = [int(training.rows[place]) for place, _ in found]
     wanted = set(rows)
     others = {row: item for row, item in enumerate(items) if row in wanted}
@@ -314,14 +317,14 @@ def nearest(
 
 
 def _nearest(one: np.ndarray, others: np.ndarray) -> tuple[int, float]:
-    """The place of the most similar fingerprint, the first of several, and the similarity; `others` has a row."""
-    found = np.concatenate([tanimoto(one, others[first : first + _ROWS]) for first in range(0, len(others), _ROWS)])
+    """The place of the most similar bits, the first of several, and the similarity; `others` has a row."""
+    found = np.concatenate([shared_bits(one, others[first : first + _ROWS]) for first in range(0, len(others), _ROWS)])
     place = int(found.argmax())
     return place, float(found[place])
 
 
-def tanimoto(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Bits that two fingerprints share, of those that either has; 1 where neither has any.
+def shared_bits(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The Jaccard index: bits that two items share, of those that either has; 1 where neither has any.
 
     Args:
         one: uint8 (B,).

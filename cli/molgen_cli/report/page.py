@@ -34,7 +34,7 @@ def write(
     Args:
         path: the file; it appears whole.
         evaluated: the files in the order given.
-        references: what they are compared with: names, sizes, values and scaffolds; the first two are drawn.
+        references: what they are compared with: names, sizes, values and groups; the first two are drawn.
         about: what to say of the run, JSON values by name. `reference` is the registry name of the data set that
             the references are of: figures published on it are set beside ours.
         domain: draws the items.
@@ -92,7 +92,7 @@ def _sections(
         "metrics": ("Metrics", _metrics(files)),
         "published": ("Beside published figures", published(files, str(about.get("reference", "")))),
         "properties": ("Properties", sections.properties(files, references)),
-        "scaffolds": ("Scaffolds", sections.scaffolds(files, references, domain)),
+        "groups": (domain.group_words[1].capitalize(), sections.groups(files, references, domain)),
         "samples": ("Random samples", sections.samples(files, domain)),
         "neighbours": ("Nearest training neighbours", sections.neighbours(files, domain)),
         "about": ("What was compared with what", sections.about(files, references, about)),

@@ -1,4 +1,4 @@
-"""The parts of a report that show items: properties, scaffolds, samples, neighbours; and what was compared."""
+"""The parts of a report that show items: properties, groups, samples, neighbours; and what was compared."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from molgen_cli.report.markup import Html, behind, clipped, markup, picture, tab
 SHEET = (60, 12, 240)
 #: The same of items that are drawn beside their nearest neighbours.
 NEIGHBOURS = (12, 3, 60)
-#: Scaffolds that are drawn.
-SCAFFOLDS = 12
+#: Groups that are drawn.
+GROUPS = 12
 
 Sets = Sequence[Evaluated]
 
@@ -86,27 +86,28 @@ def _line(texts: Sequence[object], cells: Sequence[str]) -> Html:
     return tag("tr", [tag("td", text) for text in texts], [tag("td", cell, class_="number") for cell in cells])
 
 
-# --- scaffolds ------------------------------------------------------------------------------------
+# --- groups ---------------------------------------------------------------------------------------
 
 
-def scaffolds(files: Sets, references: Sets, domain: Domain) -> Html | None:
-    """How many scaffolds each set has, and how often the most frequent ones occur."""
-    if not any(one.scaffolds for one in files):
+def groups(files: Sets, references: Sets, domain: Domain) -> Html | None:
+    """How many groups each set has, and how often the most frequent ones occur."""
+    if not any(one.groups for one in files):
         return None
-    known = [one for one in references if one.scaffolds]
-    return markup(_variety(files, known), _most_frequent(files, known[:REFERENCES], domain))
+    known = [one for one in references if one.groups]
+    return markup(_variety(files, known, domain), _most_frequent(files, known[:REFERENCES], domain))
 
 
-def _variety(files: Sets, references: Sets) -> Html:
-    head = ["Set", "Valid items", "Scaffolds", "Seen once", "Items of the 10 / 100 most frequent"]
-    head += [f"Items of a scaffold that {one.name} has" for one in references]
+def _variety(files: Sets, references: Sets, domain: Domain) -> Html:
+    name, names = domain.group_words
+    head = ["Set", "Valid items", names.capitalize(), "Seen once", "Items of the 10 / 100 most frequent"]
+    head += [f"Items of a {name} that {one.name} has" for one in references]
     rows = [_various(clipped(one.name, 40), one, references) for one in (*files, *references)]
-    note = "Larger sets have more scaffolds: compare the counts of sets of one size only."
+    note = f"Larger sets have more {names}: compare the counts of sets of one size only."
     return markup(tag("div", table(head, rows, class_="counts"), class_="wide"), tag("p", note, class_="soft"))
 
 
 def _various(name: Html, one: Evaluated, references: Sets) -> Html:
-    counts = [count for _, count in one.scaffolds]
+    counts = [count for _, count in one.groups]
     sizes = [numbers.count(n) for n in (one.valid, len(counts), sum(count == 1 for count in counts))]
     top = " / ".join(_of_valid(sum(counts[:most]), one) for most in (10, 100))
     return _line([name], [*sizes, top, *(_shared(one, other) for other in references)])
@@ -115,8 +116,8 @@ def _various(name: Html, one: Evaluated, references: Sets) -> Html:
 def _shared(one: Evaluated, other: Evaluated) -> str:
     if one is other:
         return ""
-    known = {name for name, _ in other.scaffolds}
-    return _of_valid(sum(count for name, count in one.scaffolds if name in known), one)
+    known = {name for name, _ in other.groups}
+    return _of_valid(sum(count for name, count in one.groups if name in known), one)
 
 
 def _of_valid(count: int, one: Evaluated) -> str:
@@ -124,36 +125,36 @@ def _of_valid(count: int, one: Evaluated) -> str:
 
 
 def _most_frequent(files: Sets, references: Sets, domain: Domain) -> Html:
-    chosen = _chosen(files)
+    chosen, (name, names) = _chosen(files), domain.group_words
     ranks = [str(rank) for rank in range(1, len(chosen) + 1)]
     parts = [_shares(number, one, chosen) for number, one in enumerate(files)]
     others = [_shares(-1 - number, one, chosen) for number, one in enumerate(references)]
-    head = ["", "Scaffold", *(clipped(one.name, 30) for one in (*parts, *others))]
+    head = ["", name.capitalize(), *(clipped(one.name, 30) for one in (*parts, *others))]
     rows = [
-        _line([rank, scaffold], [_share(one.values[k]) for one in (*parts, *others)])
-        for k, (rank, scaffold) in enumerate(zip(ranks, chosen, strict=True))
+        _line([rank, group], [_share(one.values[k]) for one in (*parts, *others)])
+        for k, (rank, group) in enumerate(zip(ranks, chosen, strict=True))
     ]
     return markup(
         tag("h3", "The most frequent ones"),
-        picture(domain, chosen, ranks, f"The {len(chosen)} most frequent scaffolds, numbered"),
+        picture(domain, chosen, ranks, f"The {len(chosen)} most frequent {names}, numbered"),
         _share_legend(files, references),
-        shares("Share of items that have each of the most frequent scaffolds", ranks, parts, others),
+        shares(f"Share of items that have each of the most frequent {names}", ranks, parts, others),
         behind("The numbers behind this chart", tag("div", table(head, rows), class_="wide")),
     )
 
 
 def _chosen(files: Sets) -> list[str]:
-    """The scaffolds that are most frequent in any file, less one standard error, so that few items do not decide."""
+    """The groups that are most frequent in any file, less one standard error, so that few items do not decide."""
     highest: dict[str, float] = {}
     for one in files:
-        for scaffold, count in one.scaffolds[:SCAFFOLDS]:
+        for group, count in one.groups[:GROUPS]:
             share = (count - math.sqrt(count)) / max(1, one.valid)
-            highest[scaffold] = max(highest.get(scaffold, 0.0), share)
-    return sorted(highest, key=lambda scaffold: -highest[scaffold])[:SCAFFOLDS]
+            highest[group] = max(highest.get(group, 0.0), share)
+    return sorted(highest, key=lambda group: -highest[group])[:GROUPS]
 
 
 def _shares(number: int, one: Evaluated, chosen: Sequence[str]) -> Series:
-    counts = dict(one.scaffolds)
+    counts = dict(one.groups)
     return Series(one.name, number, np.array([counts.get(name, 0) for name in chosen]) / max(1, one.valid))
 
 

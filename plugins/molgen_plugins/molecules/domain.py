@@ -93,6 +93,9 @@ class Molecules(Domain):
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
     usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw", "radicals")
+    group_feature: ClassVar[str | None] = "scaffold"
+    group_words: ClassVar[tuple[str, str]] = ("scaffold", "scaffolds")
+    bits_feature: ClassVar[str | None] = "fingerprint"
     default_encoder: ClassVar[str | None] = "molecules.smiles"
     default_model: ClassVar[str | None] = "moses"
 
