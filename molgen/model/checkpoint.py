@@ -6,7 +6,8 @@ Nothing in a checkpoint can make molgen import code: it names parts of the regis
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ MANIFEST = "manifest.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
+#: What reading values of any other form than those that were written can raise.
+DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 #: The most bytes of a text or of JSON in a checkpoint.
 LARGEST_TEXT = 64 << 20
 
@@ -140,6 +143,20 @@ class Checkpoint:
     def has(self, name: str) -> bool:
         """Whether there is a file of tensors of that name."""
         return f"{name}.safetensors" in self.files
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """Say of what the block reads from the checkpoint at a path that it is damaged, where it has another form.
+
+    Raises:
+        CheckpointError: it has.
+    """
+    try:
+        yield
+    except DAMAGED as error:
+        first = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {first})") from error
 
 
 def _existing(path: Path) -> Path:

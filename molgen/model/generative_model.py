@@ -30,7 +30,15 @@ from molgen.family import Density, Family, LogDensity
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.model.bounds import no_more_than
 from molgen.model.card import model_card
-from molgen.model.checkpoint import Checkpoint, CheckpointError, array_tensor, require_finite, save_checkpoint, to_half
+from molgen.model.checkpoint import (
+    DAMAGED,
+    Checkpoint,
+    CheckpointError,
+    array_tensor,
+    require_finite,
+    save_checkpoint,
+    to_half,
+)
 from molgen.model.latent import WithLatents
 from molgen.model.pretrained import resolve
 from molgen.model.workflow import Workflow, require_items
@@ -489,7 +497,7 @@ class GenerativeModel(Workflow, WithLatents):
                 model.unfinished_step = int(model.info.pop("resume")["state"]["step"])
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
         return model
 
@@ -497,7 +505,7 @@ class GenerativeModel(Workflow, WithLatents):
         try:
             with no_more_than(checkpoint.shapes(), checkpoint.path):
                 family = self.build(state=checkpoint.config.get("family_state", {}))
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise CheckpointError(f"{checkpoint.path}: the state of the family is damaged ({error!r})") from error
         weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}
         require_finite(family, {name: t for name, t in weights.items() if t.is_floating_point()}, checkpoint.path)
@@ -516,10 +524,6 @@ class GenerativeModel(Workflow, WithLatents):
             self.keys = {name: BloomFilter(bits[name].numpy(), n["hashes"], n["count"]) for name, n in numbers}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint.path}: the training keys are damaged ({error!r})") from None
-
-
-#: What reading values of any other form than those that were written can raise.
-_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def _register(config: Mapping[str, Any], classes: Sequence[type[Any]]) -> None:

@@ -25,7 +25,7 @@ from molgen.data.store import Store
 from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen.family import Family
-from molgen.model.checkpoint import Checkpoint
+from molgen.model.checkpoint import Checkpoint, named_damage
 from molgen.model.generative_model import GenerativeModel
 from molgen.training.config import TrainingConfig, current_names
 from molgen.training.metrics_log import MetricsLog
@@ -81,11 +81,13 @@ def fit(
     """
     watcher = watcher or Watcher()
     encoded = _encode(model, data, store, watcher)
-    saved = _saved_run(model, config, folder, data, watcher.notice) if resume else None
+    with named_damage(folder / "resume"):
+        saved = _saved_run(model, config, folder, data, watcher.notice) if resume else None
     split = _prepare(model, data, encoded, config, saved)
     trainer = Trainer(model.family, split, config, device)
     if saved is not None:
-        trainer.load(saved.config["info"]["resume"]["state"], saved.tensors("training"), saved.tensors())
+        with named_damage(saved.path):
+            trainer.load(saved.config["info"]["resume"]["state"], saved.tensors("training"), saved.tensors())
     with closing(MetricsLog(folder, trainer.state.step)) as log:
         trainer.run(partial(_save_state, model, config, folder, data), watcher.progress, log, watcher.notice)
     model.use(trainer.finished_family())

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -311,11 +312,11 @@ class Trainer:
         """Take back what `state_json`, `state_tensors` and the averaged weights were."""
         best = numbers["best"]
         self.state = TrainingState(
-            numbers["step"],
-            math.inf if best is None else best,
-            numbers["since_best"],
+            index(numbers["step"]),
+            math.inf if best is None else float(best),
+            index(numbers["since_best"]),
             [(step, value) for step, value in numbers["history"]],
-            numbers.get("seconds", 0.0),  # not noted by runs from before it was
+            float(numbers.get("seconds", 0.0)),  # not noted by runs from before it was
             [(step, steps) for step, steps in numbers.get("plans", ())],
         )
         self.raw_family.load_state_dict(_under(tensors, "weights"))

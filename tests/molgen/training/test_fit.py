@@ -101,6 +101,49 @@ def test_resuming_refuses_other_settings_other_parts_and_other_data(tmp_path, wh
         trained(whole, other, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((), None),
+        ((), []),
+        (("training",), 3),
+        (("training",), {"batch_size": "x"}),
+        (("state",), None),
+        (("state", "step"), "x"),
+        (("state", "step"), 1.5),
+        (("state", "since_best"), None),
+        (("state", "best"), "x"),
+        (("state", "history"), 3),
+        (("state", "history"), [[1]]),
+        (("state", "averaged"), "x"),
+    ],
+)
+def test_an_odd_state_is_one_line(tmp_path, whole, monkeypatch, place, value):
+    copytree(whole, tmp_path / "run")
+    read = Checkpoint.__init__
+
+    def odd(self, path):
+        read(self, path)
+        *outer, last = ("info", "resume", *place)
+        node = self.config
+        for name in outer:
+            node = node[name]
+        node[last] = value
+
+    monkeypatch.setattr(Checkpoint, "__init__", odd)
+    with pytest.raises((CheckpointError, UsageError)) as caught:
+        trained(tmp_path / "run", resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_of_another_run_are_one_line(tmp_path, whole, monkeypatch):
+    copytree(whole, tmp_path / "run")
+    read = Checkpoint.tensors
+    monkeypatch.setattr(Checkpoint, "tensors", lambda self, name="model": dict(list(read(self, name).items())[1:]))
+    with pytest.raises(CheckpointError, match="resume is damaged"):
+        trained(tmp_path / "run", resume=True)
+
+
 def test_a_run_from_before_a_setting_existed_is_resumed_with_its_default(tmp_path, whole, monkeypatch):
     read = Checkpoint.__init__
 
