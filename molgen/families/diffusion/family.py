@@ -18,11 +18,11 @@ from molgen.data.statistics import Statistics
 from molgen.families.diffusion.config import DiffusionConfig, Sampling, Scoring
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.elbo import lower_bound
-from molgen.families.diffusion.inpainting import KnownElements, least_sizes
 from molgen.families.diffusion.probability_flow import ode_log_density
 from molgen.families.diffusion.sampler import Sampler
 from molgen.families.diffusion.unmasking import ORDERS
 from molgen.families.parts.elements import ElementNoise, PackedElements
+from molgen.families.parts.known import KnownElements, least_sizes
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
 from molgen.seeding import Rng

@@ -17,11 +17,11 @@ from molgen.config import by_name
 from molgen.families.diffusion.config import Sampling
 from molgen.families.diffusion.denoiser import Denoiser
 from molgen.families.diffusion.gaussian_sampling import SOLVERS
-from molgen.families.diffusion.inpainting import KnownElements
 from molgen.families.diffusion.process import Process
 from molgen.families.diffusion.schedule import sampling_times
 from molgen.families.diffusion.unmasking import ORDERS, unmasking_times
 from molgen.families.parts.elements import ElementNoise, PackedElements
+from molgen.families.parts.known import KnownElements
 
 Elements = Mapping[str, Tensor]
 

@@ -11,13 +11,15 @@ class FlowConfig:
     """Which flow it is, and how classes become numbers.
 
     Attributes:
-        variant: `coupling`.
+        variant: `coupling`, or `discrete`: flow matching of classes.
         dequantisation: of classes and levels: `uniform`, `variational`, `argmax` or `bits`; see `dequantise`. Empty
             leaves it to the variant.
         rounds: of couplings, in each of which both halves of the numbers are transformed.
         transform: of a coupling: `spline` or `affine`.
         bins: of splines.
         reach: half of the interval that splines bend, for numbers of unit scale.
+        noise: that classes turn into in `discrete`: `masked`, `uniform` or `marginal`, their frequencies.
+        steps, samples: of `discrete` where none are asked for, see `DiscreteSampling` and `PathOptions`.
         draws: of the bound on the density of classes and levels where none are asked for, see `BoundOptions`.
     """
 
@@ -28,11 +30,15 @@ class FlowConfig:
     bins: int = 8
     reach: float = 4.0
     draws: int = 8
+    noise: str = "masked"
+    steps: int = 100
+    samples: int = 32
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("bins", 2), ("draws", 1)):
+        for name, least in (("rounds", 1), ("bins", 2), ("draws", 1), ("steps", 1), ("samples", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        _require_even(self.samples)
         if not 0 < self.reach < inf:
             raise ValueError(f"reach must be above 0, not {self.reach}")
 
@@ -66,3 +72,53 @@ class BoundOptions:
     def __post_init__(self) -> None:
         if self.draws < 0:
             raise ValueError(f"draws must be 0 or more, not {self.draws}")
+
+
+@dataclass(frozen=True)
+class DiscreteSampling:
+    """The options of `sample` of discrete flow matching; all can be chosen after training.
+
+    Attributes:
+        steps: from noise to data; 0 leaves it to the configuration.
+        guidance: w in u + w (c - u), of log-probabilities without (u) and with the condition (c); 1 is the model's.
+        stochasticity: the rate of further jumps to noise and back, which repair mistakes (eta in arXiv 2402.04997).
+        target_guidance: a further rate of jumps to what is predicted (omega in DeFoG, arXiv 2410.04263).
+        distortion: times are powers of evenly spaced ones; above 1 steps are shorter near the data.
+        temperature: divides the log-probabilities of classes.
+    """
+
+    steps: int = 0
+    guidance: float = 1.0
+    stochasticity: float = 0.0
+    target_guidance: float = 0.0
+    distortion: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -inf < self.guidance < inf:
+            raise ValueError(f"guidance must be finite, not {self.guidance}")
+        for name in ("steps", "stochasticity", "target_guidance"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("distortion", "temperature"):
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """The options of `log_density` of discrete flow matching.
+
+    Attributes:
+        samples: noised copies of each item that the network reads, an even number; 0 leaves it to the configuration.
+    """
+
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        _require_even(self.samples)
+
+
+def _require_even(samples: int) -> None:
+    if samples < 0 or samples % 2:
+        raise ValueError(f"samples must be an even number, not {samples}")

@@ -18,15 +18,17 @@ from molgen.config import by_name, options_of
 from molgen.data.statistics import Statistics
 from molgen.families.flow.config import FlowConfig
 from molgen.families.flow.coupling import CouplingFlow
+from molgen.families.flow.discrete import DiscreteMatching
 from molgen.families.flow.variant import Items, Variant
 from molgen.families.parts.elements import PackedElements
+from molgen.families.parts.known import least_sizes
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
 from molgen.space import Space, axes
 
 #: The variants by their names in the configuration.
-VARIANTS: Mapping[str, type[Variant]] = {"coupling": CouplingFlow}
+VARIANTS: Mapping[str, type[Variant]] = {"coupling": CouplingFlow, "discrete": DiscreteMatching}
 
 
 class Flow(Family):
@@ -94,7 +96,7 @@ class Flow(Family):
         sampling = options_of(self.variant.Sampling, "sampling from a flow", options)
         rng = self._rng(rng, count)
         with torch.no_grad():
-            drawn = self.sizes.sample(count, condition, rng, sizes)
+            drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
             elements = PackedElements.of(self.space, drawn, self._reach(drawn), count, self.device)
             found = self.variant.sample(elements, condition, rng, known, sampling)
             if found.log_density is None:

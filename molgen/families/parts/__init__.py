@@ -1,1 +1,1 @@
-"""What families share: packed elements, likelihoods, latents, sizes, grammar."""
+"""What families share: packed elements, what is known of them, likelihoods, latents, sizes, grammar."""
