@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -138,15 +137,13 @@ def _gru_cell(x, h, w_input, w_hidden, b_input, b_hidden):
     return (1 - z) * torch.tanh(new + torch.sigmoid(reset + h_reset) * h_new) + z * h
 
 
-@cache
-def _register() -> None:
-    _setup_privateuseone_for_python_backend(NAME)
+# PyTorch takes a new device only before the first backward pass of the process.
+_setup_privateuseone_for_python_backend(NAME)
 
 
 @contextmanager
 def pretend_device() -> Iterator[torch.device]:
     """The device, while the block runs."""
-    _register()
     fused = torch._VF.gru
     torch._VF.gru = lambda *args: _gru(*args) if isinstance(args[0], PretendTensor) else fused(*args)
     try:
