@@ -115,9 +115,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
         return
     temporary = temporary_sibling(path)
     try:
-        yield temporary
-        fsync_file(temporary)
-        os.replace(temporary, path)
+        with named_when_full(path, temporary):
+            yield temporary
+            fsync_file(temporary)
+            os.replace(temporary, path)
         fsync_file(path.parent)
     except OSError as error:
         raise _named(error, path, temporary) from error
@@ -135,11 +136,39 @@ def _named(error: OSError, path: Path, written: Path) -> OSError:
 
 
 @contextmanager
+def named_when_full(path: Path, written: Path | None = None) -> Iterator[None]:
+    """Where the block finds the disk full, the error names the file, what was written of it and what is left.
+
+    Args:
+        path: the file or folder that people know.
+        written: where it is being written.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        bytes_written = total_bytes(written) if written is not None and written.exists() else 0
+        so_far = f" after {bytes_written:,} bytes" if bytes_written else ""
+        left = shutil.disk_usage(path.parent).free
+        message = f"{os.strerror(errno.ENOSPC)}{so_far}, with {left:,} bytes left"
+        raise OSError(errno.ENOSPC, message, str(path)) from error
+
+
+def _is_full(error: Exception) -> bool:
+    # Libraries with errors of their own pass on the text of the system.
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+@contextmanager
 def _written_through(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="molgen-") as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        with temporary.open("rb") as source, path.open("wb") as target:
+        with named_when_full(path), temporary.open("rb") as source, path.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
 
 
@@ -153,8 +182,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     temporary = temporary_sibling(path)
     temporary.mkdir()
     try:
-        yield temporary
-        fsync_folder(temporary)
+        with named_when_full(path, temporary):
+            yield temporary
+            fsync_folder(temporary)
         _swap(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

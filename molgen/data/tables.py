@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from molgen.atomic_files import replaced_file
+from molgen.atomic_files import named_when_full, replaced_file
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def opened_to_write(target: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
         return
     path = Path(target).resolve()
     if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
-        with open(path, "wb") as stream:
+        with named_when_full(path), open(path, "wb") as stream:
             yield stream
         return
     with replaced_file(path) as temporary, open(temporary, "wb") as stream:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 
 import pytest
+from safetensors import SafetensorError
 
 from molgen import GenerativeModel, atomic_files
-from molgen.atomic_files import replaced_file, temporary_sibling, write_text
+from molgen.atomic_files import replaced_file, replaced_folder, temporary_sibling, write_text
+from molgen.data.tables import opened_to_write
 from molgen.errors import UsageError
 from molgen.model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 
@@ -40,6 +43,29 @@ def test_a_pipe_is_written_to(tmp_path):
 def test_a_device_stays_one():
     write_text(__import__("pathlib").Path(os.devnull), "nothing")
     assert not os.path.isfile(os.devnull)
+
+
+def fill(replaced, path, error):
+    """Write a little, and find the disk full."""
+    with replaced(path) as temporary:
+        (temporary / "part" if temporary.is_dir() else temporary).write_bytes(b"x" * 1500)
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), SafetensorError("I/O: No space left on device")])
+@pytest.mark.parametrize("replaced", [replaced_file, replaced_folder])
+def test_a_full_disk_names_the_file_and_the_bytes(replaced, error, tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device after 1,500 bytes, with [\d,]+ bytes left") as found:
+        fill(replaced, tmp_path / "out", error)
+    assert found.value.filename == str(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+def test_a_device_that_is_full_is_named():
+    with pytest.raises(OSError, match="No space left") as found, opened_to_write("/dev/full") as stream:
+        stream.write(b"rows")
+    assert found.value.filename == "/dev/full"
 
 
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path):
