@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from molgen.data.statistics import Statistics
 from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Density, Family, LogDensity
+from molgen.inference.pictures import as_html
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.model.bounds import no_more_than
 from molgen.model.card import model_card
@@ -55,6 +56,10 @@ class Drawn:
     log_density: float
     kind: Density | None
     sample: Sample
+    domain: Domain | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        return as_html(self.domain, [self.item]) if self.domain is not None else None
 
 
 @dataclass(frozen=True)
@@ -283,8 +288,9 @@ class GenerativeModel(Workflow, WithLatents):
         density, space = generated.log_density, self.encoder.space
         values = self._in_user_units(density, generated.batch) if density else [math.nan] * len(items)
         samples = separate(space, restore(space, self.statistics, generated.batch))
+        kind, domain = density.kind if density else None, self.domain
         return [
-            Drawn(index, self.encoder.decode(sample), value, density.kind if density else None, sample)
+            Drawn(index, self.encoder.decode(sample), value, kind, sample, domain)
             for index, sample, value in zip(items, samples, values, strict=True)
         ]
 

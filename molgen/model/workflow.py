@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from molgen.dataset import Dataset
     from molgen.domain import Item
     from molgen.evaluation.evaluate import Figure
-    from molgen.inference.generate import Row
+    from molgen.inference.pictures import Rows, Samples
     from molgen.model.generative_model import GenerativeModel
     from molgen.training.config import TrainingConfig
     from molgen.training.python_run import FitReport
@@ -104,8 +104,10 @@ class Workflow:
         batch_size: int = 1024,
         workers: int | None = None,
         **options: Any,
-    ) -> list[Row]:
+    ) -> Rows:
         """Samples that the domain has inspected, one `inference.generate.Row` each, as `molgen generate` makes them.
+
+        A notebook shows the list as pictures with log-densities, and that of `sample_items` as pictures.
 
         Args:
             count: how many samples; where `accept` names something, how many that meet it.
@@ -123,14 +125,15 @@ class Workflow:
             PartialFailure: nearly no sample is acceptable.
         """
         from molgen.inference.generate import Generation, Request
+        from molgen.inference.pictures import Rows
         from molgen.workers.inspector import Inspector, chosen_properties
 
         request = Request(count, tuple(accept), seed, batch_size, dict(condition or {}), known, options)
         names = chosen_properties(self._model.domain, list(properties)) if properties else []
         with Inspector(self._model.domain, names, "filters" in request.accept, workers) as inspector:
-            return list(Generation(self._model, request, inspector).rows())
+            return Rows(Generation(self._model, request, inspector).rows(), self._model.domain)
 
-    def sample_items(self, count: int, **how: Any) -> list[Item]:
+    def sample_items(self, count: int, **how: Any) -> Samples[Item]:
         """As many valid items in canonical form; see `sample_rows` for what else can be asked for.
 
         Example:
@@ -139,8 +142,11 @@ class Workflow:
             >>> len(model.sample_items(3, seed=1, accept=("valid", "unique")))
             3
         """
+        from molgen.inference.pictures import Samples
+
         accept = tuple(how.pop("accept", ()))
-        return [row.item for row in self.sample_rows(count, accept=("valid", *accept), **how)]
+        rows = self.sample_rows(count, accept=("valid", *accept), **how)
+        return Samples((row.item for row in rows), rows.domain)
 
     def sample_table(self, count: int, *, properties: Sequence[str] = (), **how: Any) -> pa.Table:
         """Samples as a `pyarrow.Table` with density, status and properties; `.to_pandas()` where pandas is installed.

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -369,13 +370,14 @@ def test_files_of_the_same_name_are_told_apart(figures, tmp_path):
         (["gen.txt", "--seed", "-1"], "from 0"),
         (["gen.txt", "--domain", "wrods"], "did you mean 'words'"),
         (["gen.txt", "-o", "nowhere/x.json"], "does not exist"),
-        (["gen.txt", "--domain", "tokens"], "Tokens does not read files"),
+        (["gen.zip", "--domain", "tokens"], "no format to be told from 'gen.zip'"),
     ],
 )
 def test_a_bad_request_is_one_line(arguments, words_of_error, datasets, words, capsys, fake_distribution):
     from support import toys
 
     toys.register(fake_distribution)
+    Path("gen.zip").write_text("in a format that no table has\n")
     domain = [] if "--domain" in arguments else ["--domain", "words"]
     assert main(["evaluate", *arguments, *domain]) == 2
     captured = capsys.readouterr()
