@@ -119,13 +119,13 @@ def names(kind: Kind) -> list[str]:
 
 def plugins(kind: Kind) -> list[Plugin]:
     """Every claim to a name, refused and clashing ones included, sorted by name. Imports no plugin."""
-    found = [plugin for plugin in _discovered()[kind] if plugin.ours or not _strangers_disabled()]
+    found = [plugin for plugin in _discovered()[kind] if plugin.ours or not _third_parties_disabled()]
     return found + [plugin for (of, _), (plugin, _) in _session.items() if of == kind]
 
 
 def hidden() -> list[Plugin]:
     """The plugins that `MOLGEN_DISABLE_PLUGINS` leaves out now."""
-    if not _strangers_disabled():
+    if not _third_parties_disabled():
         return []
     return [plugin for kind in KINDS for plugin in _discovered()[kind] if not plugin.ours]
 
@@ -206,7 +206,7 @@ def refresh() -> None:
     _load.cache_clear()
 
 
-def _strangers_disabled() -> bool:
+def _third_parties_disabled() -> bool:
     return os.environ.get(DISABLE, "") not in ("", "0")
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: no network, fixed seeds, the command, and strangers' distributions."""
+"""What all tests share: no network, fixed seeds, the command, and distributions of third parties."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install strangers' distributions: a `.dist-info` and modules in a folder on sys.path and PYTHONPATH.
+    """Install distributions of third parties: a `.dist-info` and modules in a folder on sys.path and PYTHONPATH.
 
     Call it as `install("molgen-audio", "0.3", {"domain": {"audio": "audio_x:Audio"}}, {"audio_x": "source"})`.
     """

@@ -1,4 +1,4 @@
-"""Starting is quick, because it imports nothing heavy. The time limits are three times what is promised."""
+"""Starting is quick, because it imports nothing heavy. The time limits are three times what is stated."""
 
 import json
 import os

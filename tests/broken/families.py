@@ -210,7 +210,7 @@ class IgnoresKnown(Autoregressive):
         return super().sample(count, condition, rng, None, sizes, **options)
 
 
-class RefusesWhatItPromises(Autoregressive):
+class RefusesWhatItDeclares(Autoregressive):
     def sample(self, count, condition=None, rng=None, known=None, sizes=None, **options):
         if known is not None:
             raise ValueError("nothing known, please")
@@ -322,7 +322,7 @@ BROKEN = {
     AbsentIsGiven: {"conditions_may_have_gaps"},
     LosesRowsUnderConditions: {"conditions_may_have_gaps"},
     IgnoresKnown: {"known_parts_are_kept"},
-    RefusesWhatItPromises: {"known_parts_are_kept"},
+    RefusesWhatItDeclares: {"known_parts_are_kept"},
     TakesAnyOption: {"unknown_options_are_refused"},
     CountsOneMore: {"log_density_is_as_declared"},
     WeakerThanDeclared: {"log_density_is_as_declared"},

@@ -130,7 +130,7 @@ def test_a_message_says_what_is_wrong_and_by_how_much():
     assert reason == "all small spaces are refused: this family takes nothing at all"
 
 
-def test_what_is_not_promised_is_skipped_with_the_reason():
+def test_what_is_not_declared_is_skipped_with_the_reason():
     results = {r.check.name: r for r in run_checks(family_checks(Autoregressive, Tokens))}
     assert results["latents_have_their_space"].outcome is Outcome.SKIPPED
     assert "Capability.latent" in results["latents_have_their_space"].reason

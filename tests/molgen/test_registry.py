@@ -1,4 +1,4 @@
-"""Plugins by name: ours, a stranger's, and everything that can be wrong with a stranger's."""
+"""Plugins by name: ours, a third party's, and everything that can be wrong with those."""
 
 import sys
 from importlib.metadata import version
@@ -38,7 +38,7 @@ def test_every_target_of_ours_is_a_module_and_a_class():
                 assert registry.note(plugin) == ""
 
 
-def test_a_strangers_plugin_is_found_by_name_and_imported_on_demand(fake_distribution):
+def test_a_third_partys_plugin_is_found_by_name_and_imported_on_demand(fake_distribution):
     fake_distribution("molgen-spectra", "0.2", {"domain": {"spectra": "spectra_x:Spectra"}}, {"spectra_x": GOOD})
     assert "spectra" in registry.names("domain")
     assert registry.find("domain", "spectra").origin == "molgen-spectra 0.2"
@@ -96,7 +96,7 @@ def test_a_clash_names_both_distributions_and_how_to_choose(fake_distribution):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("family", "autoregressive"), ("domain", "molecules")])
-def test_a_stranger_cannot_take_a_name_of_ours(fake_distribution, kind, name):
+def test_a_third_party_cannot_take_a_name_of_ours(fake_distribution, kind, name):
     fake_distribution("molgen-other", "1.0", {kind: {name: "other_x:Spectra"}}, {"other_x": GOOD})
     assert registry.find(kind, name).ours
     [refused] = [plugin for plugin in registry.plugins(kind) if plugin.distribution == "molgen-other"]

@@ -357,7 +357,7 @@ CASES = {
         (
             "test_startup.py::test_import_is_quick",
             "test_startup.py::test_importing_the_front_loads_nothing_heavy",
-            HERE + "test_scope.py::test_no_heavy_stranger_is_required",
+            HERE + "test_scope.py::test_no_heavy_package_is_required",
         ),
     ),
     49: Case(

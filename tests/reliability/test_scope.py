@@ -44,7 +44,7 @@ def test_nothing_is_unpickled():
 @pytest.mark.parametrize(
     "name", ["lightning", "pytorch-lightning", "transformers", "tensorflow", "torchvision", "pandas"]
 )
-def test_no_heavy_stranger_is_required(name):
+def test_no_heavy_package_is_required(name):
     assert name not in REQUIRED
 
 

@@ -1,4 +1,4 @@
-"""A domain of words with features, and metrics of it: what a stranger writes, and what a stranger gets wrong."""
+"""A domain of words with features, and metrics of it: what a third party writes, and what it may get wrong."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ METRICS = {
 
 
 def register(install):
-    """Make the words and their metrics known as a stranger's distribution; `install` is `fake_distribution`."""
+    """Make the words and their metrics known as a third party's distribution; `install` is `fake_distribution`."""
     metrics = {name: f"support.measures:{cls}" for name, cls in METRICS.items()}
     install("measures", plugins={"domain": {"words": "support.measures:Words"}, "metric": metrics})
 

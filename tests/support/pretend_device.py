@@ -83,9 +83,9 @@ def _run(function, args, kwargs):
     ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
     asked = kwargs.get("device")
     if ours and name not in _BETWEEN:
-        strangers = [t for t in tensors if not isinstance(t, PretendTensor) and t.dim()]
-        if strangers:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in strangers)
+        others = [t for t in tensors if not isinstance(t, PretendTensor) and t.dim()]
+        if others:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in others)
             raise RuntimeError(f"{name}: expected all tensors on {NAME}:0, found CPU tensors of the shapes {shapes}")
     wrapped = {id(tensor.raw): tensor for tensor in ours}
     if asked is not None:

@@ -1,4 +1,4 @@
-"""Small worlds, each one short class that is domain and encoder at once: what a stranger writes."""
+"""Small worlds, each one short class that is domain and encoder at once: what a third party writes."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def samples_of(toy, items=None):
 
 
 def register(install):
-    """Make the toys known to molgen as a stranger's distribution; `install` is the fixture `fake_distribution`."""
+    """Make the toys known to molgen as a third party's distribution; `install` is the fixture `fake_distribution`."""
     install(
         "toys", plugins={"domain": {toy.__name__.lower(): f"support.toys:{toy.__name__}" for toy in (*TOYS, Scaffolds)}}
     )

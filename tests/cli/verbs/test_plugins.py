@@ -32,7 +32,7 @@ BROKEN = WORDS.replace('return "".join', 'assert len(sample["letters"]) < 5, "to
 
 @pytest.fixture
 def words(fake_distribution):
-    """A plugin that keeps its promises, and one that does not."""
+    """A plugin that keeps its contract, and one that does not."""
     plugins = {"domain": {"words": "words_x:Words", "broken": "broken_x:Words"}}
     fake_distribution("molgen-words", "1.0", plugins, {"words_x": WORDS, "broken_x": BROKEN})
 
@@ -52,7 +52,7 @@ def test_a_line_for_each_check(words, capsys):
     assert captured.err == f"{len(lines)} ok, 0 skipped, 0 failed\n"
 
 
-def test_a_broken_promise_is_a_line_with_the_reason_and_code_1(words, capsys):
+def test_a_broken_contract_is_a_line_with_the_reason_and_code_1(words, capsys):
     assert main(["plugins", "check", "broken", "--only", "decode*"]) == 1
     captured = capsys.readouterr()
     (line,) = [line for line in captured.out.splitlines() if line.startswith("failed")]

@@ -1,4 +1,4 @@
-"""The key set: never forgets a key, and rarely takes a stranger for one."""
+"""The Bloom filter: never forgets a key, and rarely takes another for one."""
 
 import pytest
 
@@ -17,11 +17,11 @@ def test_a_seen_key_is_always_found(known):
 
 
 @pytest.mark.parametrize("bits", [6.0, 14.0])
-def test_strangers_are_taken_for_members_as_often_as_stated(bits):
+def test_others_are_taken_for_members_as_often_as_stated(bits):
     known = BloomFilter.of(SEEN, expected=len(SEEN), bits_per_key=bits)
-    strangers, wrong = 20000, sum(f"new {k}" in known for k in range(20000))
+    others, wrong = 20000, sum(f"new {k}" in known for k in range(20000))
     stated = known.false_positive_rate
-    assert abs(wrong / strangers - stated) < 4 * (stated / strangers) ** 0.5
+    assert abs(wrong / others - stated) < 4 * (stated / others) ** 0.5
 
 
 def test_fourteen_bits_err_about_once_in_a_thousand(known):

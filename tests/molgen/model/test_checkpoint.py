@@ -104,7 +104,7 @@ def test_damage_to_any_file_is_fatal(tmp_path, name, damage):
     save_version(tmp_path / "model", 1)
     file = tmp_path / "model" / name
     content = bytearray(file.read_bytes())
-    # The middle of the manifest is a hash or a size, whose change is a wrong promise.
+    # The middle of the manifest is a hash or a size, which then no longer fits.
     content[len(content) // 2] ^= 1
     file.write_bytes({"truncated": file.read_bytes()[:-1], "empty": b"", "flipped": bytes(content)}[damage])
     with pytest.raises(CheckpointError, match="model"):
