@@ -11,7 +11,7 @@ class FlowConfig:
     """Which flow it is, and how classes become numbers.
 
     Attributes:
-        variant: `coupling`, or `discrete`: flow matching of classes.
+        variant: `coupling`, `matching`: flow matching of numbers, or `discrete`: that of classes.
         dequantisation: of classes and levels: `uniform`, `variational`, `argmax` or `bits`; see `dequantise`. Empty
             leaves it to the variant.
         rounds: of couplings, in each of which both halves of the numbers are transformed.
@@ -19,7 +19,8 @@ class FlowConfig:
         bins: of splines.
         reach: half of the interval that splines bend, for numbers of unit scale.
         noise: that classes turn into in `discrete`: `masked`, `uniform` or `marginal`, their frequencies.
-        steps, samples: of `discrete` where none are asked for, see `DiscreteSampling` and `PathOptions`.
+        steps: of sampling by `matching` and `discrete`, and of the densities of `matching`, where none are asked for.
+        samples: of `discrete` where none are asked for, see `PathOptions`.
         draws: of the bound on the density of classes and levels where none are asked for, see `BoundOptions`.
     """
 
@@ -103,6 +104,48 @@ class DiscreteSampling:
         for name in ("distortion", "temperature"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class MatchingSampling:
+    """The options of `sample` of flow matching.
+
+    Attributes:
+        steps: from noise to data, of two runs of the network each; 0 leaves it to the configuration.
+        guidance: w in u + w (c - u), of velocities without (u) and with the condition (c); 1 is the model itself.
+    """
+
+    steps: int = 0
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_steps(self.steps)
+        if not -inf < self.guidance < inf:
+            raise ValueError(f"guidance must be finite, not {self.guidance}")
+
+
+@dataclass(frozen=True)
+class EquationOptions:
+    """The options of `log_density` of flow matching.
+
+    Attributes:
+        steps: of the integration; 0 leaves it to the configuration.
+        directions: random ones, from which the divergence is estimated; 0 computes it exactly, by a gradient
+            for each number of a sample.
+    """
+
+    steps: int = 0
+    directions: int = 0
+
+    def __post_init__(self) -> None:
+        _require_steps(self.steps)
+        if self.directions < 0:
+            raise ValueError(f"directions must be 0 (exact) or more, not {self.directions}")
+
+
+def _require_steps(steps: int) -> None:
+    if steps < 0:
+        raise ValueError(f"steps must be 0 or more, not {steps}")
 
 
 @dataclass(frozen=True)

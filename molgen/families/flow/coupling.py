@@ -179,7 +179,7 @@ class CouplingFlow(Variant):
             if isinstance(field, Real) and (field.centred or field.rotates):
                 raise UnsupportedSpace(
                     f"the numbers of {name!r} rotate or have a common centre, which no coupling of some with others "
-                    "keeps; a diffusion takes them"
+                    "keeps; family.variant=matching takes them"
                 )
         self.dequantisation = Dequantisation(space, build, config.dequantisation or "argmax")
         own = self.dequantisation.space

@@ -19,6 +19,7 @@ from molgen.data.statistics import Statistics
 from molgen.families.flow.config import FlowConfig
 from molgen.families.flow.coupling import CouplingFlow
 from molgen.families.flow.discrete import DiscreteMatching
+from molgen.families.flow.matching import Matching
 from molgen.families.flow.variant import Items, Variant
 from molgen.families.parts.elements import PackedElements
 from molgen.families.parts.known import least_sizes
@@ -28,7 +29,7 @@ from molgen.seeding import Rng
 from molgen.space import Space, axes
 
 #: The variants by their names in the configuration.
-VARIANTS: Mapping[str, type[Variant]] = {"coupling": CouplingFlow, "discrete": DiscreteMatching}
+VARIANTS: Mapping[str, type[Variant]] = {"coupling": CouplingFlow, "matching": Matching, "discrete": DiscreteMatching}
 
 
 class Flow(Family):

@@ -61,7 +61,7 @@ def halves(space: Mapping[str, Real]) -> list[dict[str, Half]]:
         if len(space) == 1 and space[name].axes:
             raise UnsupportedSpace(
                 f"the numbers of {name!r} have no order and one channel, so no half of them can stay while the other "
-                "is transformed; a diffusion takes them"
+                "is transformed; family.variant=matching takes them"
             )
         ways[name] = [whole(undivided.index(name) % 2 == 0)]
     turns = max(len(own) for own in ways.values())
