@@ -1,9 +1,9 @@
 """Flow matching: a velocity field takes noise to data along straight paths.
 
-The method is that of Lipman et al., arXiv 2210.02747, and Liu et al., arXiv 2209.03003: x_t = (1 - t) x_0 + t n from data
-x_0 to normal noise n, and a network predicts the mean velocity v(x, t) = E[n - x_0 | x_t]. Samples follow dx / dt = v
-from time 1 to time 0, and densities are those of this equation. Numbers that rotate or have a common centre are matched
-by their packed elements, which are free.
+The method is that of Lipman et al., arXiv 2210.02747, and Liu et al., arXiv 2209.03003: x_t = (1 - t) x_0 + t n from
+data x_0 to normal noise n, and a network predicts the mean velocity v(x, t) = E[n - x_0 | x_t]. Samples follow
+dx / dt = v from time 1 to time 0, and densities are those of this equation. Numbers that rotate or have a common centre
+are matched by their packed elements, which are free.
 
 Letters in shapes: B batch, E packed elements.
 """
