@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from molgen.data.prepare import TrainingData
-from molgen.model.generative_model import Drawn, GenerativeModel
+from molgen.model.generative_model import GenerativeModel
+from molgen.model.sampling import RawSample
 from molgen.training.config import TrainingConfig
 from molgen.training.fit import fit
 from molgen.workers.inspector import Inspector
@@ -57,7 +58,7 @@ def train_peer(make: Callable[[], Any], smiles: Sequence[str], minutes: float) -
 
 def time_ours(
     model: GenerativeModel, count: int, seed: int, **options: Any
-) -> tuple[dict[str, float], list[Drawn], float]:
+) -> tuple[dict[str, float], list[RawSample], float]:
     """Raw draws, decoded and judged in workers: the figures, the draws, and the seconds of drawing alone.
 
     Without the density of canonical forms, which the peers have not.

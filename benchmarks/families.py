@@ -32,7 +32,8 @@ from molgen.config import Part, settings_of
 from molgen.data.standardise import standardise
 from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
-from molgen.model.generative_model import GenerativeModel, Scored
+from molgen.model.generative_model import GenerativeModel
+from molgen.model.sampling import Scored
 from molgen.seeding import Rng
 
 #: Test items that are encoded and decoded.

@@ -20,7 +20,8 @@ from molgen.inference.score import Score, number_columns, score
 from molgen.workers.inspector import Inspection, Inspector
 
 if TYPE_CHECKING:
-    from molgen.model.generative_model import Drawn, GenerativeModel
+    from molgen.model.generative_model import GenerativeModel
+    from molgen.model.sampling import RawSample
 
 #: What a draw can be asked to be. Each one implies `valid`.
 CRITERIA = ("valid", "unique", "novel", "filters")
@@ -222,7 +223,7 @@ class Generation:
                 return
             begun = time.monotonic()  # whoever takes the rows may take long
 
-    def _batches(self) -> Iterator[list[Drawn]]:
+    def _batches(self) -> Iterator[list[RawSample]]:
         """Batches of samples for as long as more are needed; an empty one while those before are probably enough."""
         while not self._done():
             size = self._batch_size(self._next - self._request.first - self.tally.drawn)
@@ -244,7 +245,7 @@ class Generation:
             most = min(most, self._request.max_samples - self.tally.drawn - pending)
         return max(0, min(most, max(SMALLEST_BATCH, math.ceil(1.02 * missing)))) if missing > 0 else 0
 
-    def _draw(self, size: int) -> list[Drawn]:
+    def _draw(self, size: int) -> list[RawSample]:
         request = self._request
         try:
             drawn = self._model.sample(
@@ -261,7 +262,7 @@ class Generation:
         except ValueError as error:  # an option that the family has not, or a value that it does not take
             raise UsageError(str(error)) from error
 
-    def _after_repairs(self, draw: Drawn) -> Drawn:
+    def _after_repairs(self, draw: RawSample) -> RawSample:
         """A draw that is no item after the repairs, if that made it one; its density was of what it was before."""
         if not isinstance(draw.item, Invalid):
             return draw
@@ -276,9 +277,9 @@ class Generation:
 
     # --- inspecting -------------------------------------------------------------------------------
 
-    def _settled(self, drawn: Sequence[Drawn], inspections: Sequence[Inspection]) -> list[Row]:
+    def _settled(self, drawn: Sequence[RawSample], inspections: Sequence[Inspection]) -> list[Row]:
         """The rows to keep of a batch."""
-        kept: list[tuple[Drawn, Inspection]] = []
+        kept: list[tuple[RawSample, Inspection]] = []
         for draw, inspection in zip(drawn, map(self._finished, inspections), strict=True):
             accepted = self._count(inspection, draw.index in self._repaired)
             if accepted or not self._request.accept:
@@ -368,7 +369,7 @@ class Generation:
 
     # --- density ----------------------------------------------------------------------------------
 
-    def _scores(self, kept: Sequence[tuple[Drawn, Inspection]]) -> list[Score]:
+    def _scores(self, kept: Sequence[tuple[RawSample, Inspection]]) -> list[Score]:
         """log p of each canonical item; the one of sampling where it is the same sample."""
         found: dict[int, Score] = {}
         rest: dict[int, Sample | Invalid] = {}

@@ -193,7 +193,7 @@ def test_scoring_large_items_takes_little_memory():
 
         def log_density_of(self, encoded, **options):
             from molgen.family import Density
-            from molgen.model.generative_model import Scored
+            from molgen.model.sampling import Scored
 
             return [Scored(0.0, Density.EXACT) for _ in encoded]
 

@@ -1,0 +1,252 @@
+"""What a model generates and how likely it takes items to be: raw samples and log-densities, batch by batch.
+
+Letters in shapes: B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molgen.batch import Batch, Partial, collate, field_mask, separate
+from molgen.data.conditions import Conditions
+from molgen.data.standardise import log_abs_det, restore, standardise
+from molgen.data.statistics import Statistics
+from molgen.domain import Domain, Encoder, Invalid, Item, Sample
+from molgen.errors import UsageError
+from molgen.family import Density, Family, LogDensity
+from molgen.inference.pictures import as_html
+from molgen.model.workflow import require_items
+from molgen.seeding import Rng, content_key
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample: its number, what it decodes to, and the log-density of `sample`, which it was decoded from."""
+
+    index: int
+    item: Item | Invalid
+    log_density: float
+    kind: Density | None
+    sample: Sample
+    domain: Domain | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        return as_html(self.domain, [self.item]) if self.domain is not None else None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """log p of an item in nats, NaN where the model cannot represent it, with the reason."""
+
+    log_density: float
+    kind: Density | None
+    error: str | None = None
+
+
+class WithSamples:
+    """What every model can do: `sample`, `sample_batch`, `log_density`, `log_density_of`."""
+
+    encoder: Encoder
+    conditions: Conditions
+    statistics: Statistics
+
+    if TYPE_CHECKING:
+
+        @property
+        def domain(self) -> Domain:
+            """A domain object that knows the items of this model."""
+
+        @property
+        def family(self) -> Family:
+            """The trained family."""
+
+        @property
+        def device(self) -> torch.device:
+            """Where the weights are."""
+
+    # --- generating -------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        batch_size: int = 1024,
+        condition: Mapping[str, float | str] | None = None,
+        known: Item | Partial | None = None,
+        **options: Any,
+    ) -> Iterator[RawSample]:
+        """Draw items one after the other, made in batches; the same seed gives the same items.
+
+        Args:
+            count: how many raw draws; a draw may turn out to be `Invalid`.
+            seed: of all randomness; draw number i depends on (seed, i) alone.
+            first: the number of the first draw, to go on where an earlier call ended.
+            batch_size: draws at a time; halved when memory runs out.
+            condition: what is asked for, by name.
+            known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
+            **options: of the family, such as temperature, top_k and top_p.
+        """
+        stop, asked = first + count, self.conditions.numbers(condition or {})
+        while first < stop:
+            size = min(batch_size, stop - first)
+            try:
+                drawn = self._draw(range(first, first + size), seed, asked, known, options)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or batch_size == 1:
+                    raise
+                batch_size = max(1, size // 2)
+                continue
+            yield from drawn
+            first += size
+
+    def _draw(
+        self, items: range, seed: int, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]
+    ) -> list[RawSample]:
+        asked, rng = self.conditions.encode(condition, len(items)), Rng(seed, items)
+        generated = self.family.sample(
+            len(items),
+            condition=asked.to(self.device) if asked else None,
+            rng=rng,
+            known=self._known(known, rng, asked, options),
+            **options,
+        )
+        density, space = generated.log_density, self.encoder.space
+        values = self._in_user_units(density, generated.batch) if density else [math.nan] * len(items)
+        samples = separate(space, restore(space, self.statistics, generated.batch))
+        kind, domain = density.kind if density else None, self.domain
+        return [
+            RawSample(index, self.encoder.decode(sample), value, kind, sample, domain)
+            for index, sample, value in zip(items, samples, values, strict=True)
+        ]
+
+    def sample_batch(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        condition: Mapping[str, float | str] | None = None,
+        known: Item | Partial | None = None,
+        **options: Any,
+    ) -> Batch:
+        """Samples as the tensors of `encoder.space` with their sizes, in the units of the encoder, undecoded.
+
+        Example:
+            >>> from molgen import GenerativeModel
+            >>> batch = GenerativeModel.load("moses").sample_batch(4, seed=0)
+            >>> {name: tensor.shape[0] for name, tensor in batch.fields.items()}
+            {'tokens': 4}
+
+        Args:
+            count: rows, all at once.
+            seed: of all randomness; row i is that of sample i.
+            condition: what is asked for, by name.
+            known: what every sample has.
+            **options: of the family.
+        """
+        asked = self.conditions.encode(self.conditions.numbers(condition or {}), count)
+        given = asked.to(self.device) if asked else None
+        rng = Rng(seed, range(count))
+        kept = self._known(known, rng, asked, options)
+        generated = self.family.sample(count, given, rng, kept, **options)
+        return restore(self.encoder.space, self.statistics, generated.batch)
+
+    def _known(
+        self, known: Item | Partial | None, rng: Rng, condition: Partial | None, options: Mapping[str, Any]
+    ) -> Partial | None:
+        """What each row of a batch has, one of the ways to have the known part where there are several."""
+        plain = torch.zeros(len(rng), dtype=torch.long)
+        if known is None or isinstance(known, Partial):
+            return known.take(plain) if known is not None else None
+        part = self.encoder.known_part(known)
+        if isinstance(part, Invalid):
+            raise UsageError(f"the known part {known!r}: {part.reason}")
+        batch = self._collate(part.ways or [part.sample])
+        given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
+        closed = {name: torch.as_tensor(mask)[None].expand(len(batch), -1) for name, mask in part.closed.items()}
+        ways = Partial(batch, given, closed)
+        return ways.take(self._ways_drawn(ways, rng, condition, options) if len(batch) > 1 else plain)
+
+    def _ways_drawn(self, ways: Partial, rng: Rng, condition: Partial | None, options: Mapping[str, Any]) -> Tensor:
+        """Which of the ways each row takes, (B,): each as often as draws begin with it; the first if none is known."""
+        # What is asked for is the same in all rows.
+        asked = condition.take(torch.zeros(len(ways.batch), dtype=torch.long)) if condition else None
+        log_p = self.family.log_known(ways, asked.to(self.device) if asked else None, **options)
+        if log_p is None or bool(log_p.isneginf().all()):
+            return torch.zeros(len(rng), dtype=torch.long)
+        likely = torch.softmax(log_p, 0).cpu().expand(len(rng), -1)
+        return rng.categorical(likely, "way")
+
+    # --- scoring ----------------------------------------------------------------------------------
+
+    def log_density(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """log p of each item in nats, in the order of the items; the kind says what the number means."""
+        require_items(items)
+        encoded = [self.encoder.encode(item) for item in items]
+        return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
+
+    def log_density_of(
+        self,
+        encoded: Sequence[Sample | Invalid],
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """The same for what the encoder made of the items."""
+        scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
+        valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
+        asked = self.conditions.numbers(condition or {})
+        columns = {name: np.broadcast_to(values, len(encoded)) for name, values in asked.items()}
+        # Neighbours of one size pad least.
+        ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
+        for start in range(0, len(ranked), batch_size):
+            rows = ranked[start : start + batch_size]
+            given = {name: values[rows] for name, values in columns.items()}
+            for row, value in zip(rows, self._score([valid[i] for i in rows], given, seed, options), strict=True):
+                scored[row] = value
+        return [value for value in scored if value is not None]
+
+    def _score(
+        self, samples: list[Sample], asked: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+    ) -> list[Scored]:
+        batch = self._collate(samples).to(self.device)
+        condition = self.conditions.encode(asked, len(samples))
+        # An estimate is of the item, wherever in a file it stands.
+        rng = Rng(seed, [content_key(sample) for sample in samples])
+        density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
+        return [Scored(value, density.kind) for value in self._in_user_units(density, batch)]
+
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
+        """Samples of the encoder as the family reads them: at unit scale."""
+        return standardise(self.encoder.space, self.statistics, collate(self.encoder.space, samples))
+
+    def _in_user_units(self, density: LogDensity, batch: Batch) -> list[float]:
+        """log p per unit of the encoder's samples, where the family gave it per unit of standardised ones.
+
+        What is no normalised density, a critic's score or an energy, has no such unit and stays as it is.
+        """
+        if density.kind < Density.LOWER_BOUND:
+            return density.value.tolist()
+        return (density.value - log_abs_det(self.encoder.space, self.statistics, batch)).tolist()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
