@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import one_hot
 
 from molgen.backbone import Head
 from molgen.backbones.graph.config import GraphConfig
@@ -59,19 +58,6 @@ def a_batch(space, sizes=(0, 6, 4, 5), seed=0):
     """Random samples; `sizes` are of the first axis that varies."""
     samples = [draw_samples(space, 2, seed + k, {"node": size})[1] for k, size in enumerate(sizes)]
     return in_float64(collate(space, samples))
-
-
-def relaxed(space, batch):
-    """The same batch with classes as one-hot floats."""
-    classes = {name: field.classes for name, field in space.items() if isinstance(field, Categorical)}
-    fields = {name: one_hot(batch.fields[name], count).double() for name, count in classes.items()}
-    return batch.with_fields({**batch.fields, **fields})
-
-
-def close(first, second, tolerance=1e-10):
-    assert first.keys() == second.keys()
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=0, atol=tolerance)
 
 
 def some_pairs(space, batch):

@@ -11,11 +11,10 @@ from support.graph_networks import (
     a_batch,
     a_network,
     both_layers,
-    close,
     every_config,
-    relaxed,
     some_pairs,
 )
+from support.networks import close, relaxed
 from support.slopes import require_second_slopes
 
 from molgen.backbones.graph.convolution import Convolution

@@ -17,11 +17,10 @@ from support.graph_networks import (
     SPACES,
     a_batch,
     a_network,
-    close,
     every_config,
-    relaxed,
     some_pairs,
 )
+from support.networks import close, relaxed
 from support.toys import Graph as ToyGraph
 from support.toys import Points, Tokens
 

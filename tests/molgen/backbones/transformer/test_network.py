@@ -5,9 +5,9 @@ from itertools import permutations
 
 import pytest
 import torch
+from support.networks import close, cropped, relaxed
 from support.slopes import require_second_slopes
 from support.toys import Choices, Graph, Grid, Points, Record, Tokens
-from torch.nn.functional import one_hot
 
 from molgen import registry
 from molgen.backbone import CausalBackbone, Head, make_build
@@ -79,22 +79,6 @@ def _values(field, sizes, lengths, rows):
     return ids * exists
 
 
-def relaxed(space, batch):
-    """The same batch with classes as one-hot floats."""
-    return batch.with_fields(
-        {
-            name: one_hot(tensor, space[name].classes).double() if isinstance(space[name], Categorical) else tensor
-            for name, tensor in batch.fields.items()
-        }
-    )
-
-
-def close(first, second, tolerance=1e-10):
-    assert first.keys() == second.keys()
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=0, atol=tolerance)
-
-
 # --- all elements at once ---------------------------------------------------------------------------
 
 
@@ -114,21 +98,11 @@ def test_padding_and_neighbours_change_nothing(space, dtype, tolerance):
     batch = a_batch(space, [1, 3, 2], longest=max(axis.maximum for axis in [Axis("none", 1), *axes(space).values()]))
     together = network(batch, times, None)
     for row in range(3):
-        alone = network(_cropped(space, batch.take(torch.tensor([row]))), times[row : row + 1], None)
+        alone = network(cropped(space, batch.take(torch.tensor([row]))), times[row : row + 1], None)
         for name, output in alone.items():
             padded = torch.zeros_like(together[name][row])
             padded[tuple(slice(length) for length in output.shape[1:])] = output[0]
             torch.testing.assert_close(together[name][row], padded, rtol=tolerance, atol=tolerance)
-
-
-def _cropped(space, batch):
-    lengths = {name: int(size.max()) for name, size in batch.sizes.items()}
-    return batch.with_fields(
-        {
-            name: batch.fields[name][(slice(None), *(slice(lengths.get(axis.name)) for axis in field.axes))]
-            for name, field in space.items()
-        }
-    )
 
 
 def test_a_sample_may_be_empty():

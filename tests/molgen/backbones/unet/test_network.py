@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 import torch
+from support.networks import cropped, relaxed
 from support.slopes import require_second_slopes
 from support.toys import Grid, Points, Tokens
-from torch.nn.functional import one_hot
 
 from molgen.backbone import Head
 from molgen.backbones.unet.config import UNetConfig
@@ -76,26 +76,6 @@ def _values(field, sizes, lengths, rows):
         numbers = torch.randn(rows, *shape, *field.channels, dtype=torch.float64)
         return numbers * exists.reshape(*exists.shape, *(1 for _ in field.channels))
     return torch.randint(field.classes, (rows, *shape)) * exists
-
-
-def cropped(space, batch):
-    lengths = {name: int(size.max()) for name, size in batch.sizes.items()}
-    return batch.with_fields(
-        {
-            name: batch.fields[name][(slice(None), *(slice(lengths.get(axis.name)) for axis in field.axes))]
-            for name, field in space.items()
-        }
-    )
-
-
-def relaxed(space, batch):
-    """The same batch with classes as one-hot floats."""
-    return batch.with_fields(
-        {
-            name: one_hot(tensor, space[name].classes).double() if isinstance(space[name], Categorical) else tensor
-            for name, tensor in batch.fields.items()
-        }
-    )
 
 
 def close(first, second, tolerance=1e-10):

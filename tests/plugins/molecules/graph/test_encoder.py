@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem, rdBase
+from support.molecular_graphs import graph
 from support.molecules import SMILES as SAMPLE
 
 from molgen.config import make_settings
@@ -70,15 +71,6 @@ TRICKY = [
     "O",
     "C12C3C4C1C5C2C3C45",
 ]
-
-
-def graph(atoms, bonds=(), encoder=None):
-    """A sample with atoms by name and bonds (i, j, class)."""
-    encoder = encoder or Graph()
-    matrix = np.zeros((len(atoms), len(atoms)), np.int64)
-    for i, j, kind in bonds:
-        matrix[i, j] = matrix[j, i] = encoder.bond_names.index(kind)
-    return {"atoms": np.array([encoder.atom_names.index(name) for name in atoms]), "bonds": matrix}
 
 
 def flat(smiles):

@@ -2,19 +2,11 @@
 
 import numpy as np
 import pytest
+from support.molecular_graphs import graph
 
 from molgen.domain import Invalid
 from molgen_plugins.molecules.graph.encoder import Graph, GraphConfig
 from molgen_plugins.molecules.graph.repair import REPAIRS
-
-
-def graph(atoms, bonds=(), encoder=None):
-    """A sample with atoms by name and bonds (i, j, class)."""
-    encoder = encoder or Graph()
-    matrix = np.zeros((len(atoms), len(atoms)), np.int64)
-    for i, j, kind in bonds:
-        matrix[i, j] = matrix[j, i] = encoder.bond_names.index(kind)
-    return {"atoms": np.array([encoder.atom_names.index(name) for name in atoms]), "bonds": matrix}
 
 
 @pytest.mark.parametrize(
