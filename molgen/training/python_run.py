@@ -12,10 +12,8 @@ from typing import Any
 
 from molgen import registry
 from molgen.config import Part, make_settings, to_settings
-from molgen.data.cache import cache_folder
-from molgen.data.condition_columns import with_classes
-from molgen.data.prepare import TrainingData, rejected_records, training_data
-from molgen.data.source import Source, computed_conditions, dataset_source, embedded_name, file_source, source_of
+from molgen.data.prepare import TrainingData, rejected_records
+from molgen.data.source import Source, dataset_source, file_source, source_of
 from molgen.data.store import Store
 from molgen.dataset import Dataset
 from molgen.domain import Invalid, Record
@@ -24,6 +22,7 @@ from molgen.model.devices import resolve_device
 from molgen.model.generative_model import GenerativeModel
 from molgen.training.config import TrainingConfig
 from molgen.training.fit import Watcher, fit
+from molgen.training.run_data import prepared_data, store_folder, with_conditions
 from molgen.training.trainer import Progress
 
 #: Rejected rows that a report keeps; all of them are counted.
@@ -76,10 +75,11 @@ def fit_model(
     fresh = model._family is None
     if conditions is not None:
         _take_conditions(model, tuple(conditions), fresh)
-    source = None if isinstance(data, TrainingData) else _source(model, data, conditions, column)
-    prepared = data if source is None else _prepared(model, source, fresh)
+    source, prepared = None, data
+    if not isinstance(data, TrainingData):
+        source, prepared = _prepared(model, _source(model, data, conditions, column))
     with _folder(output, resume) as folder:
-        stores = cache_folder() / "stores" if source is not None and source.digest else folder / "store"
+        stores = store_folder(source, folder)
         seen: list[Store] = []
         watcher = Watcher(stored=seen.append, progress=progress or (lambda progress: None))
         where = resolve_device(device)
@@ -131,14 +131,10 @@ def _items_source(data: Iterable[Any], columns: Mapping[str, Sequence[Any]]) -> 
     return Source("items", records, list(columns), count=len(items), card=card)
 
 
-def _prepared(model: GenerativeModel, source: Source, fresh: bool) -> TrainingData:
+def _prepared(model: GenerativeModel, source: Source) -> tuple[Source, TrainingData]:
     conditions = model.config.conditions
-    source = with_classes(source, conditions, (), model.conditions.classes)
-    computed = computed_conditions(source, model.domain, conditions, required=fresh)
-    data = training_data(source, model.domain, conditions, computed, cache_folder() / "stores", lambda count: None)
-    assert data.keys is not None
-    others = [name for name, known in model.keys.items() if not known.same_as(data.keys)]
-    return replace(data, name=embedded_name(source, others))
+    source, computed = with_conditions(model, source, conditions)
+    return source, prepared_data(model, source, conditions, computed)
 
 
 @contextmanager

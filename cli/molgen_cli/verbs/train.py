@@ -141,10 +141,9 @@ class Run:
     """
 
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
-        from molgen.data.condition_columns import with_classes
-        from molgen.data.source import computed_conditions
         from molgen.model.devices import resolve_device
         from molgen.training.config import TrainingConfig
+        from molgen.training.run_data import with_conditions
 
         self.args, self.composition = args, composition
         self.device = resolve_device(args.device)
@@ -152,16 +151,9 @@ class Run:
         self.conditions = composition.model.conditions
         self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else _fresh(composition)
         source = _source(args, composition, self.model)
-        known = self.model.conditions.classes
-        self.source = with_classes(source, self.conditions, composition.classes, known)
+        self.source, self.computed = with_conditions(self.model, source, self.conditions, composition.classes)
         for note in self.source.notes:
             say(note, quiet=args.quiet)
-        gained = [name for name in self.conditions if name not in self.model.conditions.names]
-        kept = [name for name in self.conditions if name not in gained]
-        self.computed = [
-            *computed_conditions(self.source, self.model.domain, gained, required=True),
-            *computed_conditions(self.source, self.model.domain, kept, required=False),
-        ]
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()
         self.rejected = 0
@@ -194,18 +186,14 @@ class Run:
         return data
 
     def _data(self, view: View) -> TrainingData:
-        from molgen.data.prepare import training_data
-        from molgen.data.source import embedded_name
+        from molgen.training.run_data import prepared_data
 
         self._say(f"checking the items of {self.source.name}")
         bar = view.begin("checking", self.source.count)
-        data = training_data(self.source, self.model.domain, self.conditions, self.computed, _stores(), bar.advance)
+        data = prepared_data(self.model, self.source, self.conditions, self.computed, bar.advance)
         view.end()
         keys = data.keys
         assert keys is not None
-        # The same items once more are no further data.
-        others = [name for name, known in self.model.keys.items() if not known.same_as(keys)]
-        data = replace(data, name=embedded_name(self.source, others))
         if self.args.base:
             data.card = {**data.card, "tuned from": _description(self.args.base, self.model)}
             self.model.info.pop("title", None)
@@ -217,11 +205,11 @@ class Run:
 
     def _fit(self, data: TrainingData, view: View) -> None:
         from molgen.training.fit import Watcher, fit
+        from molgen.training.run_data import store_folder
 
         view.begin("encoding", self.source.count)
         watcher = Watcher(view.encoded, lambda store: self._stored(store, view), view.show, warn)
-        # A user's own items stay in the user's own folder.
-        stores = _stores() if self.source.digest else self.folder / "store"
+        stores = store_folder(self.source, self.folder)
         fit(
             self.model,
             data,
@@ -321,12 +309,6 @@ def _within(path: Path, folder: Path) -> bool:
 
 def _default_output(source: Source, composition: Composition, base: str | None) -> Path:
     return Path("runs") / f"{source.name}-{'tuned' if base else composition.model.family.name}"
-
-
-def _stores() -> Path:
-    from molgen.data.cache import cache_folder
-
-    return cache_folder() / "stores"
 
 
 def _description(name: str, model: GenerativeModel) -> str:
