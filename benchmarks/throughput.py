@@ -3,9 +3,9 @@
     python benchmarks/throughput.py --minutes 3 --count 2000
 
 Both train for the same wall minutes on the same real molecules, the peer at its default size. Both then
-draw raw samples, turn them into canonical SMILES with RDKit and so learn which are valid. The embedded
-model is timed as well, with and without its grammar. The share of the machine's matrix rate counts the
-multiplications that the recurrent network and its output layer must do for the tokens drawn. Needs
+draw raw samples, turn them into canonical SMILES with RDKit and so learn which are valid. Another model, the
+embedded one by default, is timed as well, with and without its grammar. The share of the machine's matrix rate counts
+the multiplications that the recurrent network and its output layer must do for the tokens drawn. Needs
 `pip install torch-molecule==0.2.0`, and a machine that does nothing else.
 """
 
@@ -26,7 +26,13 @@ from molgen.training.config import TrainingConfig
 from molgen_datasets.sources.moses import Moses
 
 TRAINING = TrainingConfig(
-    batch_size=96, learning_rate=4e-3, gradient_shards=2, validation=0, save_every=10**6, average=0.99
+    batch_size=256,
+    learning_rate=2e-3,
+    schedule="cosine",
+    precision="bf16",
+    validation=0,
+    save_every=10**6,
+    average=0.99,
 )
 
 
@@ -36,19 +42,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=1024, help="of ours (default: 1024)")
+    parser.add_argument("--model", default="moses", help="a folder or an embedded model (default: moses)")
     args = parser.parse_args()
     torch.manual_seed(0)
     smiles = list(Moses().items("train"))
     ours, our_training = train_ours(our_model, TRAINING, smiles, args.minutes)
     peer, peer_training = train_peer(partial(LSTMMolecularGenerator, epochs=1), smiles, args.minutes)
-    embedded = GenerativeModel.load("moses")
-    free = embedded.with_encoder(Part("molecules.smiles", {"grammar": False}))
+    embedded = GenerativeModel.load(args.model)
+    free = embedded.with_encoder(Part("molecules.smiles", {**embedded.config.encoder.settings, "grammar": False}))
     timed = {"embedded": embedded, "embedded without grammar": free, "equal minutes": ours}
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in (*timed, "peer")}
     # In turn, so that a machine whose speed drifts treats all alike.
     for repeat in range(args.repeats):
         for name, model in timed.items():
-            rows[name].append(with_share(model, args.count, repeat))
+            rows[name].append(with_share(model, args.count, repeat, args.batch_size))
         rows["peer"].append(time_peer(peer, args.count))
     figures = {name: medians(runs) for name, runs in rows.items()}
     peer_rate = figures["peer"]["molecules per second"]
@@ -68,12 +76,13 @@ def main() -> None:
 
 def our_model() -> GenerativeModel:
     """The size of the embedded model."""
-    return GenerativeModel("molecules.smiles", "autoregressive", Part("recurrent", {"width": 512, "layers": 2}))
+    encoder, size = Part("molecules.smiles", {"merges": 256}), {"width": 512, "layers": 2, "embedding": 256}
+    return GenerativeModel(encoder, "autoregressive", Part("recurrent", size))
 
 
-def with_share(model: GenerativeModel, count: int, seed: int) -> dict[str, float]:
+def with_share(model: GenerativeModel, count: int, seed: int, batch_size: int) -> dict[str, float]:
     """The figures of ours, with the share of the machine's matrix rate that was reached."""
-    figures, drawn, drawing = time_ours(model, count, seed)
+    figures, drawn, drawing = time_ours(model, count, seed, batch_size=batch_size)
     steps = sum(len(draw.sample["tokens"]) + 1 for draw in drawn)
     operations = 2 * steps * multiplications(model.family)
     rate = matrix_rate(512, 512, 1536)
