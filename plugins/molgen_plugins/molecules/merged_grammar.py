@@ -34,6 +34,10 @@ class Walk(Protocol):
         """The walk behind a token that can come."""
         ...
 
+    def only(self) -> int | None:
+        """The one token that can come now, where that is known without a search."""
+        ...
+
 
 class TokenState(GrammarState):
     """A state of a grammar of tokens, of which several are looked at in a row."""
@@ -47,6 +51,10 @@ class TokenState(GrammarState):
     @abstractmethod
     def after(self, choice: int) -> TokenState:
         """The state with one more token, be it possible or not."""
+
+    def only(self) -> int | None:
+        """The one token that can come now, where that is known without a search."""
+        return None
 
     def views(self, reaches: Sequence[Hashable]) -> Iterable[View]:
         """What rows of tokens of each reach see of this state, together for those that see the same."""
@@ -78,6 +86,10 @@ class TokenGrammar(Grammar):
     def reach(self, tokens: Sequence[int]) -> Hashable:
         """What of a state decides whether a row of tokens can come, see `TokenState.views`."""
         return None
+
+    def alone(self) -> Sequence[int]:
+        """The tokens that `Walk.only` may name."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -163,10 +175,11 @@ class MergedGrammar(Grammar):
             return found
         possible = tokens.possible()
         found[:base], found[-1] = possible[:-1], possible[-1]
+        found[self._risky[self._risky < base]] = False
         for view in tokens.views(self._reaches):
             key = view.key, view.reaches
             if key not in self._found:
-                self._found[key] = np.array(_possible(view.walk, self._tree(view.reaches), []), np.intp)
+                self._found[key] = np.array(self._marked(view.walk, self._tree(view.reaches), []), np.intp)
             found[self._found[key]] = True
         return found
 
@@ -177,10 +190,46 @@ class MergedGrammar(Grammar):
 
     @cached_property
     def _reach_of(self) -> Mapping[int, Hashable]:
-        """The reach of each merged class."""
+        """The reach of each class that a look at the next token alone does not decide."""
         assert self.tokens is not None
         merged = range(self.merges.base, len(self.merges.parts))
-        return {number: self.tokens.reach(self.merges.parts[number]) for number in merged}
+        risky = [number for number in self._risky.tolist() if number < self.merges.base]
+        return {number: self.tokens.reach(self.merges.parts[number]) for number in [*risky, *merged]}
+
+    @cached_property
+    def _risky(self) -> np.ndarray:
+        """The classes behind which no class begins with a token that may be the only one that can come.
+
+        Where it is the only one, such a class cannot come: nothing could come behind it.
+        """
+        assert self.tokens is not None
+        count, risky = len(self.merges.parts), set()
+        for token in self.tokens.alone():
+            behind = self.follows[:count, :count][:, self._first == token]
+            risky |= set(np.flatnonzero(~behind.any(1)).tolist())
+        return np.array(sorted(risky), np.intp)
+
+    def _is_stuck(self, number: int, walk: Walk) -> bool:
+        """Whether nothing can come behind a class after which the walk is here."""
+        token = walk.only()
+        return token is not None and not self.follows[number, : len(self._first)][self._first == token].any()
+
+    def _marked(self, walk: Walk, tree: Tree, found: list[int]) -> list[int]:
+        """The classes of a tree whose tokens can all come, one after the other, behind those in `found`."""
+        for token, branch in tree.items():
+            if not walk.allows(token):
+                continue
+            risky = branch.number in self._risky_set
+            behind = walk.after(token) if risky or branch.branches else walk
+            if branch.number is not None and not (risky and self._is_stuck(branch.number, behind)):
+                found.append(branch.number)
+            if branch.branches:
+                self._marked(behind, branch.branches, found)
+        return found
+
+    @cached_property
+    def _risky_set(self) -> frozenset[int]:
+        return frozenset(self._risky.tolist())
 
     def _tree(self, reaches: tuple[Hashable, ...]) -> Tree:
         """The tokens of the merged classes of some reaches."""
@@ -212,17 +261,6 @@ def _grow(tree: Tree, tokens: Sequence[int], number: int) -> None:
     for token in tokens[:-1]:
         tree = tree.setdefault(token, Branch()).branches
     tree.setdefault(tokens[-1], Branch()).number = number
-
-
-def _possible(walk: Walk, tree: Tree, found: list[int]) -> list[int]:
-    """The classes of a tree whose tokens can all come, one after the other, behind those in `found`."""
-    for token, branch in tree.items():
-        if walk.allows(token):
-            if branch.number is not None:
-                found.append(branch.number)
-            if branch.branches:
-                _possible(walk.after(token), branch.branches, found)
-    return found
 
 
 def _or_the_end(possible: np.ndarray) -> np.ndarray:

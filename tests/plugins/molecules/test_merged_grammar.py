@@ -146,7 +146,10 @@ def test_a_class_can_come_where_its_tokens_can_one_after_the_other():
                 for part in GRAMMAR.merges.parts[number]:
                     possible = possible and bool(along.possible()[part])
                     along = along.after(part)
-                assert row[number] == possible
+                if number not in GRAMMAR._risky:  # of these some cannot come although their tokens can
+                    assert row[number] == possible
+                else:
+                    assert not row[number] or possible
                 checked += possible
             state = state.after(token)
     assert checked > 1000
@@ -170,3 +173,16 @@ def test_no_more_than_a_fixed_number_of_states_is_remembered(monkeypatch):
             assert (state.possible() == other.possible()).all()
             state, other = state.after(number), other.after(number)
         assert len(grammar._states) <= 20
+
+
+def test_no_class_comes_behind_which_nothing_could():
+    """Behind F in a branch only ) can come, and byte-pair encoding would have made F) of the two."""
+    merges = Merges(320, [(ENCODER._ids["F"], ENCODER._ids[")"])])
+    grammar = MergedGrammar(GRAMMAR.tokens, merges, classes=321)
+    found = {}
+    for text in ("CC", "CC("):
+        state = grammar.start()
+        for token in text:
+            state = state.after(ENCODER._ids[token])
+        found[text] = [bool(state.possible()[number]) for number in (ENCODER._ids["F"], 320, ENCODER._ids["N"])]
+    assert found == {"CC": [True, False, True], "CC(": [False, True, True]}

@@ -22,7 +22,7 @@ import numpy as np
 
 from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState, View
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of
-from molgen_plugins.molecules.smiles.double_bonds import as_set
+from molgen_plugins.molecules.smiles.double_bonds import as_set, bits
 from molgen_plugins.molecules.smiles.prefix_state import PrefixBuilder, PrefixState
 from molgen_plugins.molecules.smiles.rules import Rules
 
@@ -150,6 +150,10 @@ class SmilesGrammar(TokenGrammar):
         """What a row of tokens can close that was open before: how many branches, and which ring bonds."""
         depth = [(self.symbols["("] >> token & 1) - (self.symbols[")"] >> token & 1) for token in tokens]
         return -min(accumulate(depth, initial=0)), as_set(tokens) & self.ring_numbers
+
+    def alone(self) -> Sequence[int]:
+        """The token that closes a branch: behind an atom that gets no further bond nothing else can come."""
+        return bits(self.symbols[")"])
 
     def row(self, classes: int) -> np.ndarray:
         """A set of classes and the end, bool (K + 1,)."""

@@ -40,6 +40,13 @@ class Rules:
             return prefix.free[prefix.current] > 0
         return bool(self._closed() >> choice & 1)
 
+    def only(self) -> int | None:
+        """The end of the branch where an atom gets no further bond."""
+        prefix = self.prefix
+        if prefix.current == NOWHERE or prefix.bond or prefix.free[prefix.current] or not prefix.branches:
+            return None
+        return self.grammar.symbols[")"].bit_length() - 1
+
     def after(self, choice: int) -> Rules:
         """The rules behind one more token, which can come."""
         builder = PrefixBuilder(self.prefix)
