@@ -21,7 +21,7 @@ from molgen.families.parts.latent import LATENT
 from molgen.families.vae import VAE, VAEConfig
 from molgen.family import Known
 from molgen.seeding import Rng
-from molgen.space import Categorical, Layout, Real
+from molgen.space import Axis, Categorical, Layout, Real
 
 # --- decoders are distributions ---------------------------------------------------------------------
 
@@ -241,9 +241,10 @@ def test_settings_without_meaning_are_refused(settings, words):
         a_model(Tokens().space, **settings)
 
 
-def test_numbers_cannot_go_along_a_walk():
-    with pytest.raises(UnsupportedSpace, match="Real field"):
-        a_model({"height": Real()}, "autoregressive")
+def test_numbers_that_rotate_are_decoded_in_no_order():
+    points = {"places": Real((Axis("atom", 3),), channels=(3,), centred=True, rotates=True)}
+    with pytest.raises(UnsupportedSpace, match="rotat"):
+        a_model(points, "autoregressive")
 
 
 def test_the_first_samples_have_the_frequencies_of_the_data():
