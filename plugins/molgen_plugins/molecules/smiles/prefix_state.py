@@ -10,6 +10,7 @@ Sets of atoms are integers with a bit for each.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,7 +27,7 @@ _ELSEWHERE = the_atom(0, aromatic=False, accepts=False)
 T = TypeVar("T")
 
 
-class Beginning:
+class Beginning(ABC):
     """What a beginning says of its atoms, however it is kept: see `PrefixState` for its attributes.
 
     Attributes:
@@ -46,9 +47,9 @@ class Beginning:
     accepted: bool
 
     @property
+    @abstractmethod
     def closed(self) -> int:
         """The atoms that get no further bond."""
-        raise NotImplementedError
 
     def stays_open(self, atom: int, closing: bool = False) -> bool:
         """Whether an atom can still get a bond once another one is the current one, or a ring bond of it closed."""
