@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from molgen.domain import Sample
+from molgen.kinds import primitive
 from molgen.space import Axis, Categorical, Field, Real, Space, is_symmetric, variable_axes
 
 
@@ -161,15 +162,15 @@ def unpack(
     return Batch(fields, dict(sizes))
 
 
-@singledispatch
+@primitive
 def pack_field(field: Field, tensor: Tensor, exists: Tensor) -> Packed:
-    """The free elements of one field; register a function here for a kind of field whose places are not all free."""
+    """The free elements of one field; teach one for a kind whose places are not all free."""
     channels, tail = field.channels_shape, tensor.shape[exists.ndim + len(field.channels_shape) :]
     exists = exists[..., None].expand(*exists.shape, int(np.prod(channels))).reshape(len(exists), -1)
     return _masked(tensor.reshape(*exists.shape, *tail), exists)
 
 
-@singledispatch
+@primitive
 def unpack_field(field: Field, values: Tensor, exists: Tensor) -> Tensor:
     """The inverse of `pack_field` at the places that exist, zero elsewhere."""
     return _zero_outside(values.reshape(*exists.shape, *field.channels_shape, *values.shape[2:]), exists)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from molgen.batch import Batch, Partial, field_mask, lengths, levels_to_values, values_to_levels
 from molgen.batch import mask as place_mask
 from molgen.errors import UnsupportedSpace
+from molgen.kinds import primitive
 from molgen.space import (
     Axis,
     Categorical,
@@ -60,9 +61,9 @@ class TokenBatch:
     mask: Tensor
 
 
-@singledispatch
+@primitive
 def vocabulary_size(field: Field) -> int:
-    """How many tokens there are at one slice of a field, END aside; register a kind of field of your own.
+    """How many tokens there are at one slice of a field, END aside; teach a kind of field of your own.
 
     Raises:
         UnsupportedSpace: the elements of the field are not of finitely many kinds.
@@ -82,9 +83,9 @@ def _(field: Real) -> int:
     return field.levels
 
 
-@singledispatch
+@primitive
 def to_tokens(field: Field, tensor: Tensor) -> Tensor:
-    """The tensor of a field as tokens, numbers below its `vocabulary_size`; register a kind of field of your own."""
+    """The tensor of a field as tokens, numbers below its `vocabulary_size`; teach a kind of field of your own."""
     raise UnsupportedSpace(f"a {type(field).__name__} field cannot be read as tokens")
 
 
@@ -98,9 +99,9 @@ def _(field: Real, tensor: Tensor) -> Tensor:
     return values_to_levels(field, tensor)
 
 
-@singledispatch
+@primitive
 def from_tokens(field: Field, numbers: Tensor) -> Tensor:
-    """The inverse of `to_tokens`; register a kind of field of your own."""
+    """The inverse of `to_tokens`; teach a kind of field of your own."""
     raise UnsupportedSpace(f"a {type(field).__name__} field cannot be made from tokens")
 
 

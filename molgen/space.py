@@ -42,7 +42,7 @@ class Axis:
 class Field:
     """One typed tensor of a sample, of shape (B, *axes, *channels); third parties can add kinds.
 
-    A kind holds a floating-point number for each place and channel, each of them free, unless it registers otherwise.
+    A kind holds a floating-point number for each place and channel, each of them free, unless it is taught otherwise.
     """
 
     axes: tuple[Axis, ...] = ()

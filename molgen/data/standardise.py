@@ -9,7 +9,6 @@ Letters in shapes: B batch, E packed elements.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import singledispatch
 
 import torch
 from torch import Tensor
@@ -17,14 +16,15 @@ from torch import Tensor
 from molgen.batch import Batch, field_mask, pack
 from molgen.data.quantiles import Quantiles
 from molgen.data.statistics import Moments, Statistics, has_own_channels
+from molgen.kinds import primitive
 from molgen.space import Field, Real, Space
 
 
-@singledispatch
+@primitive
 def mean_and_scale(field: Field, moments: Moments | None) -> tuple[Tensor, Tensor]:
     """The mean and the scale that standardise a field, of shape () or one for each channel, in float64.
 
-    (0, 1) leaves a field as it is; register a function here for a kind of field of your own.
+    (0, 1) leaves a field as it is; teach one for a kind of field of your own.
     """
     return _constant(0.0), _constant(1.0)
 

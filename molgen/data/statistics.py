@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import singledispatch
 from math import prod
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from molgen.batch import Batch, Packed, pack
 from molgen.data.quantiles import Quantiles, ValueSample
 from molgen.data.store import Store
+from molgen.kinds import primitive
 from molgen.space import Categorical, Field, Real, Space, variable_axes
 
 #: A standard deviation below this share of the size of the numbers is what rounding in float64 leaves of equal ones.
@@ -175,7 +175,7 @@ def measure(space: Space, batches: Iterable[Batch]) -> Statistics:
     return statistics
 
 
-@singledispatch
+@primitive
 def count_field(field: Field, name: str, packed: Packed, statistics: Statistics) -> None:
     """Add the elements of one field to the statistics; nothing is counted of a kind that is not registered here."""
 

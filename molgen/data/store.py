@@ -15,7 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from molgen.atomic_files import fsync_folder, temporary_sibling
 from molgen.batch import Batch, collate, size_of, to_tensor_values
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import MolgenError
+from molgen.kinds import primitive
 from molgen.space import Axis, Categorical, Field, Real, Space, is_symmetric, variable_axes
 
 FORMAT = 1
@@ -96,16 +97,16 @@ def _require_within(numbers: np.ndarray, least: int, most: int, what: str) -> No
         raise ValueError(f"the encoder gave {what} from {numbers.min()} to {numbers.max()}, outside {least} to {most}")
 
 
-@singledispatch
+@primitive
 def flatten(field: Field, array: np.ndarray) -> np.ndarray:
     """The numbers of one sample that the store keeps, those of its pairs i > j of a symmetric field.
 
-    Register a kind of field here that holds fewer numbers than it has places.
+    Teach a kind of field that holds fewer numbers than it has places.
     """
     return array[_pairs(len(array))].reshape(-1) if is_symmetric(field) else array.reshape(-1)
 
 
-@singledispatch
+@primitive
 def restore(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The inverse of `flatten`; `shape` is that of the sample's axes."""
     if not is_symmetric(field):
@@ -115,9 +116,9 @@ def restore(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     return full + full.swapaxes(0, 1)
 
 
-@singledispatch
+@primitive
 def storage_type(field: Field) -> np.dtype:
-    """The number type in the store; register a kind of field that holds no floating-point numbers."""
+    """The number type in the store; teach a kind of field that holds no floating-point numbers."""
     return np.dtype(np.float32)
 
 

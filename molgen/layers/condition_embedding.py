@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import singledispatch
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial, mask
+from molgen.errors import UnsupportedSpace
+from molgen.kinds import primitive
 from molgen.layers.named import NamedModules, NamedParameters
+from molgen.layers.numbers import NumbersEmbedding, numbers_of
 from molgen.space import Categorical, Field, Real, Space
 
 
@@ -76,10 +78,16 @@ def given_places(field: Field, name: str, condition: Partial) -> Tensor:
     return given & mask(replace(field, axes=known), own, given.shape[1:], len(given)).to(given.device)
 
 
-@singledispatch
+@primitive
 def condition_embedding(field: Field, width: int) -> nn.Module:
-    """A module from the values of one field to vectors of `width`; register one for a kind of your own."""
-    raise TypeError(f"molgen cannot condition on a field of kind {type(field).__name__}")
+    """A module from the values of one field to vectors of `width`; by default from its `numbers_of`.
+
+    Raises:
+        UnsupportedSpace: nothing says how a network reads the kind of field.
+    """
+    if (numbers := numbers_of(field)) is None:
+        raise UnsupportedSpace(f"molgen cannot condition on a field of kind {type(field).__name__}")
+    return NumbersEmbedding(numbers, _small_network(numbers.count, width))
 
 
 @condition_embedding.register
@@ -92,6 +100,10 @@ def _(field: Real, width: int) -> nn.Module:
     return _RealEmbedding(field, width)
 
 
+def _small_network(numbers: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(numbers, width), nn.SiLU(), nn.Linear(width, width))
+
+
 class _RealEmbedding(nn.Module):
     """Standardised numbers through a small network, so that a property may act non-linearly."""
 
@@ -101,7 +113,7 @@ class _RealEmbedding(nn.Module):
         size = 1
         for channel in field.channels:
             size *= channel
-        self.network = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+        self.network = _small_network(size, width)
 
     def forward(self, values: Tensor) -> Tensor:
         flat = values.flatten(values.ndim - self.channels) if self.channels else values[..., None]

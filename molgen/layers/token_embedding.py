@@ -6,7 +6,6 @@ Letters in shapes: B batch, E places of one group, T tokens, K classes, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 from math import prod
 
 import torch
@@ -14,16 +13,24 @@ from torch import Tensor, nn
 
 from molgen.batch import Batch, Partial
 from molgen.errors import UnsupportedSpace
+from molgen.kinds import primitive
 from molgen.layers.aligned_condition import AlignedCondition, Alignment
 from molgen.layers.named import NamedModules
+from molgen.layers.numbers import NumbersEmbedding, numbers_of
 from molgen.layers.tokens import Arrangement, Group, Lengths, group_name, ordered_directions
 from molgen.space import Categorical, Field, Real, Space
 
 
-@singledispatch
+@primitive
 def element_embedding(field: Field, width: int) -> nn.Module:
-    """A module from elements of one field, (B, E, ...), to vectors, (B, E, D); register one for a kind of your own."""
-    raise UnsupportedSpace(f"a transformer reads no field of kind {type(field).__name__}")
+    """A module from elements of one field, (B, E, ...), to vectors, (B, E, D); by default from its `numbers_of`.
+
+    Raises:
+        UnsupportedSpace: nothing says how a network reads the kind of field.
+    """
+    if (numbers := numbers_of(field)) is None:
+        raise UnsupportedSpace(f"a transformer reads no field of kind {type(field).__name__}")
+    return NumbersEmbedding(numbers, nn.Linear(numbers.count, width))
 
 
 @element_embedding.register

@@ -6,13 +6,13 @@ Letters in shapes: B batch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 
 import numpy as np
 import torch
 
 from molgen.batch import Batch, field_mask, levels_to_values, separate, values_to_levels
 from molgen.domain import Sample
+from molgen.kinds import primitive
 from molgen.space import Categorical, Field, Grammar, Real, Space, is_symmetric, variable_axes
 from molgen.testing.checks import require
 
@@ -82,9 +82,9 @@ def _require_shape(name: str, field: Field, shape: tuple[int, ...], sizes: dict[
         )
 
 
-@singledispatch
+@primitive
 def field_problem(field: Field, array: np.ndarray) -> str:
-    """What is wrong with the numbers of one field of a sample, or nothing; register a kind of your own."""
+    """What is wrong with the numbers of one field of a sample, or nothing; teach a kind of your own."""
     return ""
 
 

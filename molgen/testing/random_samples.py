@@ -6,7 +6,6 @@ Letters in shapes: B batch, E packed elements, V values of one element.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import singledispatch
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from molgen.batch import Batch, levels_to_values, mask, pack_field, unpack
 from molgen.domain import Sample
+from molgen.kinds import primitive
 from molgen.space import Axis, Categorical, Field, Real, Space, axes, is_symmetric, variable_axes
 from molgen.testing.checks import Skipped
 
@@ -56,16 +56,15 @@ def _draw(space: Space, sizes: Mapping[str, int], generator: np.random.Generator
     }
 
 
-@singledispatch
+@primitive
 def draw_field(field: Field, shape: list[int], generator: np.random.Generator) -> np.ndarray:
-    """A random array of one field, (*shape, *channels); register a function here for a kind of your own.
+    """A random array of one field, (*shape, *channels); teach one for a kind of your own.
 
     Raises:
         Skipped: there is no function for the kind of field.
     """
     raise Skipped(
-        f"nothing draws a field of kind {type(field).__name__}; "
-        "register it with molgen.testing.random_samples.draw_field"
+        f"nothing draws a field of kind {type(field).__name__}; teach(KIND, draw_field=...) of molgen.kinds says how"
     )
 
 
@@ -101,16 +100,16 @@ class Values(NamedTuple):
     weights: Tensor
 
 
-@singledispatch
+@primitive
 def element_values(field: Field) -> Values:
-    """The values of one packed element of a field; register a function here for a kind of your own.
+    """The values of one packed element of a field; teach one for a kind of your own.
 
     Raises:
         Skipped: there is no function for the kind of field.
     """
     raise Skipped(
         f"the values of a field of kind {type(field).__name__} cannot be listed; "
-        "register it with molgen.testing.random_samples.element_values"
+        "teach(KIND, element_values=...) of molgen.kinds says how"
     )
 
 

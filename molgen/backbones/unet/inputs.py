@@ -6,7 +6,6 @@ Letters in shapes: B batch, H and W places along the two directions, K classes, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import singledispatch
 from math import prod
 
 import torch
@@ -17,15 +16,17 @@ from molgen.backbones.unet.blocks import Convolution, Spread
 from molgen.backbones.unet.resolutions import Frame, Grid, Span, fitted
 from molgen.batch import Batch, Partial, mask
 from molgen.errors import UnsupportedSpace
+from molgen.kinds import primitive
 from molgen.layers.aligned_condition import Alignment
 from molgen.layers.condition_embedding import given_places
+from molgen.layers.numbers import Numbers, numbers_of
 from molgen.space import Categorical, Field, Real, Space
 
 
-@singledispatch
+@primitive
 def plane_count(field: Field) -> int:
-    """How many numbers a field has at every place; register it and `planes` for a kind of field of your own."""
-    raise UnsupportedSpace(f"a U-Net reads no field of kind {type(field).__name__}")
+    """How many numbers a field has at every place; by default those of its `numbers_of`."""
+    return _numbers(field).count
 
 
 @plane_count.register
@@ -40,10 +41,10 @@ def _(field: Real) -> int:
     return prod(field.channels)
 
 
-@singledispatch
+@primitive
 def planes(field: Field, tensor: Tensor) -> Tensor:
     """The tensor of a field, (B, *axes, ...), as numbers, (B, *axes, P)."""
-    raise UnsupportedSpace(f"a U-Net reads no field of kind {type(field).__name__}")
+    return _numbers(field).of(tensor)
 
 
 @planes.register
@@ -54,6 +55,12 @@ def _(field: Categorical, tensor: Tensor) -> Tensor:
 @planes.register
 def _(field: Real, tensor: Tensor) -> Tensor:
     return tensor.reshape(*tensor.shape[: tensor.ndim - len(field.channels)], prod(field.channels))
+
+
+def _numbers(field: Field) -> Numbers:
+    if (numbers := numbers_of(field)) is None:
+        raise UnsupportedSpace(f"a U-Net reads no field of kind {type(field).__name__}")
+    return numbers
 
 
 class InputStem(nn.Module):

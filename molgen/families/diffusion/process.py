@@ -11,7 +11,6 @@ Letters in shapes: B batch, E packed elements, K classes, P outputs for an eleme
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import singledispatch
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -21,6 +20,7 @@ from molgen.backbone import Head
 from molgen.data.statistics import Statistics
 from molgen.errors import UnsupportedSpace
 from molgen.families.diffusion.schedule import NoiseSchedule
+from molgen.kinds import primitive
 from molgen.space import Field
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ class ReverseProcess(ABC):
         return torch.full(exists.shape, -torch.inf, device=exists.device)
 
 
-@singledispatch
+@primitive
 def process(field: Field, config: DiffusionConfig) -> Process:
-    """The process of a kind of field; register a function here for one of your own.
+    """The process of a kind of field; teach one for a kind of your own.
 
     Raises:
         UnsupportedSpace: the kind of field has none.

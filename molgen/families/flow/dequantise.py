@@ -20,7 +20,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from math import pi, prod
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from molgen.config import by_name
 from molgen.errors import UnsupportedSpace
 from molgen.families.flow.splines import Knots
 from molgen.families.parts.elements import ElementNoise, PackedElements, arrange
+from molgen.kinds import primitive
 from molgen.space import Categorical, Field, Real, Space
 
 #: Digits of a class, at least: so that a coupling can keep one of them while it transforms the other.
@@ -122,11 +122,11 @@ class LevelCode(Code):
         return levels_to_values(self.levels, digits[..., 0])
 
 
-@singledispatch
+@primitive
 def code(field: Field, bits: bool) -> Code | Real:
     """The digits of a kind of field, or the field itself where its elements are numbers already.
 
-    Register a function here for a kind of field of your own.
+    Teach one for a kind of field of your own, see `molgen.kinds`.
 
     Raises:
         UnsupportedSpace: the kind of field has none.

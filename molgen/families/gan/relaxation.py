@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import singledispatch
 from math import atanh, prod
 
 import torch
@@ -22,6 +21,7 @@ from molgen.batch import levels_to_values, values_to_levels
 from molgen.data.statistics import Moments, Statistics
 from molgen.errors import UnsupportedSpace
 from molgen.families.parts.elements import arrange
+from molgen.kinds import primitive
 from molgen.space import Categorical, Field, Real
 
 #: Added to every count of a class, so that none is impossible at the start.
@@ -80,9 +80,9 @@ class Relaxation(ABC):
         return None
 
 
-@singledispatch
+@primitive
 def relaxation(field: Field) -> Relaxation:
-    """The relaxation of a kind of field; register a function here for one of your own.
+    """The relaxation of a kind of field; teach one for a kind of your own.
 
     Raises:
         UnsupportedSpace: the kind of field has none.

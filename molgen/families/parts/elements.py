@@ -34,7 +34,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from math import prod
 
 import torch
@@ -42,6 +41,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from molgen.batch import Batch, lengths, mask, pack_field, unpack_field
+from molgen.kinds import primitive
 from molgen.seeding import Rng
 from molgen.space import Field, Real, Space
 
@@ -160,13 +160,13 @@ class ElementNoise:
         return {name: self.uniform(name, purpose, step) for name in self.elements.space}
 
 
-@singledispatch
+@primitive
 def arrange(field: Field, outputs: Tensor, places: Tensor) -> Tensor:
     """What a head gives at every place, (B, *axes, W), as the parameters of packed elements, (B, E, P).
 
     A class has all W numbers of its place; a channel of a real field has its own share of them, W = channels x P,
-    channel by channel. In a centred field parameters are vectors, which are packed like the field itself. Register a
-    function here for a kind of field of your own.
+    channel by channel. In a centred field parameters are vectors, which are packed like the field itself. Teach
+    one for a kind of field of your own.
 
     Args:
         field: what the head is for.
@@ -184,12 +184,12 @@ def _(field: Real, outputs: Tensor, places: Tensor) -> Tensor:
     return values.reshape(len(values), values.shape[1] // count, count)
 
 
-@singledispatch
+@primitive
 def of_own_place(field: Field, values: Tensor) -> Tensor:
     """For each packed element the value of its own place, (B, E) of (B, *axes, *channels), without adding any two.
 
-    So masks and random numbers become those of elements. Register a function here where an element of a kind of field
-    of your own is a sum over places.
+    So masks and random numbers become those of elements. Teach one where an element of a kind of field of your own
+    is a sum over places.
     """
     exists = torch.ones(values.shape[: 1 + len(field.axes)], dtype=torch.bool, device=values.device)
     return pack_field(field, values, exists).values

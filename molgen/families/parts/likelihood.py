@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import singledispatch
 from math import expm1, log, pi, prod
 
 import torch
@@ -22,6 +21,7 @@ from molgen.batch import levels_to_values, values_to_levels
 from molgen.data.statistics import Moments, Statistics
 from molgen.errors import UnsupportedSpace
 from molgen.families.parts.elements import arrange
+from molgen.kinds import primitive
 from molgen.seeding import inverse_cdf
 from molgen.space import Categorical, Field, Real
 
@@ -74,9 +74,9 @@ class Likelihood(nn.Module, ABC):
         return torch.zeros(self.width)
 
 
-@singledispatch
+@primitive
 def likelihood(field: Field, components: int = 5) -> Likelihood:
-    """The likelihood of a kind of field; register a function here for one of your own.
+    """The likelihood of a kind of field; teach one for a kind of your own.
 
     Args:
         field: the field.
