@@ -10,13 +10,19 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from molgen import registry
 from molgen.errors import UsageError, hint
 
 Options = TypeVar("Options")
 T = TypeVar("T")
+
+#: What marks a setting that names a trained model.
+_TRAINED = "a trained model"
+#: The type of a setting of a family that names a trained model, by its folder or as an embedded one; empty for none.
+#: The family is given that model's family, as an argument of its constructor that is called like the setting.
+TrainedModel = Annotated[str, _TRAINED]
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,20 @@ def settings_of(kind: registry.Kind, part: Part) -> tuple[type, Any]:
     """
     cls = part_class(kind, part.name)
     return cls, make_settings(cls.Config, part.settings, f"{kind} {part.name}")
+
+
+def with_all_settings(config: ModelConfig) -> ModelConfig:
+    """The same configuration with every default written out, so that later defaults cannot change a model."""
+
+    def full(kind: registry.Kind, part: Part) -> Part:
+        return Part(part.name, to_settings(settings_of(kind, part)[1]))
+
+    return dataclasses.replace(
+        config,
+        encoder=full("encoder", config.encoder),
+        family=full("family", config.family),
+        backbone=full("backbone", config.backbone),
+    )
 
 
 def named_part(kind: registry.Kind, given: Any, domain: str | None = None) -> Part:
@@ -158,6 +178,12 @@ def make_settings(schema: type, values: Mapping[str, Any], where: str) -> Any:
         return schema(**{name: _converted(value, known[name]) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def trained_settings(schema: type) -> list[str]:
+    """The settings of a `Config` that name trained models."""
+    kinds = typing.get_type_hints(schema, include_extras=True)
+    return [one.name for one in dataclasses.fields(schema) if _TRAINED in getattr(kinds[one.name], "__metadata__", ())]
 
 
 def by_name(setting: str, name: str, table: Mapping[str, T]) -> T:

@@ -141,7 +141,8 @@ class Family(nn.Module, ABC):
         (torch.Size([2]), 'EXACT')
 
     A family knows fields, never domains. It receives `build`, which makes networks for the space,
-    and calls it as often as it needs networks.
+    and calls it as often as it needs networks. Where a setting of its `Config` has the type `config.TrainedModel`, the
+    constructor takes the family of the trained model that the setting names as an argument of the same name.
     """
 
     molgen_api: ClassVar[int] = API_VERSION
@@ -317,14 +318,20 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def from_state(
-        cls, state: Mapping[str, Any], space: Space, build: Build, config: Any, condition: Space | None = None
+        cls,
+        state: Mapping[str, Any],
+        space: Space,
+        build: Build,
+        config: Any,
+        condition: Space | None = None,
+        **trained: Family,
     ) -> Family:
         """The family of a checkpoint, without its weights: by default the constructor, then `load_state`.
 
         Override it where the constructor needs what only lies in the state. Checkpoints of families that had no state
-        give an empty one.
+        give an empty one. `trained` are the families of trained models, see `config.TrainedModel`.
         """
-        family = cls(space, build, config, condition)
+        family = cls(space, build, config, condition, **trained)
         family.load_state(state)
         return family
 

@@ -90,7 +90,9 @@ def composed(
     """
     typed = [_parsed(argument) for argument in arguments]
     keys = {override.key_or_group for override in typed}
-    fitted = [f"encoder.{name}={value}" for name, value in (fitting or {}).items() if f"encoder.{name}" not in keys]
+    fitted = [
+        f"encoder.{name}={_literal(value)}" for name, value in (fitting or {}).items() if f"encoder.{name}" not in keys
+    ]
     overrides = [*map(_parsed, fitted), *typed]
     if base is not None and not any(override.key_or_group == "experiment" for override in overrides):
         overrides.insert(0, _parsed(f"experiment={TUNING}"))

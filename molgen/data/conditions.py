@@ -5,7 +5,7 @@ Letters in shapes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,17 @@ class Conditions:
             (*self.scales, *others.scales),
             {**self.classes, **others.classes},
             {**self.ranges, **others.ranges},
+        )
+
+    def only(self, names: Sequence[str]) -> Conditions:
+        """Those of them that have one of the names."""
+        kept = [place for place, name in enumerate(self.names) if name in names]
+        return Conditions(
+            tuple(self.names[place] for place in kept),
+            tuple(self.means[place] for place in kept),
+            tuple(self.scales[place] for place in kept),
+            {name: classes for name, classes in self.classes.items() if name in names},
+            {name: limits for name, limits in self.ranges.items() if name in names},
         )
 
     def numbers(self, asked: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from molgen import __version__, registry
 from molgen.backbone import Backbone, default_backbone, make_build
-from molgen.config import ModelConfig, Part, make_settings, named_part, settings_of, to_settings
+from molgen.config import ModelConfig, Part, make_settings, named_part, settings_of, with_all_settings
 from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
 from molgen.data.statistics import Statistics
@@ -38,6 +39,7 @@ from molgen.model.checkpoint import (
 from molgen.model.latent import WithLatents
 from molgen.model.pretrained import resolve
 from molgen.model.sampling import WithSamples
+from molgen.model.trained import encoder_over, load_named, trained_family
 from molgen.model.workflow import Workflow
 from molgen.space import without_grammars
 
@@ -55,6 +57,8 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         backbone: the same; by default the one that serves the space, by its layout and its size.
         conditions: names of numbers and classes that come with the training items and can be asked for later.
         domain: of an encoder that is not installed, by its registry name, unless it is a domain itself.
+        trained: the trained models that the family is made over, by the setting that names each; by default they are
+            loaded from there. The new model reads samples as they do.
 
     A class that is not installed serves as it is. A model with one is loaded by `load(folder, classes=[ThatClass])`,
     or once a distribution registers the class.
@@ -67,13 +71,19 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         backbone: str | Part | type[Backbone] | None = None,
         conditions: Sequence[str] = (),
         domain: str | None = None,
+        trained: Mapping[str, GenerativeModel] | None = None,
     ) -> None:
         encoder, family = named_part("encoder", encoder, domain), named_part("family", family)
+        #: the trained models inside this one, by the setting of the family that names each.
+        self.trained: dict[str, GenerativeModel] = dict(trained or {})
+        if trained is None:
+            self.trained = load_named(family, GenerativeModel.load)
+            encoder = encoder_over(self.trained, encoder)
         encoder_class, encoder_config = settings_of("encoder", encoder)
         self.encoder: Encoder = encoder_class(encoder_config)
         self._chosen_backbone = backbone is not None
         backbone = named_part("backbone", backbone) if backbone is not None else self._default_backbone(family)
-        self.config = _with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
+        self.config = with_all_settings(ModelConfig(encoder, family, backbone, tuple(conditions)))
         self.conditions = Conditions()
         self.statistics = Statistics()
         #: the keys of the training items, per data set.
@@ -85,6 +95,16 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         #: the step of a run that is not finished, where the weights are its last average.
         self.unfinished_step: int | None = None
         self._family: Family | None = None
+        #: what the checkpoint that this model came from says of the family.
+        self._family_state: Mapping[str, Any] | None = None
+        for model in self.trained.values():
+            self._read_samples_as(model)
+
+    def _read_samples_as(self, model: GenerativeModel) -> None:
+        """Take what fixes the meaning of samples and conditions from a trained model, and whose items it knows."""
+        self.encoder.load_state(model.encoder.state())
+        self.conditions, self.statistics = model.conditions, model.statistics
+        self.keys |= model.keys
 
     def _default_backbone(self, family: Part) -> Part:
         try:
@@ -125,7 +145,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         Only once the encoder is prepared it is known how large the samples of the data are.
         """
         if not self._chosen_backbone:
-            self.config = _with_all_settings(replace(self.config, backbone=self._default_backbone(self.config.family)))
+            self.config = with_all_settings(replace(self.config, backbone=self._default_backbone(self.config.family)))
 
     def build(self, seed: int = 0, state: Mapping[str, Any] | None = None) -> Family:
         """Make the family with fresh weights for the space as the encoder has it now.
@@ -135,7 +155,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
             state: of the family, where it is that of a checkpoint; see `Family.from_state`.
         """
         self.choose_backbone()
-        family_class: type[Family]
+        family_class: Any
         family_class, family_config = settings_of("family", self.config.family)
         backbone_class, backbone_config = settings_of("backbone", self.config.backbone)
         build = make_build(backbone_class, backbone_config, self.conditions.space, self.encoder.space)
@@ -143,10 +163,16 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
             torch.manual_seed(seed)
             try:
                 parts = (self.encoder.space, build, family_config, self.conditions.space)
-                self._family = family_class(*parts) if state is None else family_class.from_state(state, *parts)
+                trained = {name: trained_family(name, model, self) for name, model in self.trained.items()}
+                make = family_class if state is None else partial(family_class.from_state, state)
+                self._family = make(*parts, **trained)
             except ValueError as error:
                 raise UsageError(f"{self.config.family.name} over {self.config.encoder.name}: {error}") from error
         return self.family
+
+    def family_or_build(self) -> Family:
+        """The family, made from what its checkpoint says of it where it has no weights yet."""
+        return self._family if self._family is not None else self.build(state=self._family_state)
 
     def use(self, family: Family) -> None:
         """Take a trained family of this model's space."""
@@ -166,7 +192,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         if encoder.name != config.encoder.name:
             raise UsageError(f"a model of {config.encoder.name} cannot go on with {encoder.name}")
         names = tuple(dict.fromkeys([*config.conditions, *conditions]))
-        model = GenerativeModel(encoder, config.family, config.backbone, names)
+        model = GenerativeModel(encoder, config.family, config.backbone, names, trained=self.trained)
         model.encoder.load_state(self.encoder.state())
         if without_grammars(model.encoder.space) != without_grammars(self.encoder.space):
             raise UsageError(f"encoder {encoder.name}: with these settings it makes samples that the model cannot read")
@@ -241,13 +267,12 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         """The parts whose classes no installed distribution has."""
         kinds: tuple[registry.Kind, ...] = ("encoder", "family", "backbone")
         parts = [(kind, getattr(self.config, kind).name) for kind in kinds]
-        return [
-            f"{kind} {name}"
-            for kind, name in [*parts, ("domain", self.config.domain)]
-            if registry.is_session(kind, name)
-        ]
+        own = [pair for pair in [*parts, ("domain", self.config.domain)] if registry.is_session(*pair)]
+        inside = [name for model in self.trained.values() for name in model._session_parts()]
+        return list(dict.fromkeys([*(f"{kind} {name}" for kind, name in own), *inside]))
 
     def _to_json(self) -> dict[str, Any]:
+        trained = {name: model._to_json() | {"keys": {}} for name, model in self.trained.items()}
         return {
             "molgen": __version__,
             "model": self.config.to_json(),
@@ -257,6 +282,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
             "family_state": self.family.state(),
             "keys": {name: {"hashes": keys.hashes, "count": keys.count} for name, keys in self.keys.items()},
             "info": self.info,
+            **({"trained": trained} if trained else {}),
         }
 
     @classmethod
@@ -289,11 +315,14 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
     def _from_json(cls, data: Mapping[str, Any], path: Path) -> GenerativeModel:
         try:
             config = ModelConfig.from_json(data["model"])
-            model = cls(config.encoder, config.family, config.backbone, config.conditions)
+            trained = cls.trained_from_json(data, path)
+            model = cls(config.encoder, config.family, config.backbone, config.conditions, trained=trained)
+            model.keys = {}
             model.encoder.load_state(data["encoder_state"])
             model.conditions = Conditions.from_json(data["conditions"])
             model.statistics = Statistics.from_json(data["statistics"])
             model.info = dict(data["info"])
+            model._family_state = data.get("family_state", {})
             if "resume" in model.info:
                 model.unfinished_step = int(model.info.pop("resume")["state"]["step"])
         except UsageError as error:
@@ -302,10 +331,19 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
             raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
         return model
 
+    @classmethod
+    def trained_from_json(cls, data: Mapping[str, Any], path: Path) -> dict[str, GenerativeModel]:
+        """The trained models inside that of a checkpoint, whose weights come with those of its family.
+
+        Raises:
+            CheckpointError: the configuration is damaged.
+        """
+        return {name: cls._from_json(own, path) for name, own in data.get("trained", {}).items()}
+
     def _load_weights(self, checkpoint: Checkpoint) -> None:
         try:
             with no_more_than(checkpoint.shapes(), checkpoint.path):
-                family = self.build(state=checkpoint.config.get("family_state", {}))
+                family = self.family_or_build()
         except DAMAGED as error:
             raise CheckpointError(f"{checkpoint.path}: the state of the family is damaged ({error!r})") from error
         weights = {name: t.float() if t.is_floating_point() else t for name, t in checkpoint.tensors().items()}
@@ -346,17 +384,3 @@ def _register(config: Mapping[str, Any], classes: Sequence[type[Any]]) -> None:
 _NOT_INSTALLED = (
     "this model can be loaded only where its classes are given, load(..., classes=[...]), or installed as plugins: {}"
 )
-
-
-def _with_all_settings(config: ModelConfig) -> ModelConfig:
-    """The same configuration with every default written out, so that later defaults cannot change a model."""
-
-    def full(kind: registry.Kind, part: Part) -> Part:
-        return Part(part.name, to_settings(settings_of(kind, part)[1]))
-
-    return replace(
-        config,
-        encoder=full("encoder", config.encoder),
-        family=full("family", config.family),
-        backbone=full("backbone", config.backbone),
-    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -70,10 +70,12 @@ class FamilyTrial:
             Skipped: it, or its network, does not take the space.
         """
         parts = (self.space, self._build(condition), self.config, condition)
+        trained = {name: self._trained(name, choices, condition) for name, choices in trained_choices(self.cls).items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                family = self.cls(*parts) if state is None else self.cls.from_state(state, *parts)
+                make: Any = self.cls if state is None else partial(self.cls.from_state, state)
+                family: Family = make(*parts, **trained)
             except ValueError as error:
                 raise Skipped(str(error)) from error
             if state is None:
@@ -81,6 +83,17 @@ class FamilyTrial:
         family.set_statistics(self.case.statistics)
         shake(family, seed)
         return family.eval()
+
+    def _trained(self, name: str, choices: Sequence[str], condition: Space | None) -> Family:
+        """A small family for a setting that names a trained model: the first of the choices that takes the space."""
+        reasons = []
+        for choice in choices:
+            cls = registry.get("family", choice)
+            try:
+                return FamilyTrial(cls, tiny_config(cls), self.case).family(condition)
+            except Skipped as reason:
+                reasons.append(str(reason))
+        raise Skipped(f"there is no trained model for the setting {name}: {'; '.join(reasons)}")
 
     def _build(self, condition: Space | None) -> Build:
         try:
@@ -129,6 +142,13 @@ def _refusing(error: UnsupportedSpace) -> Build:
 
 #: The attribute of an encoder, a family or a backbone that holds its small settings.
 HOOK = "molgen_tiny"
+#: The attribute of a family that names, for each setting of the type `config.TrainedModel`, families to try it with.
+TRAINED_HOOK = "molgen_trained"
+
+
+def trained_choices(cls: type[Any]) -> Mapping[str, Sequence[str]]:
+    """The registry names of families to try a class with, for each of its settings that name trained models."""
+    return getattr(cls, TRAINED_HOOK, {})
 
 
 def tiny_config(cls: type[Any]) -> Any:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from molgen.config import ModelConfig, make_settings, to_settings
+from molgen.config import ModelConfig, make_settings, to_settings, with_all_settings
 from molgen.data.conditions import Conditions
 from molgen.data.encode import encode
 from molgen.data.loader import Data
@@ -27,6 +27,7 @@ from molgen.errors import UsageError
 from molgen.family import Family
 from molgen.model.checkpoint import Checkpoint, named_damage
 from molgen.model.generative_model import GenerativeModel
+from molgen.model.trained import description
 from molgen.training.config import TrainingConfig, current_names
 from molgen.training.metrics_log import MetricsLog
 from molgen.training.trainer import Progress, Trainer
@@ -113,13 +114,14 @@ def _prepare(
     """Count the data, and make the family where it is fresh, or that of the saved run; the data to train it on."""
     fresh = model._family is None
     counted = count(encoded)
-    if not fresh:
-        # The weights know real values in the units that they were trained in.
+    if not fresh or model.trained:
+        # Weights know real values in the units that they were trained in.
         counted.moments = model.statistics.moments
     model.statistics = counted
     if fresh:
-        columns = {name: encoded.columns[name] for name in model.config.conditions}
-        model.conditions = Conditions.fit(columns, data.classes)
+        before = model.conditions.only(model.config.conditions)
+        columns = {name: encoded.columns[name] for name in model.config.conditions if name not in before.names}
+        model.conditions = before.joined(Conditions.fit(columns, data.classes))
     elif gained := [name for name in model.config.conditions if name not in model.conditions.names]:
         model.gain_conditions(Conditions.fit({name: encoded.columns[name] for name in gained}, data.classes))
     split = Data.split(
@@ -131,6 +133,7 @@ def _prepare(
         statistics=counted,
     )
     if saved is not None:
+        model.trained = GenerativeModel.trained_from_json(saved.config, saved.path)
         model.build(config.seed, saved.config.get("family_state", {}))
     elif fresh:
         first, _ = split.batch(split.some(FIRST_ITEMS, config.seed))
@@ -170,7 +173,7 @@ def _saved_run(
         return None
     checkpoint = Checkpoint(folder / "resume")
     saved = checkpoint.config["info"]["resume"]
-    if _with_defaults(ModelConfig.from_json(checkpoint.config["model"])) != model.config:
+    if with_all_settings(ModelConfig.from_json(checkpoint.config["model"])) != model.config:
         raise UsageError(f"{folder} holds a run of another model configuration; choose another --output")
     # Settings that came after the run was started had no effect then, which is what their defaults mean.
     before = make_settings(TrainingConfig, current_names(saved["training"]), "training")
@@ -191,16 +194,13 @@ def _saved_run(
     return checkpoint
 
 
-def _with_defaults(config: ModelConfig) -> ModelConfig:
-    return GenerativeModel(config.encoder, config.family, config.backbone, config.conditions).config
-
-
 def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer: Trainer) -> None:
     model.info["data"] = {
         "name": data.name,
         "items": len(store),
         "rejected": sum(store.rejected.values()),
         **data.card,
+        **{f"family.{name}": description(trained) for name, trained in model.trained.items()},
     }
     earlier = model.info.get("training")
     model.info["training"] = {

@@ -16,6 +16,7 @@ from molgen_cli.console import say, warn
 from molgen_cli.signals import Terminated
 
 if TYPE_CHECKING:
+    from molgen.config import Part
     from molgen.data.prepare import TrainingData
     from molgen.data.source import Source
     from molgen.data.store import Store
@@ -117,6 +118,7 @@ def _take_configuration(args: argparse.Namespace) -> None:
 def _composed(args: argparse.Namespace) -> Composition:
     """The settings of a new model; what nobody types follows from the data."""
     from molgen.data.tables import reopenable
+    from molgen.model.trained import named_configurations
     from molgen_cli.domains import encoder_for, fitting_settings, recognised
     from molgen_cli.settings import composed, dataset_domain, typed
 
@@ -127,10 +129,23 @@ def _composed(args: argparse.Namespace) -> Composition:
         domain = recognised(Path(args.data)) if args.data else dataset_domain(settings)
         settings += [f"encoder={encoder_for(domain)}"] if domain else []
     composition = composed(settings)
+    if inside := named_configurations(composition.model.family):
+        return _reading_samples_as(next(iter(inside.values())).encoder, args.settings, settings)
     if not args.data or not Path(args.data).exists():
         return composition
     fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column, args.input_format)
     return composed(settings, fitting=fitting) if fitting else composition
+
+
+def _reading_samples_as(encoder: Part, asked: Sequence[str], settings: Sequence[str]) -> Composition:
+    """The settings of a model over a trained one, whose encoder it has unless another one is typed."""
+    from molgen_cli.settings import composed, typed
+
+    if not typed(asked, "encoder"):
+        settings = [*(one for one in settings if not typed([one], "encoder")), f"encoder={encoder.name}"]
+    composition = composed(settings)
+    same = composition.model.encoder.name == encoder.name
+    return composed(settings, fitting=encoder.settings) if same else composition
 
 
 class Run:
@@ -144,12 +159,15 @@ class Run:
         from molgen.model.devices import resolve_device
         from molgen.training.config import TrainingConfig
         from molgen.training.run_data import with_conditions
+        from molgen_cli.arguments import warn_if_unfinished
 
         self.args, self.composition = args, composition
         self.device = resolve_device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
         self.conditions = composition.model.conditions
         self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else _fresh(composition)
+        for name, trained in self.model.trained.items():
+            warn_if_unfinished(composition.model.family.settings[name], trained)
         source = _source(args, composition, self.model)
         self.source, self.computed = with_conditions(self.model, source, self.conditions, composition.classes)
         for note in self.source.notes:
