@@ -76,10 +76,11 @@ class Domain(ABC):
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
     #: `module:factory` of what judges untrusted items in worker processes, or None to judge them in this one by
     #: `canonical` and `descriptors`. The factory is called once in each worker as
-    #: `factory(properties=[names], filters=bool, features=[names])` and returns a function of an item. What that
-    #: returns can be pickled and has the attributes `error` (a reason, or None), `properties` (numbers by name),
-    #: `passes` (all filters; None where not asked), optionally `flags` (each filter by name),
-    #: `features` (plain data by name) and, under the name of `column`,
+    #: `factory(properties=[names], filters=bool, features=[names])`, with `patterns=[texts]` too where some are sought
+    #: (see `pattern`), and returns a function of an item. What that returns can be pickled and has the attributes
+    #: `error` (a reason, or None), `properties` (numbers by name),
+    #: `passes` (all filters; None where not asked), optionally `flags` (each filter by name) and
+    #: `matches` (each pattern by its text), `features` (plain data by name) and, under the name of `column`,
     #: the canonical item (None where there is none).
     inspector: ClassVar[str | None] = None
     #: feature networks: name -> `module:factory`. The factory is called as `factory(device)` and returns a function
@@ -96,6 +97,11 @@ class Domain(ABC):
     #: the feature by which a report finds the most similar training items: bits in bytes, uint8 (B,), of which items
     #: that are alike share many.
     bits_feature: ClassVar[str | None] = None
+    #: the feature by which a list of things that must not be made knows an item: text that all forms of what is one
+    #: thing in substance share, empty where none can be found. By default it is the `key` of the item.
+    screening_feature: ClassVar[str | None] = None
+    #: the ending of a file that holds one item as `stored` gives it.
+    file_ending: ClassVar[str] = "txt"
     #: the registry name of the encoder of a new model when nobody names one; by default that of the domain itself.
     default_encoder: ClassVar[str | None] = None
     #: what a table of generated items is called in a hint.
@@ -160,6 +166,18 @@ class Domain(ABC):
     def to_text(self, item: Item) -> str:
         """An item as the text that `from_text` reads."""
         return str(item)
+
+    def stored(self, item: Item) -> str | bytes:
+        """A canonical item as one value of a column: text, or the content of a file; by default as `to_text` has it."""
+        return self.to_text(item)
+
+    def from_stored(self, value: str | bytes) -> Item | Invalid:
+        """The item that `stored` gave, or why a value holds none."""
+        return self.from_text(value) if isinstance(value, str) else Invalid("text was expected, not bytes")
+
+    def pattern(self, text: str) -> Callable[[Item], bool] | Invalid:
+        """Whether an item has what a text asks for in a language of the domain, such as SMARTS; or why that is none."""
+        return Invalid(f"{type(self).__name__} has no language of patterns")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

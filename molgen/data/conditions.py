@@ -19,6 +19,8 @@ from molgen.space import Categorical, Real, Space
 
 #: Classes that a message names.
 SHOWN = 12
+#: Values that stand for the distribution of a number in the training data.
+QUANTILES = 256
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Conditions:
         means, scales: of the training values of each; 0 and 1 for classes.
         classes: the names of the classes of each condition that is no number.
         ranges: the smallest and the largest training value of each number; models of earlier versions have none.
+        marginals: how each is distributed in the training data: of a number `QUANTILES` values, equally likely, of
+            classes the share of each; models of earlier versions have none.
     """
 
     names: tuple[str, ...] = ()
@@ -37,6 +41,7 @@ class Conditions:
     scales: tuple[float, ...] = ()
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    marginals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, columns: Mapping[str, np.ndarray], classes: Mapping[str, tuple[str, ...]] | None = None) -> Conditions:
@@ -57,6 +62,7 @@ class Conditions:
             tuple(1.0 if name in known else _scale(values) for name, values in finite.items()),
             known,
             {name: (float(v.min()), float(v.max())) for name, v in finite.items() if name not in known},
+            {name: _shares(v, known[name]) if name in known else _quantiles(v) for name, v in finite.items()},
         )
 
     @property
@@ -75,6 +81,7 @@ class Conditions:
             (*self.scales, *others.scales),
             {**self.classes, **others.classes},
             {**self.ranges, **others.ranges},
+            {**self.marginals, **others.marginals},
         )
 
     def only(self, names: Sequence[str]) -> Conditions:
@@ -86,7 +93,29 @@ class Conditions:
             tuple(self.scales[place] for place in kept),
             {name: classes for name, classes in self.classes.items() if name in names},
             {name: limits for name, limits in self.ranges.items() if name in names},
+            {name: values for name, values in self.marginals.items() if name in names},
         )
+
+    def drawn(self, names: Sequence[str], rng: Rng) -> dict[str, np.ndarray]:
+        """Values as the training data have them, each condition by itself: numbers or names of classes, (B,) each.
+
+        Raises:
+            UsageError: the model does not have such a condition, or was saved before distributions were kept.
+        """
+        self._require_known(dict.fromkeys(names))
+        if missing := [name for name in names if name not in self.marginals]:
+            raise UsageError(
+                f"the model does not say how {missing[0]} is distributed in its training data, because an earlier "
+                "version made it; take the values from the rows of a file or a data set"
+            )
+        return {name: self._drawn(name, rng.uniform(f"marginal {name}").numpy()) for name in names}
+
+    def _drawn(self, name: str, uniform: np.ndarray) -> np.ndarray:
+        values = np.array(self.marginals[name])
+        if name not in self.classes:
+            return values[(uniform * len(values)).astype(np.int64)]
+        passed = np.cumsum(values)
+        return np.array(self.classes[name])[np.searchsorted(passed, uniform * passed[-1], side="right")]
 
     def numbers(self, asked: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What a user asks for as numbers: those as they are, classes by their place among the known ones.
@@ -159,6 +188,7 @@ class Conditions:
         """The same as JSON values."""
         found: dict[str, Any] = {"names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
         found["ranges"] = {name: list(limits) for name, limits in self.ranges.items()}
+        found["marginals"] = {name: list(values) for name, values in self.marginals.items()}
         return found | {"classes": {name: list(names) for name, names in self.classes.items()}}
 
     @classmethod
@@ -166,15 +196,25 @@ class Conditions:
         """What `to_json` gave; models of earlier versions have no classes or no ranges."""
         classes = {str(name): tuple(map(str, names)) for name, names in data.get("classes", {}).items()}
         ranges = {str(name): (float(low), float(high)) for name, (low, high) in data.get("ranges", {}).items()}
-        return cls(
-            tuple(data["names"]), tuple(map(float, data["means"])), tuple(map(float, data["scales"])), classes, ranges
-        )
+        marginals = {str(name): tuple(map(float, values)) for name, values in data.get("marginals", {}).items()}
+        means, scales = tuple(map(float, data["means"])), tuple(map(float, data["scales"]))
+        return cls(tuple(data["names"]), means, scales, classes, ranges, marginals)
 
 
 def _scale(values: np.ndarray) -> float:
     """The standard deviation, 1 where it is nothing but rounding."""
     deviation = float(values.std())
     return deviation if deviation > 1e-12 * float(np.abs(values).max()) else 1.0
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, ...]:
+    """Training values that are equally likely, smallest first."""
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    return tuple(np.quantile(values, places, method="inverted_cdf").tolist())
+
+
+def _shares(values: np.ndarray, names: Sequence[str]) -> tuple[float, ...]:
+    return tuple((np.bincount(values.astype(np.int64), minlength=len(names)) / len(values)).tolist())
 
 
 def drop_at_random(condition: Partial | None, probability: float, rng: Rng, step: int) -> Partial | None:

@@ -45,7 +45,7 @@ class Request:
             none keeps every draw.
         seed: of all randomness.
         batch_size: the most draws at a time.
-        condition: what is asked for, by name.
+        condition: what is asked for, by name: a value for all draws, or a list with one for each, from `first` on.
         known: a beginning that every draw has.
         options: of the family, such as temperature.
         repair: what the encoder does, one after the other, to samples that are no items; none by default.
@@ -53,6 +53,7 @@ class Request:
         first: the number of the first sample, to go on where an earlier request of the same seed ended.
         seen: keys of canonical items that an earlier request gave: they are no longer unique. Any container of
             strings will do, such as a set or a `BloomFilter`; it is only asked, never changed.
+        density: whether rows have a log-density, which has to be computed for those that were not drawn as they are.
 
     Raises:
         UsageError: a criterion that does not exist, no draw at all, or a number below 0.
@@ -62,13 +63,14 @@ class Request:
     accept: tuple[str, ...] = ()
     seed: int = 0
     batch_size: int = 1024
-    condition: Mapping[str, float | str] = field(default_factory=dict)
+    condition: Mapping[str, Any] = field(default_factory=dict)
     known: Item | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     repair: tuple[str, ...] = ()
     max_samples: int | None = None
     first: int = 0
     seen: Container[str] = ()
+    density: bool = True
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.batch_size < 1:
@@ -76,6 +78,11 @@ class Request:
         object.__setattr__(self, "accept", tuple(RENAMED.get(name, name) for name in self.accept))
         if self.first < 0:
             raise UsageError(f"the number of the first draw is at least 0, not {self.first}")
+
+    def condition_of(self, draws: Sequence[int]) -> dict[str, Any]:
+        """What is asked for of some draws, by their numbers: a value for all of them, or an array (draws,)."""
+        places = np.asarray(draws, np.int64) - self.first
+        return {n: np.asarray(v)[places] if np.ndim(v) else v for n, v in self.condition.items()}
 
     @property
     def filtered(self) -> bool:
@@ -94,6 +101,7 @@ class Row:
         score: log p of `item`, or why it has none; why the draw is invalid, if it is.
         properties: numbers by name.
         repaired: why the draw was no item before it was repaired; empty where nothing was.
+        inspection: all that the domain says of the draw.
     """
 
     index: int
@@ -102,6 +110,7 @@ class Row:
     score: Score = field(default_factory=Score)
     properties: Mapping[str, float] = field(default_factory=dict)
     repaired: str = ""
+    inspection: Inspection = field(default_factory=lambda: Inspection(None), repr=False, compare=False)
 
     @property
     def status(self) -> str:
@@ -253,7 +262,7 @@ class Generation:
                 seed=request.seed,
                 first=self._next,
                 batch_size=size,
-                condition=request.condition,
+                condition=request.condition_of(range(self._next, self._next + size)),
                 known=request.known,
                 **request.options,
             )
@@ -294,6 +303,7 @@ class Generation:
                 found,
                 inspection.properties,
                 self._repaired[draw.index].reason if draw.index in self._repaired else "",
+                inspection,
             )
             for (draw, inspection), found in zip(kept, self._scores(kept), strict=True)
             for raw in [self._repaired.get(draw.index, draw.item)]
@@ -377,12 +387,16 @@ class Generation:
             if inspection.item is None:
                 found[place] = Score(error=inspection.error or "invalid")
                 continue
+            if not self._request.density:
+                found[place] = Score()
+                continue
             sample = self._model.encoder.encode(inspection.item)
             if draw.kind is not None and _equal(sample, draw.sample):
                 found[place] = Score(draw.log_density, draw.kind.name.lower())
             else:
                 rest[place] = sample
-        scores = score(self._model, list(rest.values()), self._request.condition, self._request.batch_size)
+        asked = self._request.condition_of([kept[place][0].index for place in rest])
+        scores = score(self._model, list(rest.values()), asked, self._request.batch_size)
         found |= dict(zip(rest, scores, strict=True))
         return [found[place] for place in range(len(kept))]
 

@@ -80,7 +80,7 @@ class WithSamples:
         seed: int = 0,
         first: int = 0,
         batch_size: int = 1024,
-        condition: Mapping[str, float | str] | None = None,
+        condition: Mapping[str, Any] | None = None,
         known: Item | Partial | None = None,
         **options: Any,
     ) -> Iterator[RawSample]:
@@ -91,15 +91,17 @@ class WithSamples:
             seed: of all randomness; draw number i depends on (seed, i) alone.
             first: the number of the first draw, to go on where an earlier call ended.
             batch_size: draws at a time; halved when memory runs out.
-            condition: what is asked for, by name.
+            condition: what is asked for, by name: a value for all draws, or one for each.
             known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
             **options: of the family, such as temperature, top_k and top_p.
         """
-        stop, asked = first + count, self.conditions.numbers(condition or {})
+        begin, stop, asked = first, first + count, self.conditions.numbers(condition or {})
         while first < stop:
             size = min(batch_size, stop - first)
+            rows = slice(first - begin, first - begin + size)
+            given = {name: values[rows] if values.ndim else values for name, values in asked.items()}
             try:
-                drawn = self._draw(range(first, first + size), seed, asked, known, options)
+                drawn = self._draw(range(first, first + size), seed, given, known, options)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or batch_size == 1:
                     raise

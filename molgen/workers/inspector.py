@@ -34,6 +34,7 @@ class Inspection:
         passes: whether it passes all filters; None where that was not asked.
         features: what metrics read, by name; empty for no item.
         flags: whether it passes each filter, by name; empty where that was not asked.
+        matches: whether it has each pattern, by its text; empty for no item.
     """
 
     item: Item | None
@@ -42,6 +43,7 @@ class Inspection:
     passes: bool | None = None
     features: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, bool] = field(default_factory=dict)
+    matches: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Inspector:
@@ -55,9 +57,10 @@ class Inspector:
         filters: whether to apply the filters.
         processes: how many workers; by default as many as the usable processors.
         features: names of the features to compute.
+        patterns: what to look for in each item; see `Domain.pattern`.
 
     Raises:
-        UsageError: the domain has no such property.
+        UsageError: the domain has no such property, or a pattern is none.
     """
 
     def __init__(
@@ -67,16 +70,22 @@ class Inspector:
         filters: bool = False,
         processes: int | None = None,
         features: Sequence[str] = (),
+        patterns: Sequence[str] = (),
     ) -> None:
-        self._settings = (domain, properties, filters, processes, features)
+        self._settings = (domain, properties, filters, processes, features, patterns)
+        asked = patterns_of(domain, patterns)
         self._column = domain.column
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspector")
         self._turn = threading.Lock()  # one stream or list of items at a time
         self._workers: Workers | None = None
         if domain.inspector is None:
-            self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(domain, properties, filters, features)
+            self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(
+                domain, properties, filters, features, asked
+            )
             return
-        config = {"properties": list(properties), "filters": filters, "features": list(features)}
+        config: dict[str, Any] = {"properties": list(properties), "filters": filters, "features": list(features)}
+        if patterns:  # which an inspector of a domain without them need not know
+            config["patterns"] = list(patterns)
         processes = processes or usable_processes()
         chunk = max(SMALLEST_TASK, TASKS // processes)
         self._workers = Workers(domain.inspector, config, processes=processes, chunk=chunk)
@@ -124,6 +133,7 @@ class Inspector:
             result.passes,
             result.features,
             getattr(result, "flags", {}),
+            getattr(result, "matches", {}),
         )
 
     def close(self) -> None:
@@ -152,8 +162,27 @@ def chosen_properties(domain: Domain, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def patterns_of(domain: Domain, texts: Sequence[str]) -> dict[str, Callable[[Item], bool]]:
+    """What tells whether an item has each pattern.
+
+    Raises:
+        UsageError: a text is none in the language of the domain, or it has no such language.
+    """
+    found = {}
+    for text in texts:
+        pattern = domain.pattern(text)
+        if isinstance(pattern, Invalid):
+            raise UsageError(f"the pattern {text!r}: {pattern.reason}")
+        found[text] = pattern
+    return found
+
+
 def _here(
-    domain: Domain, properties: Sequence[str], filters: bool, features: Sequence[str]
+    domain: Domain,
+    properties: Sequence[str],
+    filters: bool,
+    features: Sequence[str],
+    patterns: Mapping[str, Callable[[Item], bool]],
 ) -> Callable[[Iterable[Item]], Iterator[Inspection]]:
     descriptors = domain.descriptors()
 
@@ -165,6 +194,7 @@ def _here(
         flags = {name: passes(canonical) for name, passes in descriptors.filters.items()} if filters else {}
         passes = all(flags.values()) if filters else None
         found = {name: descriptors.features[name](canonical) for name in features}
-        return Inspection(canonical, None, numbers, passes, found, flags)
+        matches = {text: has(canonical) for text, has in patterns.items()}
+        return Inspection(canonical, None, numbers, passes, found, flags, matches)
 
     return lambda items: map(inspect, items)

@@ -294,18 +294,18 @@ def _started(setup: tuple[Any, ...]) -> _Child:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=worker.run, args=(theirs, *setup), daemon=True)
-    with _STARTING, _uninterrupted(), _without_main():
+    with STARTING, uninterrupted(), without_main():
         process.start()
     theirs.close()
     return _Child(process, ours)
 
 
 #: One child starts at a time, because the main module is hidden meanwhile.
-_STARTING = threading.Lock()
+STARTING = threading.Lock()
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the main module from a child that starts here: it needs nothing of it, and would run a script again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -316,7 +316,7 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Keep interrupts from the children that start here: they take over the mask of signals."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

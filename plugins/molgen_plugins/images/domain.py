@@ -52,6 +52,7 @@ class Images(Domain):
     default_encoder: ClassVar[str | None] = "images.pixels"
     usual_output: ClassVar[str] = "generated"
     inspector: ClassVar[str | None] = "molgen_plugins.images.inspection:inspector"
+    file_ending: ClassVar[str] = "png"
 
     def examples(self) -> list[Item]:
         """Small drawings in black and white, in grey and in colour, of several sizes."""
@@ -99,6 +100,16 @@ class Images(Domain):
         from molgen_plugins.images.io import files
 
         return files.write(rows, target, format=format)
+
+    def stored(self, item: Item) -> str | bytes:
+        """The image as a PNG file."""
+        from molgen_plugins.images import raster
+
+        return raster.encoded(item)
+
+    def from_stored(self, value: str | bytes) -> Item | Invalid:
+        """The array of an image that lies in a column as a file."""
+        return self.canonical(value)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -96,6 +96,8 @@ class Molecules(Domain):
     group_feature: ClassVar[str | None] = "scaffold"
     group_words: ClassVar[tuple[str, str]] = ("scaffold", "scaffolds")
     bits_feature: ClassVar[str | None] = "fingerprint"
+    screening_feature: ClassVar[str | None] = "substance"
+    file_ending: ClassVar[str] = "smi"
     default_encoder: ClassVar[str | None] = "molecules.smiles"
     default_model: ClassVar[str | None] = "moses"
 
@@ -136,6 +138,16 @@ class Molecules(Domain):
             },
             features={name: _feature(name) for name in features.FEATURES},
         )
+
+    def pattern(self, text: str) -> Callable[[Item], bool] | Invalid:
+        """Whether a molecule has the substructure that a SMARTS string asks for, or why that is none."""
+        from molgen_plugins.molecules.chemistry import smarts
+
+        try:
+            asked = smarts.substructure(text)
+        except ValueError as error:
+            return Invalid(str(error))
+        return lambda item: _of_molecule(lambda molecule: molecule.HasSubstructMatch(asked), item, otherwise=False)
 
     def read(
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None

@@ -176,3 +176,22 @@ def test_a_number_beyond_the_training_data_is_said_to_be():
         "the condition weight=7 is outside of what the model was trained on, 1 to 3"
     ]
     assert CLASSED.outside({"target": "kinase", "weight": 1.5}) == []
+
+
+def test_values_are_drawn_as_the_training_data_have_them():
+    values = np.repeat([1.0, 4.0, np.nan], [700, 300, 50])
+    classes = np.repeat([0.0, 1.0, 2.0], [100, 900, 50])
+    fitted = Conditions.from_json(
+        json.loads(json.dumps(Conditions.fit({"x": values, "kind": classes}, {"kind": ("a", "b", "c")}).to_json()))
+    )
+    drawn = fitted.drawn(["x", "kind"], Rng(0, range(4000)))
+    assert set(drawn["x"]) == {1.0, 4.0}
+    assert (drawn["x"] == 1.0).mean() == pytest.approx(0.7, abs=0.02)
+    assert (drawn["kind"] == "b").mean() == pytest.approx(900 / 1050, abs=0.02)
+    again = fitted.drawn(["x"], Rng(0, range(4000)).take(slice(7, 9)))
+    assert again["x"].tolist() == drawn["x"][7:9].tolist()
+
+
+def test_a_model_of_an_earlier_version_says_that_it_knows_no_distribution():
+    with pytest.raises(UsageError, match="take the values from the rows"):
+        Conditions(("x",), (0.0,), (1.0,)).drawn(["x"], Rng(0, range(2)))

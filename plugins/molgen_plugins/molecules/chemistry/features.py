@@ -1,7 +1,8 @@
 """What metrics read of a molecule, by name: fingerprints, fragments, scaffolds, numbers; plain data all of it.
 
 Molecules are sanitised and come from SMILES. A feature that cannot be computed has a value that says so:
-NaN for a number, False for `passes`, no bits, no fragments, and the empty string for `scaffold` and `flat`.
+NaN for a number, False for `passes`, no bits, no fragments, and the empty string for `scaffold`, `flat` and
+`substance`.
 
 Letters in shapes: B bytes of a fingerprint.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors
+from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molgen_plugins.molecules.chemistry import brics, filters, properties
 from molgen_plugins.molecules.chemistry.memo import once, together
@@ -68,6 +70,18 @@ def guacamol(molecule: Chem.Mol) -> np.ndarray:
     return np.where(np.isfinite(found), found, 0.0)
 
 
+def substance(molecule: Chem.Mol) -> str:
+    """What the salts, charges, isotopes, stereoisomers and most tautomers of a substance share.
+
+    It is the first block of the InChIKey (Heller et al., J. Cheminformatics 7:23, 2015) of the largest fragment,
+    uncharged and without isotopes.
+    """
+    parent = rdMolStandardize.ChargeParent(molecule)
+    for atom in parent.GetAtoms():
+        atom.SetIsotope(0)
+    return Chem.MolToInchiKey(Chem.RemoveHs(parent)).partition("-")[0]
+
+
 @once
 def _flat_molecule(molecule: Chem.Mol) -> Chem.Mol:
     found = Chem.MolFromSmiles(flat(molecule))
@@ -89,6 +103,7 @@ _FOUND: Mapping[str, tuple[Callable[[Chem.Mol], Any], Any]] = {
     "passes": (filters.passes, False),
     **{name: (_property(name), math.nan) for name in ("logp", "sa", "qed", "mw")},
     "flat": (flat, ""),
+    "substance": (substance, ""),
     "guacamol": (guacamol, np.full(len(DESCRIPTORS), math.nan)),
     "guacamol_fingerprint": (lambda molecule: folded(_flat_molecule(molecule), 4096), np.zeros(512, np.uint8)),
 }

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rdkit import Chem
+
 from molgen.domain import Invalid
 from molgen_plugins.molecules.chemistry import rdkit_io as chem
 from molgen_plugins.molecules.chemistry.features import FEATURES
@@ -13,6 +15,7 @@ from molgen_plugins.molecules.chemistry.features import compute as compute_featu
 from molgen_plugins.molecules.chemistry.filters import closed_shell, passes
 from molgen_plugins.molecules.chemistry.memo import together
 from molgen_plugins.molecules.chemistry.properties import PROPERTIES, compute
+from molgen_plugins.molecules.chemistry.smarts import substructure
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Inspection:
         passes: whether it passes the filters, or None where that was not asked or there is no molecule.
         flags: whether it passes each filter, by name; empty where `passes` is None.
         features: the features asked for by name, see `features.FEATURES`; empty for no molecule.
+        matches: whether it has each substructure, by its SMARTS; empty for no molecule.
     """
 
     smiles: str | None
@@ -34,10 +38,14 @@ class Inspection:
     passes: bool | None = None
     flags: Mapping[str, bool] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
+    matches: Mapping[str, bool] = field(default_factory=dict)
 
 
 def inspector(
-    properties: Sequence[str] = (), filters: bool = False, features: Sequence[str] = ()
+    properties: Sequence[str] = (),
+    filters: bool = False,
+    features: Sequence[str] = (),
+    patterns: Sequence[str] = (),
 ) -> Callable[[str], Inspection]:
     """A function that inspects one SMILES string; it never raises on bad data.
 
@@ -48,13 +56,14 @@ def inspector(
         properties: names of the properties to compute.
         filters: whether to apply the filters.
         features: names of the features to compute.
+        patterns: substructures to look for, as SMARTS.
 
     Raises:
-        ValueError: a property or a feature is not known.
+        ValueError: a property or a feature is not known, or a pattern is no SMARTS.
     """
     _check("property", properties, PROPERTIES)
     _check("feature", features, FEATURES)
-    asked = tuple(properties), filters, tuple(features)
+    asked = tuple(properties), filters, tuple(features), {text: substructure(text) for text in patterns}
     # Tables are loaded now, so that their time is not charged to the first item.
     _inspect("CC", *asked)
     return lambda smiles: _inspect(smiles, *asked)
@@ -66,7 +75,9 @@ def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
             raise ValueError(f"no {what} {name!r}: there are {', '.join(known)}")
 
 
-def _inspect(smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence[str]) -> Inspection:
+def _inspect(
+    smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence[str], patterns: Mapping[str, Chem.Mol]
+) -> Inspection:
     found = chem.standard(smiles)
     if isinstance(found, Invalid):
         return Inspection(None, error=found.reason)
@@ -79,4 +90,5 @@ def _inspect(smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence
             passes=all(flags.values()) if filtered else None,
             flags=flags,
             features=compute_features(molecule, wanted),
+            matches={text: molecule.HasSubstructMatch(pattern) for text, pattern in patterns.items()},
         )

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from molgen_plugins.molecules.chemistry.atom_environment import Remembered
 
@@ -118,6 +118,19 @@ class Screen:
         if key not in self._atom_masks:
             self._atom_masks[key] = _mask(number for number, asked in self._atoms.values() if asked.Match(atom))
         return self._atom_masks[key]
+
+
+def substructure(text: str) -> Chem.Mol:
+    """What a SMARTS string asks for.
+
+    Raises:
+        ValueError: it is none, or asks for nothing.
+    """
+    with rdBase.BlockLogs():
+        pattern = Chem.MolFromSmarts(text)
+    if pattern is None or not pattern.GetNumAtoms():
+        raise ValueError("not the syntax of SMARTS")
+    return pattern
 
 
 def relaxed(pattern: Chem.Mol) -> Chem.Mol:
