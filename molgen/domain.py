@@ -215,6 +215,8 @@ class Encoder(ABC):
     Config: ClassVar[type] = Config
     #: what `repaired` can do to samples that stand for no item, by name; nothing is repaired unless it is asked for.
     repairs: ClassVar[Collection[str]] = ()
+    #: whether an encoded item is decoded as itself; where not, as one that is encoded alike, such as a rounded number.
+    lossless: bool = True
 
     def __init__(self, config: Any = None) -> None:
         self.config = config if config is not None else self.Config()

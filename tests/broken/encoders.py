@@ -80,6 +80,12 @@ class Backwards(Tokens):
         return super().decode(sample)[::-1]
 
 
+class LossyBackwards(Backwards):
+    """Loses more than a lossy encoder may: what it decodes is encoded as something else."""
+
+    lossless = False
+
+
 class RaisesOnOne(Tokens):
     def decode(self, sample):
         if sample["letters"].tolist() == [2, 2, 2]:
@@ -173,6 +179,7 @@ BROKEN = {
     RulesItselfOut: {"examples_encode_into_the_space"},
     TooLong: {"examples_encode_into_the_space"},
     Backwards: {"decode_inverts_encode"},
+    LossyBackwards: {"decode_inverts_encode"},
     RaisesOnOne: {"decode_never_raises"},
     GivesNoReason: {"decode_never_raises"},
     NoJudgement: {"decoded_items_can_be_judged"},

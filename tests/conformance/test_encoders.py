@@ -20,6 +20,9 @@ def test_encoder(check):
         ("molecules.selfies", {"constraints": "octet_rule"}),
         ("molecules.selfies", {"merges": 20}),
         ("images.pixels", {"channels": 3, "height": 20, "width": 20}),
+        ("audio.mulaw", {"length": 2048, "variable": False, "fit": True}),
+        ("audio.waveform", {"channels": 2, "levels": 65_536, "rate": 16_000}),
+        ("audio.spectrogram", {"window": 64, "hop": 16}),
     ],
     ids=str,
 )

@@ -16,11 +16,12 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from molgen.domain import Invalid, Item
+from molgen_plugins.media.containers import FILE_LIMIT
 
 #: The formats of files that are decoded: each further one is more code that hostile files can reach.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP")
-#: Bytes of a file and pixels of an image beyond which it is refused, before anything is decoded.
-FILE_LIMIT, PIXEL_LIMIT = 64 << 20, 1 << 24
+#: Pixels of an image beyond which it is refused, before anything is decoded.
+PIXEL_LIMIT = 1 << 24
 #: Phones keep second pictures behind the first one of a JPEG file, which readers ignore.
 _WITH_FRAMES = ("PNG", "GIF", "WEBP")
 _GREY, _PALETTE, _COLOUR = ("1", "L", "LA"), ("P", "PA"), ("RGB", "RGBA")

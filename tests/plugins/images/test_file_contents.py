@@ -69,7 +69,7 @@ def test_any_bytes_are_rows_or_a_clear_error(data):
 
 
 def test_a_very_long_line_is_one_bad_row(monkeypatch):
-    monkeypatch.setattr("molgen_plugins.images.io.reading.LINE_LIMIT", 100)
+    monkeypatch.setattr("molgen_plugins.media.reading.LINE_LIMIT", 100)
     data = b"image,n\n" + b'"' * 1000 + b"\n,1\n" + b"x" * 1000
     assert [record.item.reason[:11] for record in rows_of(data, "csv")] == ["the line is", "there is no", "the line is"]
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from molgen.domain import Invalid
 from molgen_plugins.images.examples import digit, examples
-from molgen_plugins.images.raster import FILE_LIMIT, FORMATS, brightness, canonical, decoded, encoded, key
+from molgen_plugins.images.raster import FORMATS, brightness, canonical, decoded, encoded, key
+from molgen_plugins.media.containers import FILE_LIMIT
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 

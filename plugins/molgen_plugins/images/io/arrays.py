@@ -16,8 +16,8 @@ import numpy as np
 
 from molgen.domain import Invalid, Record
 from molgen.errors import UsageError
-from molgen_plugins.images.io.containers import open_archive, open_member
 from molgen_plugins.images.raster import PIXEL_LIMIT
+from molgen_plugins.media.containers import open_archive, open_member
 
 #: Usual names of the array of images in an `.npz`, the best first.
 USUAL = ("image", "images", "x", "arr_0", "data", "pixels")

@@ -7,12 +7,10 @@ array its pixels. A row keeps its place whatever is wrong with it.
 from __future__ import annotations
 
 import gzip
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -21,11 +19,14 @@ from molgen.data.content import opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
 from molgen.errors import UnknownFormat, UsageError
-from molgen_plugins.images.io import arrays, reading, writing
-from molgen_plugins.images.io.containers import Archive, Folder
+from molgen_plugins.images.io import arrays, writing
+from molgen_plugins.images.io.pictures import PICTURES, PNG
+from molgen_plugins.media import reading
+from molgen_plugins.media import writing as media
+from molgen_plugins.media.containers import Archive, Folder, seekable
 
 _READ = {"zip": "zip", "npz": "npz", "npy": "npy", "idx": "idx", "ubyte": "idx", "csv": "csv", "folder": "folder"}
-_READ |= dict.fromkeys(reading.ENDINGS, "file")
+_READ |= dict.fromkeys(PICTURES.endings, "file")
 _WRITTEN = {"folder": "folder", "png": "folder", "zip": "zip", "npz": "npz", "csv": "csv"}
 _GZIPPED = ("npy", "idx", "csv")
 _DAMAGED = (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
@@ -132,7 +133,7 @@ def _records(source: str | Path | IO[bytes], form: Format, name: str, column: st
     if form.kind == "folder":
         if not isinstance(source, str | Path):
             raise UnknownFormat("a stream, which holds no folder", "zip")
-        yield from reading.container(Folder(Path(source)), column)
+        yield from reading.container(PICTURES, Folder(Path(source)), column)
         return
     with _opened(source, form) as stream:
         if form.kind == "idx":
@@ -140,14 +141,14 @@ def _records(source: str | Path | IO[bytes], form: Format, name: str, column: st
                 yield from arrays.idx(stream, name, labels)
         elif form.kind == "csv":
             place = Folder(Path(source).parent) if isinstance(source, str | Path) else None
-            yield from reading.table(stream, name, column, place)
+            yield from reading.table(PICTURES, stream, name, column, place)
         else:
             yield from _simple(form.kind, stream, name, column)
 
 
 def _simple(kind: str, stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
     if kind == "zip":
-        return reading.container(Archive(stream, name), column)
+        return reading.container(PICTURES, Archive(stream, name), column)
     if kind == "npz":
         return arrays.npz(stream, name, column)
     if kind == "npy":
@@ -158,22 +159,10 @@ def _simple(kind: str, stream: IO[bytes], name: str, column: str | None) -> Iter
 @contextmanager
 def _opened(source: str | Path | IO[bytes], form: Format) -> Iterator[IO[bytes]]:
     if form.kind not in _GZIPPED:
-        with _seekable(source) as stream:
+        with seekable(source) as stream:
             yield stream
         return
     with opened(source) as (_, stream):
-        yield stream
-
-
-@contextmanager
-def _seekable(source: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
-    with ExitStack() as closing:
-        stream = closing.enter_context(open(source, "rb")) if isinstance(source, str | Path) else source
-        if not stream.seekable():
-            copy = closing.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(stream, copy)
-            copy.seek(0)
-            stream = cast(IO[bytes], copy)
         yield stream
 
 
@@ -213,7 +202,7 @@ def write(rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, 
     """
     form = written_format(target, format)
     if form.kind == "folder" and isinstance(target, str | Path):
-        return writing.folder(rows, Path(target))
+        return media.folder(PICTURES, PNG, rows, Path(target))
     with opened_to_write(target) as stream:
         if not form.compressed:
             return _write(form.kind, rows, stream)
@@ -225,5 +214,5 @@ def _write(kind: str, rows: Iterable[Mapping[str, Any]], stream: IO[bytes]) -> i
     if kind == "npz":
         return writing.npz(rows, stream)
     if kind == "csv":
-        return writing.table(rows, stream)
-    return writing.archive(rows, stream)
+        return media.table(PICTURES, PNG, rows, stream)
+    return media.archive(PICTURES, PNG, rows, stream)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 from molgen.domain import Invalid
 from molgen.errors import UsageError
-from molgen_plugins.images.raster import FILE_LIMIT
+
+#: Bytes of a file beyond which it is refused, before anything is decoded.
+FILE_LIMIT = 64 << 20
 
 
 class Container(Protocol):
@@ -121,6 +127,19 @@ def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, title: str) -
         return archive.open(member)
     except Exception as error:  # a damaged header makes zipfile raise many kinds
         raise UsageError(f"{title} cannot be read ({error})") from error
+
+
+@contextmanager
+def seekable(source: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    """A file or a stream as one that can be read from any place; a stream stays open."""
+    with ExitStack() as closing:
+        stream = closing.enter_context(open(source, "rb")) if isinstance(source, str | Path) else source
+        if not stream.seekable():
+            copy = closing.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            stream = cast(IO[bytes], copy)
+        yield stream
 
 
 def _limited(stream: IO[bytes]) -> bytes | Invalid:

@@ -1,0 +1,86 @@
+"""The domain of sounds. An item is a clip of samples, or the bytes of a file until somebody listens to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from molgen.domain import Descriptors, Domain, Invalid, Item, Record
+
+if TYPE_CHECKING:
+    from molgen_plugins.audio.sound import Sound
+
+
+class Audio(Domain):
+    """Sounds as 16-bit samples at a rate, mono or stereo; equal sounds have equal rates and samples.
+
+    What a file holds stays encoded when it is read, so that hostile files are decoded in workers only.
+    """
+
+    column: ClassVar[str] = "audio"
+    default_encoder: ClassVar[str | None] = "audio.mulaw"
+    usual_output: ClassVar[str] = "generated"
+    usual_properties: ClassVar[tuple[str, ...]] = ("duration", "loudness", "clipped", "silence")
+    inspector: ClassVar[str | None] = "molgen_plugins.audio.inspection:inspector"
+
+    def examples(self) -> list[Item]:
+        """Tones, a chirp, noise, a click and silence of several lengths, and a stereo sound at another rate."""
+        from molgen_plugins.audio import examples
+
+        return examples.examples()
+
+    def canonical(self, item: Item) -> Sound | Invalid:
+        """The samples of a sound, or why there are none; see `sound.canonical`. Never raises on bad data."""
+        from molgen_plugins.audio import sound
+
+        return sound.canonical(item)
+
+    def key(self, item: Item) -> str:
+        """The rate, the length and a hash of the samples."""
+        from molgen_plugins.audio import sound
+
+        return sound.key(item)
+
+    def descriptors(self) -> Descriptors:
+        """Duration, levels, clipping, silence and brightness (NaN where there is no sound); no filters."""
+        from molgen_plugins.audio import properties
+
+        return Descriptors(
+            properties={name: _of_sound(f, math.nan) for name, f in properties.PROPERTIES.items()},
+            features={name: _of_sound(f, None) for name, f in properties.FEATURES.items()},
+        )
+
+    def read(
+        self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
+    ) -> Iterator[Record]:
+        """The sounds of a folder, an archive, a table or a single file; see `files.read`."""
+        from molgen_plugins.audio.io import files
+
+        return files.read(source, format=format, column=column)
+
+    def write(
+        self, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, format: str | None = None
+    ) -> int:
+        """Write rows with the column `audio` as a folder of WAV, FLAC or Ogg files, `.zip` or `.csv`; see `files`."""
+        from molgen_plugins.audio.io import files
+
+        return files.write(rows, target, format=format)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether it is a sound, a folder or an archive with sounds in it, or a table of sounds."""
+        from molgen_plugins.audio.io import files
+
+        return files.recognises(path)
+
+
+def _of_sound(function: Callable[[Sound], Any], otherwise: Any) -> Callable[[Item], Any]:
+    from molgen_plugins.audio.sound import canonical
+
+    def compute(item: Item) -> Any:
+        sound = canonical(item)
+        return otherwise if isinstance(sound, Invalid) else function(sound)
+
+    return compute

@@ -1,0 +1,1 @@
+"""Files of sounds, and drawings of them."""
