@@ -5,6 +5,7 @@ Letters in shapes: N samples, H hop, R window / hop, F frames, K frequencies (ha
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -110,5 +111,5 @@ def with_phases(magnitudes: np.ndarray, window: int, hop: int, rounds: int) -> n
 
 def convergence(values: np.ndarray, magnitudes: np.ndarray, window: int, hop: int) -> float:
     """How far the magnitudes of a waveform (N,) are from others, (F, K + 1), in dB: 20 log10 of the relative norm."""
-    off = np.linalg.norm(np.abs(spectrum_of(values, window, hop)) - magnitudes)
-    return 20 * float(np.log10(max(off / max(np.linalg.norm(magnitudes), TINY), TINY)))
+    off = float(np.linalg.norm(np.abs(spectrum_of(values, window, hop)) - magnitudes))
+    return 20 * math.log10(max(off / max(float(np.linalg.norm(magnitudes)), TINY), TINY))
