@@ -72,6 +72,8 @@ class Domain(ABC):
     Config: ClassVar[type] = Config
     #: the name of the column that holds an item in a table.
     column: ClassVar[str] = "item"
+    #: whether equal items of the training data all count, as rows of a table do; by default each is learned once.
+    repeats: ClassVar[bool] = False
     #: names of the metrics that judge samples of this domain when none are asked for.
     metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty")
     #: `module:factory` of what judges untrusted items in worker processes, or None to judge them in this one by

@@ -1,4 +1,7 @@
-"""Tables with one column of items as text, and lists of items, a line each: what a domain reads unless it says more."""
+"""Tables with one column of items as text, and lists of items, a line each: what a domain reads unless it says more.
+
+Where an item is a whole row, or several of them, `read_rows` and `write_rows` take tables as they are.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from molgen.errors import UnknownFormat, UsageError
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _FORMATS = (*_DELIMITERS, "txt")
+#: What molgen writes beside an item; it is no part of one that is a row.
+WRITTEN = ("as_generated", "log_density", "log_density_kind", "status", "error")
 #: Characters of a bad row that a record shows.
 _SHOWN = 1000
 
@@ -43,22 +48,74 @@ def read(
     """
     kind, _ = _format(source, format)
     name = name_of(source)
+    if kind == "txt":
+        return _opened(source, lambda stream: _list(stream, name, parse))
+    return _opened(source, lambda stream: _table(stream, name, parse, column, usual, _DELIMITERS[kind]))
 
-    def rows() -> Iterator[Record]:
-        try:
-            with opened(source) as (head, stream):
-                if found := kind_of(head):
-                    raise UsageError(f"{name} seems to be {found}, not a table or a list")
-                if kind == "txt":
-                    yield from _list(stream, name, parse)
-                else:
-                    yield from _table(stream, name, parse, column, usual, _DELIMITERS[kind])
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UsageError(f"{name}: the gzipped data are damaged: {error}") from error
-        except OSError as error:
-            raise UsageError(f"{name}: {error.strerror or error}") from error
 
-    return rows()
+def read_rows(
+    source: str | Path | IO[bytes], parse: Callable[[Mapping[str, str]], Item | Invalid], *, format: str | None = None
+) -> Iterator[Record]:
+    """The rows of a `.csv` or `.tsv` file or stream, also gzipped, each of them an item; none is dropped.
+
+    Args:
+        source: a path, or an open binary stream, which stays open.
+        parse: from the cells of a row by their columns, without those that molgen writes, to the item.
+        format: csv or tsv; by default the ending of the name.
+
+    Raises:
+        UsageError: as `read`.
+    """
+    kind, _ = _format(source, format, known=tuple(_DELIMITERS))
+    name = name_of(source)
+    return _opened(source, lambda stream: _whole_rows(stream, name, parse, _DELIMITERS[kind]))
+
+
+def write_rows(
+    rows: Iterable[Mapping[str, Any]],
+    target: str | Path | IO[bytes],
+    usual: str,
+    spread: Callable[[int, Item], Iterable[Mapping[str, Any]]],
+    *,
+    format: str | None = None,
+) -> int:
+    """Write items as rows of a table that `read_rows` takes, and return the count of these.
+
+    Args:
+        rows: rows of named values; what stands beside an item is written in each of its rows.
+        target: a path, or an open binary stream, which stays open.
+        usual: the name under which a row has its item.
+        spread: from the number of an item, from 0, and the item to the cells of its rows.
+        format: as for `read_rows`.
+
+    Raises:
+        UsageError: the format is not known, or a row does not fit the columns.
+    """
+    kind, compressed = _format(target, format, writing=True, known=tuple(_DELIMITERS))
+    return _written(kind, compressed, _spread(rows, usual, spread), target, usual)
+
+
+def _spread(
+    rows: Iterable[Mapping[str, Any]], usual: str, spread: Callable[[int, Item], Iterable[Mapping[str, Any]]]
+) -> Iterator[Mapping[str, Any]]:
+    items = (usual, f"canonical_{usual}", "as_generated")
+    for number, row in enumerate(rows):
+        item, about = row.get(usual), {name: value for name, value in row.items() if name not in items}
+        own = [{}] if item is None or isinstance(item, str) else spread(number, item)
+        yield from ({**cells, **about} for cells in own)
+
+
+def _opened(source: str | Path | IO[bytes], rows: Callable[[IO[bytes]], Iterator[Record]]) -> Iterator[Record]:
+    name = name_of(source)
+    try:
+        with opened(source) as (head, stream):
+            if found := kind_of(head):
+                raise UsageError(f"{name} seems to be {found}, not a table or a list")
+            yield from rows(stream)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UsageError(f"{name}: the gzipped data are damaged: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror or error}") from error
 
 
 def write(
@@ -83,19 +140,27 @@ def write(
     """
     kind, compressed = _format(target, format, writing=True)
     texts = ({name: _text(name, value, usual, render) for name, value in row.items()} for row in rows)
+    return _written(kind, compressed, texts, target, usual)
+
+
+def _written(
+    kind: str, compressed: bool, rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], usual: str
+) -> int:
     with opened_to_write(target) as stream:
         if not compressed:
-            return _write(kind, texts, stream, usual)
+            return _write(kind, rows, stream, usual)
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-            return _write(kind, texts, cast(IO[bytes], packed), usual)
+            return _write(kind, rows, cast(IO[bytes], packed), usual)
 
 
-def _format(source: str | Path | IO[bytes], format: str | None, *, writing: bool = False) -> tuple[str, bool]:
+def _format(
+    source: str | Path | IO[bytes], format: str | None, *, writing: bool = False, known: Sequence[str] = _FORMATS
+) -> tuple[str, bool]:
     name = (format or name_of(source)).lower()
     stem = name.removesuffix(".gz")
     kind = stem.rpartition(".")[2]
-    if kind not in _FORMATS:
-        raise UnknownFormat(name, "csv, tsv or txt (or csv.gz, …)", writing=writing)
+    if kind not in known:
+        raise UnknownFormat(name, f"{', '.join(known[:-1])} or {known[-1]} (or csv.gz, …)", writing=writing)
     return kind, stem != name
 
 
@@ -119,6 +184,17 @@ def _table(
         text = columns.pop(table.names[table.place])
         item = Invalid(found.problem) if found.problem else parse(text)
         yield Record(row, item, columns, (found.text if found.problem else text)[:_SHOWN])
+
+
+def _whole_rows(
+    stream: IO[bytes], name: str, parse: Callable[[Mapping[str, str]], Item | Invalid], delimiter: str
+) -> Iterator[Record]:
+    table = Table(stream, name, lambda names: 0, delimiter)
+    for row, found in enumerate(table.rows()):
+        columns = dict(zip(table.names, found.cells, strict=True))
+        cells = {name: cell for name, cell in columns.items() if name not in WRITTEN}
+        item = Invalid(found.problem) if found.problem else parse(cells)
+        yield Record(row, item, columns, found.text[:_SHOWN])
 
 
 def _place(names: Sequence[str], column: str | None, usual: str, file: str) -> int:

@@ -159,7 +159,7 @@ class CanonicalRows:
     def _row(self, number: int, record: Record, inspection: Inspection, seen: set[str]) -> tuple[Row, str | None]:
         """A row, with the key of its item where it has one."""
         key = None if inspection.error is not None else self._domain.key(inspection.item)
-        if key is None or key in seen:
+        if key is None or (key in seen and not self._domain.repeats):
             self._rejected[number] = inspection.error or REPEATED
             numbers: dict[str, float] = {}
         else:

@@ -1,12 +1,13 @@
 """Tables and lists of items as every domain reads and writes them."""
 
 import gzip
+import io
 
 import pytest
 
 from molgen.data import item_tables
 from molgen.domain import Domain, Invalid
-from molgen.errors import UsageError
+from molgen.errors import UnknownFormat, UsageError
 
 
 class Pairs(Domain):
@@ -66,3 +67,30 @@ def test_what_is_no_table_is_said_in_a_sentence(name, content, says, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=says):
         list(item_tables.read(tmp_path / name, "pair", str))
+
+
+def test_an_item_may_be_a_whole_row_or_several_of_them():
+    rows = [
+        {"pair": {"a": "1", "b": ""}, "canonical_pair": None, "as_generated": None, "log_density": -2.5},
+        {"pair": None, "log_density": None},
+        {"pair": {"a": "x,y", "b": "2"}, "log_density": -1.0},
+    ]
+    target = io.BytesIO()
+    assert item_tables.write_rows(rows, target, "pair", lambda number, item: [{"n": number, **item}], format="csv") == 3
+    assert target.getvalue() == b'n,a,b,log_density\n0,1,,-2.5\n,,,\n2,"x,y",2,-1.0\n'
+    target.seek(0)
+    records = list(item_tables.read_rows(target, dict, format="csv"))
+    assert [record.item for record in records] == [
+        {"n": "0", "a": "1", "b": ""},
+        {"n": "", "a": "", "b": ""},
+        {"n": "2", "a": "x,y", "b": "2"},
+    ]
+    assert records[0].columns == {"n": "0", "a": "1", "b": "", "log_density": "-2.5"}
+
+
+def test_a_bad_row_stays_a_row_and_a_list_is_refused():
+    found = list(item_tables.read_rows(io.BytesIO(b"a,b\n1,2,3\n4,5\n"), dict, format="csv"))
+    assert found[0].item == Invalid("3 cells under 2 column names")
+    assert found[1].item == {"a": "4", "b": "5"}
+    with pytest.raises(UnknownFormat, match="csv or tsv"):
+        item_tables.read_rows(io.BytesIO(b"a"), dict, format="txt")

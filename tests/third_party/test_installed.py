@@ -1,0 +1,81 @@
+"""Domains of third parties get every family, from files of their own to such files, and keep every guarantee."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from molgen import GenerativeModel, Part, registry
+from molgen.backbone import default_backbone
+from molgen.errors import UsageError
+from molgen.testing.fixtures import missing_settings
+
+PLUGINS = sorted(path.parent.name for path in Path(__file__).parent.glob("*/pyproject.toml"))
+DOMAINS = ("proteins", "series", "tables", "text")
+FAMILIES = [name for name in registry.names("family") if not missing_settings(registry.get("family", name))]
+#: One domain for each family, and the others where there is time: .ci/run runs all.
+PAIRS = [
+    pytest.param(domain, family, marks=[] if number % len(DOMAINS) == place else pytest.mark.slow)
+    for number, family in enumerate(FAMILIES)
+    for place, domain in enumerate(DOMAINS)
+]
+#: Those that the plugin teaches what a torsion angle is.
+OF_ANGLES = ("gan", "vae")
+
+
+def tiny(kind, name):
+    return Part(name, dict(getattr(registry.get(kind, name), "molgen_tiny", {})))
+
+
+def small_model(domain, family):
+    space = registry.get("domain", domain)().space
+    backbone = default_backbone(space, registry.get("family", family).causal)
+    return GenerativeModel(tiny("domain", domain), tiny("family", family), tiny("backbone", backbone.name))
+
+
+@pytest.mark.parametrize(("domain", "family"), PAIRS)
+def test_a_family_trains_samples_and_scores(domain, family, installed, tmp_path):
+    model = small_model(domain, family)
+    own = model.domain
+    file = tmp_path / "mine.csv"
+    own.write(({own.column: item} for item in own.examples()), file)
+    model.fit(file, steps=2, batch_size=2, validation=0)
+    assert model.fit_report.items == len(own.examples())
+    assert len(list(model.sample(3, seed=0))) == 3
+    assert all(math.isfinite(score.log_density) for score in model.log_density(own.examples()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_takes_a_kind_of_field_that_it_was_taught_and_refuses_it_by_name_else(family, installed):
+    if family not in OF_ANGLES:
+        with pytest.raises(UsageError, match=r"\bAngle\b"):
+            small_model("torsions", family).build()
+        return
+    model = small_model("torsions", family)
+    model.fit(model.domain.examples(), steps=2, batch_size=2, validation=0)
+    assert all(-180 <= angle <= 180 for item in model.sample_items(3, seed=0) for pair in item for angle in pair)
+
+
+def own_tests(folder, *arguments):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *arguments]
+    done = subprocess.run([*command, *PLUGINS], cwd=folder, capture_output=True, text=True, timeout=290)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
+
+
+def test_their_own_tests_pass(installed):
+    own_tests(installed, "-k", "not (conformance and over)")
+
+
+@pytest.mark.slow
+def test_they_keep_every_guarantee_under_every_family(installed):
+    own_tests(installed, "-k", "conformance and over")
+
+
+def test_none_is_in_our_distribution():
+    ours = {plugin.name for kind in registry.KINDS for plugin in registry.plugins(kind) if plugin.ours}
+    assert ours.isdisjoint([*DOMAINS, "torsions"])
