@@ -177,7 +177,7 @@ class StepVectors:
 
     def at(self, step: Slice) -> Tensor | float:
         """What one step reads, (B, D)."""
-        found = self._read(step.field, [torch.tensor([index]) for index in step.index])
+        found = self.read(step.field, [torch.tensor([index]) for index in step.index])
         return found if isinstance(found, float) else found[:, 0]
 
     def along(self, ordering: Ordering) -> Tensor:
@@ -185,13 +185,13 @@ class StepVectors:
         like = next(iter(self.vectors.values()))
         total = like.new_zeros(self.rows, len(ordering), like.shape[-1])
         for field in self.conditions.readings:
-            found = self._read(field, ordering.indices[field])
+            found = self.read(field, ordering.indices[field])
             if not isinstance(found, float):
                 total[:, ordering.steps[field].to(like.device)] = found
         return total
 
-    def _read(self, field: str, indices: Sequence[Tensor]) -> Tensor | float:
-        """What steps at some indices of a field read, (B, S, D)."""
+    def read(self, field: str, indices: Sequence[Tensor]) -> Tensor | float:
+        """What steps at some indices of a field read, (B, S, D), or 0; an index (S,) for each axis of the field."""
         total: Tensor | float = 0.0
         for reading in self.conditions.readings[field]:
             full = self.vectors[reading]

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from molgen.backbone import CausalBackbone, Head, LinearHeads, State
 from molgen.backbones.transformer.config import LAYOUTS, TransformerConfig, require_few_elements
 from molgen.batch import Partial
 from molgen.layers.aligned_condition import StepVectors, ordered_condition
-from molgen.layers.attention import Attention, Cache, FeedForward, Rotation, rotation
+from molgen.layers.attention import Cache, Rotation, rotation
+from molgen.layers.causal_block import CausalBlock
 from molgen.layers.choice_ids import ChoiceIds, largest_count
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
@@ -38,30 +38,6 @@ class TransformerState(State):
         condition = None if self.condition is None else self.condition[rows]
         placed = None if self.placed is None else self.placed.take(rows)
         return TransformerState(self.cache.take(rows), condition, placed)
-
-
-class CausalBlock(nn.Module):
-    """Attention to the slices before, and a network for each slice by itself, on normalised inputs."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.dropout = config.dropout
-        self.norms = nn.ModuleList(nn.RMSNorm(config.width) for _ in range(2))
-        self.attention = Attention(config.width, config.heads)
-        self.feed_forward = FeedForward(config.width)
-        for part in (self.attention, self.feed_forward):
-            # The sum over all blocks then starts at the scale of one part (Radford et al. 2019, section 2.3).
-            part.write.weight.data /= (2 * config.layers) ** 0.5
-
-    def forward(self, x: Tensor, turns: Rotation, cache: Cache | None = None, layer: int = 0) -> Tensor:
-        """All slices at once, (B, T, D) to (B, T, D), or one more than a cache holds, (B, 1, D) to (B, 1, D)."""
-        normed = self.norms[0](x)
-        if cache is None:
-            read = self.attention(normed, turns, causal=True)
-        else:
-            read = self.attention.step(normed, turns, cache, layer)
-        x = x + dropout(read, self.dropout, self.training)
-        return x + dropout(self.feed_forward(self.norms[1](x)), self.dropout, self.training)
 
 
 class CausalTransformer(LinearHeads, CausalBackbone):
@@ -89,7 +65,9 @@ class CausalTransformer(LinearHeads, CausalBackbone):
         self.place = nn.Embedding(self.ids.places, config.width)
         self.condition = ConditionEmbedding(condition, config.width) if condition else None
         self.placed = ordered_condition(condition, inputs, config.width)
-        self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            CausalBlock(config.width, config.heads, config.layers, config.dropout) for _ in range(config.layers)
+        )
         self.norm = nn.RMSNorm(config.width)
         self.heads = NamedModules({name: nn.Linear(config.width, head.width) for name, head in outputs.items()})
         for embedding in (self.choice, self.question, self.place):

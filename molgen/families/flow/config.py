@@ -5,19 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+#: The least value of each setting that is a number of things.
+LEAST = {"rounds": 1, "bins": 2, "draws": 1, "steps": 1, "samples": 2} | dict.fromkeys(
+    ("scales", "patch", "token_size", "width", "layers", "heads"), 1
+)
+
 
 @dataclass(frozen=True)
 class FlowConfig:
     """Which flow it is, and how classes become numbers.
 
     Attributes:
-        variant: `coupling`, `matching`: flow matching of numbers, or `discrete`: that of classes.
+        variant: `coupling`, `autoregressive`: each number given those before it, `matching`: flow matching of numbers,
+            or `discrete`: that of classes.
         dequantisation: of classes and levels: `uniform`, `variational`, `argmax` or `bits`; see `dequantise`. Empty
             leaves it to the variant.
-        rounds: of couplings, in each of which both halves of the numbers are transformed.
-        transform: of a coupling: `spline` or `affine`.
+        rounds: of couplings, in each of which both halves of the numbers are transformed; blocks of `autoregressive`,
+            every other one from the end to the beginning.
+        transform: of a number: `spline` or `affine`.
         bins: of splines.
         reach: half of the interval that splines bend, for numbers of unit scale.
+        scales: of `coupling` over grids: at each but the first, squares of two by two places are one place, and behind
+            each of those but the last half of the channels is finished.
+        patch: places along each axis of a grid that are one place for `autoregressive`.
+        token_size: numbers of one place that `autoregressive` transforms at once; with 1 each is given all before it.
+        width, layers, heads: of the transformer in each block of `autoregressive`.
+        pairing: of data and noise in `matching`: `independent`, or `optimal` transport inside each batch.
         noise: that classes turn into in `discrete`: `masked`, `uniform` or `marginal`, their frequencies.
         steps: of sampling by `matching` and `discrete`, and of the densities of `matching`, where none are asked for.
         samples: of `discrete` where none are asked for, see `PathOptions`.
@@ -31,22 +44,31 @@ class FlowConfig:
     bins: int = 8
     reach: float = 4.0
     draws: int = 8
+    scales: int = 1
+    patch: int = 1
+    token_size: int = 1
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    pairing: str = "independent"
     noise: str = "masked"
     steps: int = 100
     samples: int = 32
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("bins", 2), ("draws", 1), ("steps", 1), ("samples", 2)):
+        for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"the width {self.width} must be a multiple of twice the heads, {2 * self.heads}")
         _require_even(self.samples)
         if not 0 < self.reach < inf:
             raise ValueError(f"reach must be above 0, not {self.reach}")
 
 
 @dataclass(frozen=True)
-class CouplingSampling:
-    """The options of `sample`.
+class InvertibleSampling:
+    """The options of `sample` of `coupling` and `autoregressive`.
 
     Attributes:
         temperature: multiplies the scale of the noise that samples are made from; 1 is the model itself.
@@ -61,7 +83,7 @@ class CouplingSampling:
 
 @dataclass(frozen=True)
 class BoundOptions:
-    """The options of `log_density`.
+    """The options of `log_density` of `coupling` and `autoregressive`.
 
     Attributes:
         draws: of the noise in the cells of classes and levels, whose importance weights are averaged (Burda et al.,

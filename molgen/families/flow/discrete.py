@@ -142,8 +142,8 @@ class DiscreteMatching(Variant):
     known, guidance, loss_unit = Known.REPLACEMENT, True, "nats"
     density = Density.LOWER_BOUND
 
-    def __init__(self, space: Space, build: Build, config: FlowConfig) -> None:
-        super().__init__(space, build, config)
+    def __init__(self, space: Space, build: Build, config: FlowConfig, condition: Space) -> None:
+        super().__init__(space, build, config, condition)
         noise = by_name("noise", config.noise, NOISES)
         paths, heads = {}, {}
         for name, field in space.items():

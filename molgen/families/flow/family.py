@@ -16,6 +16,7 @@ from molgen.backbone import Build
 from molgen.batch import Batch, Partial
 from molgen.config import by_name, options_of
 from molgen.data.statistics import Statistics
+from molgen.families.flow.autoregressive import AutoregressiveFlow
 from molgen.families.flow.config import FlowConfig
 from molgen.families.flow.coupling import CouplingFlow
 from molgen.families.flow.discrete import DiscreteMatching
@@ -29,23 +30,35 @@ from molgen.seeding import Rng
 from molgen.space import Space, axes
 
 #: The variants by their names in the configuration.
-VARIANTS: Mapping[str, type[Variant]] = {"coupling": CouplingFlow, "matching": Matching, "discrete": DiscreteMatching}
+VARIANTS: Mapping[str, type[Variant]] = {
+    "coupling": CouplingFlow,
+    "autoregressive": AutoregressiveFlow,
+    "matching": Matching,
+    "discrete": DiscreteMatching,
+}
 
 
 class Flow(Family):
-    """loss: -log p(x) of couplings, or the regression of another variant; sample: from noise to data.
+    """loss: -log p(x) of invertible layers, or the regression of another variant; sample: from noise to data.
 
     Densities are exact for numbers without levels, and lower bounds where a field has classes or levels.
     """
 
     Config = FlowConfig
     #: small settings for the conformance kit.
-    molgen_tiny: ClassVar[Mapping[str, Any]] = {"rounds": 1, "bins": 4, "draws": 2}
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {
+        "rounds": 1,
+        "bins": 4,
+        "draws": 2,
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+    }
     capability: ClassVar[Capability] = Capability(density=Density.LOWER_BOUND)
 
     def __init__(self, space: Space, build: Build, config: FlowConfig, condition: Space | None = None) -> None:
         super().__init__(space, build, config, condition)
-        self.variant = by_name("variant", config.variant, VARIANTS)(space, build, config)
+        self.variant = by_name("variant", config.variant, VARIANTS)(space, build, config, self.condition_space)
         self.sizes = SizeModel(space, condition)
         self.loss_unit = self.variant.loss_unit
         # Of this object: what a flow can do depends on its variant and on the space.

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from molgen.backbone import Build, Head
 from molgen.batch import Partial
+from molgen.config import by_name
 from molgen.errors import UnsupportedSpace
 from molgen.families.flow.config import EquationOptions, FlowConfig, MatchingSampling
+from molgen.families.flow.pairing import PAIRINGS
 from molgen.families.flow.variant import Drawn, Items, Variant
 from molgen.families.parts.elements import ElementNoise, PackedElements, arrange
 from molgen.families.parts.known import KnownElements
@@ -38,8 +40,10 @@ class Matching(Variant):
     known, guidance = Known.REPLACEMENT, True
     density = Density.EXACT
 
-    def __init__(self, space: Space, build: Build, config: FlowConfig) -> None:
-        super().__init__(space, build, config)
+    def __init__(self, space: Space, build: Build, config: FlowConfig, condition: Space) -> None:
+        super().__init__(space, build, config, condition)
+        self.pairing = by_name("pairing", config.pairing, PAIRINGS)
+        self.coupled = self.pairing.coupled
         heads = {}
         for name, field in space.items():
             if not isinstance(field, Real) or field.levels is not None:
@@ -55,6 +59,7 @@ class Matching(Variant):
         elements, x0 = items.elements, items.elements.pack_batch(items.batch)
         noise, time = ElementNoise(elements, items.rng), items.rng.uniform("time").to(elements.device)
         n = {name: noise.normal(name, "noise").to(self.dtype) for name in x0}
+        n = elements.split(self.pairing.pair(items, elements.join(x0), elements.join(n)))
         share = time.to(self.dtype)[:, None]
         x = {name: torch.where(elements.exists[name], x0[name].lerp(n[name], share), 0.0) for name in x0}
         found = {}

@@ -60,7 +60,7 @@ class Variant(nn.Module, ABC):
 
     known: ClassVar[Known] = Known.NONE
     guidance: ClassVar[bool] = False
-    coupled: ClassVar[bool] = False
+    coupled: bool = False
     #: of the loss that `validate` gives, see `Family.loss_unit`.
     loss_unit: ClassVar[str] = ""
     #: the options of `sample` and of `log_density`, as dataclasses.
@@ -68,7 +68,7 @@ class Variant(nn.Module, ABC):
     Scoring: ClassVar[type[Any]]
 
     @abstractmethod
-    def __init__(self, space: Space, build: Build, config: FlowConfig) -> None:
+    def __init__(self, space: Space, build: Build, config: FlowConfig, condition: Space) -> None:
         super().__init__()
         self.original, self.config = dict(space), config
 

@@ -1,6 +1,7 @@
 """Flow matching: densities and samples of a velocity that is the truth, known parts, and the kit."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -11,6 +12,9 @@ from molgen.batch import Batch, Partial, helmert
 from molgen.errors import UnsupportedSpace
 from molgen.families.flow import Flow, FlowConfig
 from molgen.families.flow.config import EquationOptions, MatchingSampling
+from molgen.families.flow.pairing import PAIRINGS, alike, exchanged
+from molgen.families.flow.variant import Items
+from molgen.families.parts.elements import PackedElements
 from molgen.family import Density, Known
 from molgen.seeding import Rng
 from molgen.space import Axis, Layout, Real
@@ -41,8 +45,8 @@ class Truth(Backbone):
         return {"x": slope * (x - (1 - t) * self.mean) - self.mean + self.zero}
 
 
-def knows_the_truth(space):
-    config = FlowConfig(variant="matching", steps=48)
+def knows_the_truth(space, **settings):
+    config = FlowConfig(variant="matching", steps=48, **settings)
     return Flow(space, lambda inputs, outputs, *_, **__: Truth(inputs, outputs), config).double().eval()
 
 
@@ -85,9 +89,45 @@ def test_known_numbers_are_kept_to_the_last_bit():
     assert not torch.isclose(drawn[1::2], values[1::2]).any()
 
 
+def test_optimal_pairs_have_the_least_distances_among_items_that_are_alike():
+    random = torch.Generator().manual_seed(0)
+    x, n = torch.randn(5, 2, generator=random), torch.randn(5, 2, generator=random)
+    groups = torch.tensor([0, 0, 1, 0, 1])
+    found = exchanged(x, n, groups)
+    rows = torch.tensor([0, 1, 3])
+    least = min((x[rows] - n[rows[list(order)]]).square().sum() for order in permutations(range(3)))
+    assert torch.isclose((x[rows] - found[rows]).square().sum(), least)
+    assert sorted(map(tuple, found[[2, 4]].tolist())) == sorted(map(tuple, n[[2, 4]].tolist()))
+
+
+def test_items_of_another_size_or_another_condition_are_not_alike():
+    space = {"x": Real((Axis("n", 3),))}
+    batch = Batch({"x": torch.zeros(6, 3)}, {"n": torch.tensor([3, 3, 2, 3, 3, 3])})
+    values, given = torch.tensor([1.0, 1, 1, 2, 7, 8]), torch.tensor([True, True, True, True, False, False])
+    condition = Partial(Batch({"y": values}, {}), {"y": given})
+    items = Items(batch, PackedElements.of_batch(space, batch), condition, Rng(0, range(6)))
+    found = alike(items)
+    same = found[:, None] == found
+    pairs = [(i, j) for i in range(6) for j in range(i) if same[i, j]]
+    assert pairs == [(1, 0), (5, 4)]
+
+
+def test_optimal_pairs_make_paths_that_cross_less():
+    """The loss of the best velocity is the part of it that x_t does not tell: less for pairs that lie together."""
+    losses = {}
+    for pairing in PAIRINGS:
+        torch.manual_seed(0)
+        flow = knows_the_truth(NUMBERS, pairing=pairing)
+        x = MEAN + SCALE * torch.randn(64, 3, dtype=torch.float64)
+        losses[pairing] = flow.loss(Batch({"x": x}, {}), None, Rng(0, range(64))).total.mean().item()
+        assert flow.capability.coupled is (pairing == "optimal")
+    assert losses["optimal"] < 0.8 * losses["independent"]
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
 @pytest.mark.parametrize("check", FAMILY_CHECKS, ids=lambda check: check.__name__)
-def test_the_kit(check):
-    config = FlowConfig(variant="matching", steps=4)
+def test_the_kit(check, pairing):
+    config = FlowConfig(variant="matching", steps=4, pairing=pairing)
     space = {"hours": Real((Axis("hour", 2),))}
     trial = FamilyTrial(Flow, config, Case.of("numbers", space))
     try:
