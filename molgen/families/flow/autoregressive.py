@@ -97,7 +97,7 @@ class AutoregressiveFlow(Invertible):
         transform, own = by_name("transform", config.transform, TRANSFORMS)(config), self.dequantisation.space
         layers: list[Layer] = []
         if config.patch > 1:
-            layers.append(Squeeze(own, config.patch))
-            own = layers[0].space
+            squeeze = Squeeze(own, config.patch)
+            layers, own = [squeeze], squeeze.space
         layers += [Block(own, condition, config, transform, bool(turn % 2)) for turn in range(config.rounds)]
         self.layers = nn.ModuleList(layers)
