@@ -85,6 +85,8 @@ class Domain(ABC):
     #: `matches` (each pattern by its text), `features` (plain data by name) and, under the name of `column`,
     #: the canonical item (None where there is none).
     inspector: ClassVar[str | None] = None
+    #: the same for items that are canonical as they are, which saves finding that out; None where it saves nothing.
+    canonical_inspector: ClassVar[str | None] = None
     #: feature networks: name -> `module:factory`. The factory is called as `factory(device)` and returns a function
     #: from a list of canonical items to float32 features (count, width). Like those of `descriptors` and of the
     #: inspector they are found by name among the `needs` of metrics; they run in the main process.

@@ -195,6 +195,10 @@ class Summary(ABC):
         config: the settings of the metric.
     """
 
+    #: whether it reads items or their keys. Where it reads features alone, the items of a data set that is used as
+    #: stored are not brought into canonical form for it.
+    reads_items: ClassVar[bool] = True
+
     def __init__(self, config: Any = None) -> None:
         self.config = config
 

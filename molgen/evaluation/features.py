@@ -36,21 +36,26 @@ class FeatureExtractor:
         features: names of what its metrics need; feature networks are those of `Domain.networks`.
         device: where the networks run; `auto` is a CUDA device if there is one.
         processes: how many workers inspect; by default as many as the usable processors.
+        canonical: the items are in canonical form already.
 
     Raises:
         UsageError: the domain has no such feature.
     """
 
     def __init__(
-        self, domain: Domain, features: Iterable[str] = (), device: str = "auto", processes: int | None = None
+        self,
+        domain: Domain,
+        features: Iterable[str] = (),
+        device: str = "auto",
+        processes: int | None = None,
+        canonical: bool = False,
     ) -> None:
         names = sorted(set(features))
         require_features(domain, names)
         self._domain, self._device = domain, device
         self._networked = [name for name in names if name in domain.networks]
-        self._inspector = Inspector(
-            domain, features=[n for n in names if n not in domain.networks], processes=processes
-        )
+        inspected = [name for name in names if name not in domain.networks]
+        self._inspector = Inspector(domain, features=inspected, processes=processes, canonical=canonical)
         self._networks: dict[str, Network] = {}
         self._nothing: Mapping[str, Any] | None = None
         #: why a network cannot be had, by its name; chunks lack its features.

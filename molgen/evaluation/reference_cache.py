@@ -45,6 +45,7 @@ class ItemSet:
         digest: of their content.
         count: how many, if that is known.
         published: gives what is known of them without looking at them, if anything is.
+        canonical: whether they are used as stored; see `Dataset.canonical`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ItemSet:
     digest: str
     count: int | None = None
     published: Callable[[], PublishedStatistics | None] = lambda: None
+    canonical: bool = False
 
 
 @dataclass
@@ -206,7 +208,8 @@ class Summaries:
         for one in making:
             one.summary = one.attempt(one.request.cls, one.request.config)
         needs = {need for one in making for need in one.request.cls.needed(one.request.config)}
-        with FeatureExtractor(self._domain, needs, self._device, self._processes) as examiner:
+        as_stored = items.canonical and not any(one.request.cls.reads_items for one in making)
+        with FeatureExtractor(self._domain, needs, self._device, self._processes, as_stored) as examiner:
             for chunk in examiner.chunks(items.items()):
                 for one in making:
                     one.attempt(one.add, chunk, examiner)

@@ -109,7 +109,8 @@ class References:
             return dataset.items(split)
 
         title, count = label or f"{name}:{split}", dataset.splits[split]
-        found = ItemSet(title, items, dataset.digest(split), count, lambda: dataset.published(split))
+        digest, stored = dataset.digest(split), dataset.canonical
+        found = ItemSet(title, items, digest, count, lambda: dataset.published(split), stored)
         return Reference(found, f"{name}:{split}", name)
 
     def _file(self, text: str) -> Reference:

@@ -58,6 +58,7 @@ class Inspector:
         processes: how many workers; by default as many as the usable processors.
         features: names of the features to compute.
         patterns: what to look for in each item; see `Domain.pattern`.
+        canonical: the items are in canonical form already, so a domain may leave out finding that.
 
     Raises:
         UsageError: the domain has no such property, or a pattern is none.
@@ -71,14 +72,16 @@ class Inspector:
         processes: int | None = None,
         features: Sequence[str] = (),
         patterns: Sequence[str] = (),
+        canonical: bool = False,
     ) -> None:
-        self._settings = (domain, properties, filters, processes, features, patterns)
+        self._settings = (domain, properties, filters, processes, features, patterns, canonical)
         asked = patterns_of(domain, patterns)
         self._column = domain.column
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspector")
         self._turn = threading.Lock()  # one stream or list of items at a time
         self._workers: Workers | None = None
-        if domain.inspector is None:
+        target = (domain.canonical_inspector if canonical else None) or domain.inspector
+        if target is None:
             self._inspect: Callable[[Iterable[Item]], Iterator[Any]] = _here(
                 domain, properties, filters, features, asked
             )
@@ -88,7 +91,7 @@ class Inspector:
             config["patterns"] = list(patterns)
         processes = processes or usable_processes()
         chunk = max(SMALLEST_TASK, TASKS // processes)
-        self._workers = Workers(domain.inspector, config, processes=processes, chunk=chunk)
+        self._workers = Workers(target, config, processes=processes, chunk=chunk)
         self._inspect = self._workers.map
         self.submit(domain.examples()[:1])  # so that the workers start while the first items are being made
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -264,6 +264,8 @@ class BitVectors(Summary):
         bits: those of these rows, uint8 (M, B).
     """
 
+    reads_items: ClassVar[bool] = False
+
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self.rows, self.bits = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
@@ -333,6 +335,8 @@ def shared_bits(one: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         float64 (M,).
     """
+    if not len(one) % 8:  # a word at a time
+        one, others = np.ascontiguousarray(one).view(np.uint64), np.ascontiguousarray(others).view(np.uint64)
     shared = np.bitwise_count(one & others).sum(axis=1, dtype=np.int64)
     either = np.bitwise_count(one | others).sum(axis=1, dtype=np.int64)
     return np.where(either, shared / np.maximum(either, 1), 1.0)

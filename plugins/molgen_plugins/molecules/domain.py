@@ -92,6 +92,7 @@ class Molecules(Domain):
     networks: ClassVar[Mapping[str, str]] = {"chemnet": "molgen_plugins.molecules.chemnet:network"}
     summaries: ClassVar[Path | None] = Path(__file__).parent / "summaries"
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
+    canonical_inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:canonical_inspector"
     usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw", "radicals")
     group_feature: ClassVar[str | None] = "scaffold"
     group_words: ClassVar[tuple[str, str]] = ("scaffold", "scaffolds")

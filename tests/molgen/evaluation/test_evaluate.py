@@ -17,7 +17,8 @@ from molgen.errors import UsageError
 from molgen.evaluation import features as examining
 from molgen.evaluation.evaluate import Evaluation, ItemSet, chosen
 from molgen.evaluation.features import FeatureExtractor
-from molgen.metric import Better
+from molgen.evaluation.reference_cache import Request, Summaries
+from molgen.metric import Better, Summary
 
 ROWS = ["cat", "Cat", Invalid("an empty line"), "house", "7", "dog"]
 REFERENCE = ["bird", "fish"]
@@ -390,3 +391,26 @@ def test_the_core_names_exist():
     named = [p.target for p in registry.plugins("metric") if p.module == "molgen.metrics.identity"]
     assert len(named) == 6
     assert all(hasattr(identity, target.partition(":")[2]) for target in named)
+
+
+@pytest.mark.parametrize(
+    ("stored", "reads", "expected"), [(True, False, "OCC"), (True, True, "CCO"), (False, False, "CCO")]
+)
+def test_a_set_that_is_used_as_stored_is_not_rewritten_for_features_alone(stored, reads, expected, tmp_path):
+    seen = []
+
+    class Bits(Summary):
+        reads_items = reads
+
+        def add(self, chunk):
+            seen.extend(chunk.items)
+
+        def arrays(self):
+            return {}
+
+        def load(self, arrays):
+            pass
+
+    items = ItemSet("mine", lambda: iter(["OCC"]), "digest", canonical=stored)
+    Summaries(registry.get("domain", "molecules")(), tmp_path, {}, processes=1).make(items, [Request(Bits, None)])
+    assert seen == [expected]

@@ -61,12 +61,41 @@ def inspector(
     Raises:
         ValueError: a property or a feature is not known, or a pattern is no SMARTS.
     """
+    return _inspector(chem.standard, properties, filters, features, patterns)
+
+
+def canonical_inspector(
+    properties: Sequence[str] = (),
+    filters: bool = False,
+    features: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+) -> Callable[[str], Inspection]:
+    """The same for strings that count as canonical: two thirds of the time go into finding that out.
+
+    Raises:
+        ValueError: as `inspector`.
+    """
+    return _inspector(_as_written, properties, filters, features, patterns)
+
+
+def _as_written(smiles: str) -> tuple[str, Chem.Mol] | Invalid:
+    found = chem.parse(smiles)
+    return found if isinstance(found, Invalid) else (smiles, found)
+
+
+def _inspector(
+    read: Callable[[str], tuple[str, Chem.Mol] | Invalid],
+    properties: Sequence[str],
+    filters: bool,
+    features: Sequence[str],
+    patterns: Sequence[str],
+) -> Callable[[str], Inspection]:
     _check("property", properties, PROPERTIES)
     _check("feature", features, FEATURES)
     asked = tuple(properties), filters, tuple(features), {text: substructure(text) for text in patterns}
     # Tables are loaded now, so that their time is not charged to the first item.
-    _inspect("CC", *asked)
-    return lambda smiles: _inspect(smiles, *asked)
+    _inspect(read("CC"), *asked)
+    return lambda smiles: _inspect(read(smiles), *asked)
 
 
 def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
@@ -76,9 +105,12 @@ def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
 
 
 def _inspect(
-    smiles: str, names: Sequence[str], filtered: bool, wanted: Sequence[str], patterns: Mapping[str, Chem.Mol]
+    found: tuple[str, Chem.Mol] | Invalid,
+    names: Sequence[str],
+    filtered: bool,
+    wanted: Sequence[str],
+    patterns: Mapping[str, Chem.Mol],
 ) -> Inspection:
-    found = chem.standard(smiles)
     if isinstance(found, Invalid):
         return Inspection(None, error=found.reason)
     written, molecule = found

@@ -39,6 +39,7 @@ class Fingerprints(Summary):
     """All fingerprints of a set, packed: uint8 (N, B)."""
 
     feature: ClassVar[str] = "fingerprint"
+    reads_items: ClassVar[bool] = False
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)

@@ -13,7 +13,7 @@ from support.molecules import ROWS
 
 from molgen_plugins.molecules.chemistry import features, properties
 from molgen_plugins.molecules.chemistry.features import FEATURES, compute
-from molgen_plugins.molecules.chemistry.inspection import inspector
+from molgen_plugins.molecules.chemistry.inspection import canonical_inspector, inspector
 from molgen_plugins.molecules.domain import EXAMPLES, Molecules
 
 #: With isotopes, a dative bond and hydrogen atoms too, which the faster ways do not know.
@@ -135,6 +135,16 @@ def test_two_spellings_of_a_molecule_have_the_same_features():
     for smiles in SMILES[::25]:
         written = Chem.MolToSmiles(mol(smiles), doRandom=True)
         assert inspect(written) == inspect(smiles), smiles
+
+
+def test_strings_that_count_as_canonical_are_not_rewritten_and_have_the_same_bits():
+    names = ["fingerprint", "fingerprint2048"]
+    inspect, as_stored = inspector(features=names), canonical_inspector(features=names)
+    for smiles in ["OCC", "C1=CC=CC=C1O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C[N+](=O)[O-]"]:
+        mine, other = as_stored(smiles), inspect(smiles)
+        assert mine.smiles == smiles
+        assert all(np.array_equal(mine.features[name], other.features[name]) for name in names)
+    assert as_stored("C1CC").error == inspect("C1CC").error
 
 
 def test_an_unknown_feature_is_an_error():
