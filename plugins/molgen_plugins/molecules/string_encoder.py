@@ -116,14 +116,17 @@ class StringEncoder(Encoder):
 
     def decode(self, sample: Sample) -> Item | Invalid:
         """The item of a sample, or why it is none, such as a class that stands for no token yet."""
+        spare: int | None = None
         tokens: list[str] = []
         for number in sample["tokens"].tolist():
             parts = [self._tokens[part] for part in self._merges.parts_of(number)]
-            known = [part for part in parts if part is not None]
-            if not known or len(known) < len(parts):
-                return Invalid(f"class {number} is a spare row of the vocabulary, to which no token belongs")
-            tokens += known
-        return self._item_of(tokens)
+            if spare is None and (not parts or None in parts):
+                spare = number
+            tokens += ["*" if part is None else part for part in parts or [None]]
+        if spare is None:
+            return self._item_of(tokens)
+        reason = f"class {spare} is a spare row of the vocabulary, to which no token belongs"
+        return Invalid(reason, raw="".join(tokens))
 
     def prepare(self, items: Iterable[Item]) -> None:
         """Give the free spare rows to the unknown tokens of the training items, most frequent first; learn merges."""

@@ -66,11 +66,11 @@ def bond_classes(molecule: Chem.Mol, *, aromatic: bool) -> np.ndarray:
     return classes
 
 
-def built(atoms: Sequence[str], bonds: np.ndarray, names: Sequence[str], *, explicit: bool) -> Chem.RWMol:
+def built(atoms: Sequence[str | None], bonds: np.ndarray, names: Sequence[str], *, explicit: bool) -> Chem.RWMol:
     """The molecule of a graph, not sanitised.
 
     Args:
-        atoms: the class of each atom.
+        atoms: the class of each atom; None is the attachment point `*`.
         bonds: class numbers, (N, N), symmetric.
         names: of the classes of bonds; what follows a space, as in "double E", is no matter of the order.
         explicit: whether all hydrogens are atoms of the graph.
@@ -87,7 +87,9 @@ def built(atoms: Sequence[str], bonds: np.ndarray, names: Sequence[str], *, expl
 
 
 @lru_cache(1024)
-def _atom(name: str, explicit: bool) -> Chem.Atom:
+def _atom(name: str | None, explicit: bool) -> Chem.Atom:
+    if name is None:
+        return Chem.Atom(0)
     symbol, charge, hydrogens = parsed(name)
     atom = Chem.Atom(symbol)
     atom.SetFormalCharge(charge)

@@ -208,16 +208,12 @@ class Graph(Encoder):
     def decode(self, sample: Sample) -> Item | Invalid:
         """The canonical SMILES of a graph, or why it stands for no molecule, with what was drawn as SMILES."""
         names = self._names_of(sample)
-        if isinstance(names, Invalid):
-            return names
         with rdBase.BlockLogs():
-            return self._decoded(sample, names)
-
-    def _decoded(self, sample: Sample, names: Sequence[str]) -> Item | Invalid:
-        item = self._molecule(sample, names)
-        if isinstance(item, Invalid):
-            return replace(item, raw=graph_build.unchecked(self._built(names, sample)))
-        return item
+            item = names if isinstance(names, Invalid) else self._molecule(sample, names)
+            if isinstance(item, Invalid):
+                shown = [self.atom_names[number] for number in sample["atoms"].tolist()]
+                return replace(item, raw=graph_build.unchecked(self._built(shown, sample)))
+            return item
 
     def _molecule(self, sample: Sample, names: Sequence[str]) -> Item | Invalid:
         molecule = graph_build.connected(self._built(names, sample))
@@ -275,7 +271,7 @@ class Graph(Encoder):
             return Invalid(f"class {number} is a spare row of the vocabulary, to which no atom belongs")
         return names
 
-    def _built(self, names: Sequence[str], sample: Sample) -> Chem.RWMol:
+    def _built(self, names: Sequence[str | None], sample: Sample) -> Chem.RWMol:
         return graph_build.built(names, sample["bonds"], self.bond_names, explicit=self.config.hydrogens)
 
     # --- the vocabulary -----------------------------------------------------------------------------

@@ -111,14 +111,15 @@ class Selfies(StringEncoder):
         return found is not None and (found == item or found == _canonical(item))
 
     def _item_of(self, tokens: Sequence[str]) -> Item | Invalid:
+        drawn = "".join(tokens)
         with constraints(self._most_bonds):
             try:
-                smiles: str = library.decoder("".join(tokens))
+                smiles: str = library.decoder(drawn)
             except (library.DecoderError, RecursionError) as error:
-                return Invalid(f"not SELFIES: {_first_line(error)}")
+                return Invalid(f"not SELFIES: {_first_line(error)}", raw=drawn)
         if _UNREADABLE_RING in smiles:
-            return Invalid("there are no numbers for more than 99 rings")
-        return smiles or Invalid("the symbols stand for no atom")
+            return Invalid("there are no numbers for more than 99 rings", raw=drawn)
+        return smiles or Invalid("the symbols stand for no atom", raw=drawn)
 
     def _learnable(self, items: Iterable[Item]) -> Counter[str]:
         """Only molecules with a bracket atom that is not in the table are written: most of a set have none."""

@@ -343,6 +343,7 @@ def test_a_free_spare_row_decodes_to_a_reason():
     sample = {"atoms": np.array([0, number]), "bonds": np.ones((2, 2), int) - np.eye(2, dtype=int)}
     reason = f"class {number} is a spare row of the vocabulary, to which no atom belongs"
     assert Graph().decode(sample) == Invalid(reason)
+    assert sorted(Graph().decode(sample).raw) == ["*", "C"]
     assert Graph().repaired(sample, "valence") is sample
 
 

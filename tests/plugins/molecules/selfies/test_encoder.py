@@ -191,12 +191,15 @@ def test_branches_too_deep_for_the_library_are_refused():
 def test_a_free_spare_row_decodes_to_a_reason():
     decoded = Selfies().decode({"tokens": np.array([0, len(SYMBOLS)])})
     assert decoded == Invalid("class 526 is a spare row of the vocabulary, to which no token belongs")
+    assert decoded.raw == f"{SYMBOLS[0]}*"
 
 
 def test_a_learned_symbol_that_is_no_atom_decodes_to_a_reason():
     encoder = Selfies()
     encoder.load_state({"tokens": ["[C]", "[CH9]"]})
-    assert encoder.decode({"tokens": np.array([0, 1])}) == Invalid("not SELFIES: invalid symbol '[CH9]'")
+    decoded = encoder.decode({"tokens": np.array([0, 1])})
+    assert decoded == Invalid("not SELFIES: invalid symbol '[CH9]'")
+    assert decoded.raw.endswith("[CH9]")
 
 
 # --- constraints belong to the process --------------------------------------------------------------

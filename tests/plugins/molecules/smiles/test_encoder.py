@@ -154,6 +154,7 @@ def test_damaged_merges_are_refused(merges):
 def test_a_free_spare_row_decodes_to_a_reason():
     decoded = Smiles().decode({"tokens": np.array([0, len(TOKENS)])})
     assert decoded == Invalid("class 288 is a spare row of the vocabulary, to which no token belongs")
+    assert decoded.raw == f"{TOKENS[0]}*"
 
 
 @pytest.mark.parametrize("settings", [{"max_length": 0}, {"merges": -1}, {"merges": 10_000}])
