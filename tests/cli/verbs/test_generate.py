@@ -207,6 +207,7 @@ def test_options_of_the_family(generate):
         (["--option", "steps=5"], "no option steps"),
         (["--option", "temperature=warm"], "temperature"),
         (["--prefix", "C?"], "not in the vocabulary"),
+        (["--prefix", "CN(C)(C)C(", "--accept", "valid"], "no molecule begins so: valence of N atom 1: 4 > 3"),
         (["--scaffold", "c1ccccc1*"], "it keeps a --prefix, and no --scaffold"),
         (["--scaffold", "c1ccccc1*", "--prefix", "C"], "not allowed with argument"),
         (["--threads", "100000"], "is not a whole number from 1 to"),

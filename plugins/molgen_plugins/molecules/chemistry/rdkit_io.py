@@ -101,7 +101,7 @@ def sanitised(molecule: Chem.Mol) -> Chem.Mol | Invalid:
     try:
         Chem.SanitizeMol(molecule)
     except (ValueError, RuntimeError) as error:
-        return Invalid(_chemical_cause(molecule, error))
+        return Invalid(chemical_cause(molecule, error))
     return molecule
 
 
@@ -198,7 +198,8 @@ def _open_rings(smiles: str) -> list[str]:
     return [number.lstrip("0") or "0" for number in rings]
 
 
-def _chemical_cause(molecule: Chem.Mol, error: Exception) -> str:
+def chemical_cause(molecule: Chem.Mol, error: Exception) -> str:
+    """What RDKit has against a molecule, in a line that names the atoms."""
     details: Any = getattr(error, "cause", None)
     if isinstance(error, Chem.AtomValenceException):
         return _valence_cause(molecule.GetAtomWithIdx(details.GetAtomIdx()), str(error))

@@ -1,4 +1,4 @@
-"""SMILES strings as sequences of tokens. This module imports no torch, and RDKit for Kekulé forms only."""
+"""SMILES strings as sequences of tokens. This module imports no torch, and RDKit where it is needed only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from molgen.domain import Invalid, Item
+from molgen.domain import Invalid, Item, KnownPart
 from molgen_plugins.molecules.merged_grammar import TokenGrammar
 from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
@@ -69,6 +69,16 @@ class Smiles(StringEncoder):
 
     def __init__(self, config: SmilesConfig | None = None) -> None:
         super().__init__(config)
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """What strings begin with; not what no molecule can begin with, such as an atom with too many bonds."""
+        part = super().known_part(item)
+        if isinstance(part, Invalid):
+            return part
+        from molgen_plugins.molecules.chemistry.beginnings import contradiction
+
+        reason = contradiction(tokenise(item))
+        return Invalid(f"no molecule begins so: {reason}") if reason else part
 
     def _tokens_of(self, item: str) -> Sequence[str] | Invalid:
         tokens = tokenise(item)
