@@ -1,4 +1,4 @@
-"""What a checkpoint may have built: no more, and nothing larger, than its file of weights has tensors for.
+"""What a checkpoint may ask for: weights that its file has, and samples and steps that a machine can make.
 
 What a configuration asks for is known only by building it: each part, of a third party too, decides that in its
 constructor. So it is built under watch, and given up at the first thing that the weights cannot be for.
@@ -18,16 +18,44 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
+from molgen.config import Part
 from molgen.model.checkpoint import CheckpointError
+from molgen.space import Space
 
 #: Numbers, in one tensor or all that are registered, parameters and modules beyond those of the file: tables that are
 #: no weights, parts that are replaced.
 _SPARE_NUMBERS, _SPARE_PARAMETERS, _SPARE_MODULES = 1 << 24, 64, 10_000
+#: The most steps, draws or the like that a family may be set to, and the most numbers of one sample.
+MOST_STEPS, MOST_NUMBERS = 100_000, 1 << 28
 #: What makes a tensor of a size that is asked for.
 _FACTORIES: frozenset[Any] = frozenset(
     {torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.logspace, torch.ones, torch.rand}
     | {torch.randint, torch.randn, torch.randperm, torch.tril_indices, torch.triu_indices, torch.zeros}
 )
+
+
+def require_moderate(family: Part, space: Space, path: Path) -> None:
+    """See that what a checkpoint asks for can be done: weights do not depend on steps or on the length of a sample.
+
+    Raises:
+        CheckpointError: no machine would ever be done with one sample.
+    """
+    for name, value in _numbers(family.settings):
+        if abs(value) > MOST_STEPS:
+            raise CheckpointError(
+                f"{path}: {name} of the family is {value:,}; of a file, molgen takes at most {MOST_STEPS:,}"
+            )
+    for name, field in space.items():
+        if (count := prod([*(axis.maximum for axis in field.axes), *field.channels_shape])) > MOST_NUMBERS:
+            raise CheckpointError(f"{path}: the field {name} has up to {count:,} numbers; at most {MOST_NUMBERS:,} go")
+
+
+def _numbers(settings: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value)
+        elif isinstance(value, int):
+            yield name, value
 
 
 @contextmanager

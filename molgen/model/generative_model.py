@@ -25,7 +25,7 @@ from molgen.domain import Domain, Encoder, Item
 from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Family
 from molgen.layers.condition_embedding import ConditionEmbedding
-from molgen.model.bounds import no_more_than
+from molgen.model.bounds import no_more_than, require_moderate
 from molgen.model.card import model_card
 from molgen.model.checkpoint import (
     DAMAGED,
@@ -329,6 +329,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
             raise UsageError(f"{path}: {error}") from None
         except DAMAGED as error:
             raise CheckpointError(f"{path}: the configuration is damaged ({type(error).__name__}: {error})") from error
+        require_moderate(config.family, model.encoder.space, path)
         return model
 
     @classmethod

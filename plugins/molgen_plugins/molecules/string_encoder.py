@@ -20,8 +20,20 @@ from molgen_plugins.molecules.merges import Merges
 
 #: No token has more characters, so a longer string is not even cut into tokens.
 LONGEST_TOKEN = 40
+#: The most tokens of a string: RDKit is given no more characters.
+LONGEST = 10_000
 #: How many of the training items merges are learned from; more hardly change them.
 LEARNED_FROM = 50_000
+
+
+def require_length(length: int) -> None:
+    """See that strings may be so many tokens long.
+
+    Raises:
+        ValueError: RDKit is given no string of so many characters.
+    """
+    if not 1 <= length <= LONGEST:
+        raise ValueError(f"max_length must be from 1 to {LONGEST:,}, not {length}")
 
 
 class StringEncoder(Encoder):

@@ -11,9 +11,10 @@ from support.toys import register
 
 from molgen.config import Part
 from molgen.errors import MolgenError
-from molgen.model.bounds import no_more_than
+from molgen.model.bounds import no_more_than, require_moderate
 from molgen.model.checkpoint import CheckpointError
 from molgen.model.generative_model import GenerativeModel
+from molgen.space import Axis, Real
 
 NETWORKS = {
     "recurrent": {"width": 8, "layers": 1, "embedding": 4},
@@ -39,6 +40,7 @@ def _forged(folder, change):
         ("backbone", "width", 10_000),
         ("encoder", "max_length", 10**9),
         ("encoder", "max_length", 10**18),
+        ("family", "bins", 10**9),
     ],
 )
 @pytest.mark.parametrize("network", NETWORKS)
@@ -48,10 +50,9 @@ def test_settings_beyond_the_weights_cost_nothing(tmp_path, network, part, setti
     model.use(model.build())
     model.save(tmp_path / "model")
     _forged(tmp_path / "model", lambda config: config[part]["settings"].update({setting: value}))
-    with limits(setting, memory=300 << 20):
-        model = GenerativeModel.load(tmp_path / "model")
-        # No weight depends on the length of a string.
-        assert setting == "max_length"
+    with limits(setting, memory=300 << 20), pytest.raises(MolgenError) as refused:
+        GenerativeModel.load(tmp_path / "model")
+    assert setting in str(refused.value) or "more or larger" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,22 @@ def test_resolutions_beyond_the_weights_cost_nothing(tmp_path, fake_distribution
     _forged(tmp_path / "model", lambda config: config["backbone"]["settings"].update(huge))
     with limits("levels", memory=300 << 20), pytest.raises(MolgenError, match=r"more or larger|levels must be at most"):
         GenerativeModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("setting", ["steps", "samples"])
+def test_steps_that_would_never_end_are_refused(tmp_path, setting):
+    model = GenerativeModel("molecules.smiles", "diffusion", Part("transformer", NETWORKS["transformer"]))
+    model.use(model.build())
+    model.save(tmp_path / "model")
+    _forged(tmp_path / "model", lambda config: config["family"]["settings"].update({setting: 10**12}))
+    with pytest.raises(MolgenError, match=rf"{setting} of the family is 1,000,000,000,000; .* at most 100,000"):
+        GenerativeModel.load(tmp_path / "model")
+
+
+def test_samples_that_no_memory_holds_are_refused(tmp_path):
+    axes = tuple(Axis(name, 1 << 15) for name in "ab")
+    with pytest.raises(CheckpointError, match="field x has up to 1,073,741,824 numbers"):
+        require_moderate(Part("diffusion"), {"x": Real(axes)}, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import selfies as library
 from molgen.domain import Invalid, Item
 from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.selfies.vocabulary import MOST_BONDS, SPARE_ROWS, SYMBOLS
-from molgen_plugins.molecules.string_encoder import StringEncoder
+from molgen_plugins.molecules.string_encoder import StringEncoder, require_length
 
 #: The library numbers all rings of a molecule; it writes this one as "%100", which reads as the rings 10 and 0.
 _UNREADABLE_RING = "%100"
@@ -45,8 +45,7 @@ class SelfiesConfig:
     merges: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+        require_length(self.max_length)
         if not 0 <= self.merges <= MOST_MERGES:
             raise ValueError(f"merges must be between 0 and {MOST_MERGES:,}, not {self.merges}")
 

@@ -14,7 +14,7 @@ from molgen_plugins.molecules.merges import MOST_MERGES
 from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
 from molgen_plugins.molecules.smiles.radicals import unpaired
 from molgen_plugins.molecules.smiles.vocabulary import SPARE_ROWS, TOKENS
-from molgen_plugins.molecules.string_encoder import LONGEST_TOKEN, StringEncoder
+from molgen_plugins.molecules.string_encoder import LONGEST_TOKEN, StringEncoder, require_length
 
 #: A bracket atom is one token; its length is bounded so that a stray "[" costs no more than this.
 _BRACKET = rf"\[[^\[\]\s]{{1,{LONGEST_TOKEN - 2}}}\]"
@@ -47,8 +47,7 @@ class SmilesConfig:
     merges: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+        require_length(self.max_length)
         if not 0 <= self.merges <= MOST_MERGES:
             raise ValueError(f"merges must be between 0 and {MOST_MERGES:,}, not {self.merges}")
 

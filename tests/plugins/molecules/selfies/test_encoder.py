@@ -272,6 +272,8 @@ def test_a_damaged_state_is_refused(tokens):
 def test_settings_without_meaning_are_refused():
     with pytest.raises(ValueError, match="max_length"):
         SelfiesConfig(max_length=0)
+    with pytest.raises(ValueError, match="max_length"):
+        SelfiesConfig(max_length=10_001)
     with pytest.raises(UsageError, match="constraints must be one of 'default', 'octet_rule', 'hypervalent'"):
         make_settings(SelfiesConfig, {"constraints": "none"}, "encoder molecules.selfies")
 

@@ -157,7 +157,7 @@ def test_a_free_spare_row_decodes_to_a_reason():
     assert decoded.raw == f"{TOKENS[0]}*"
 
 
-@pytest.mark.parametrize("settings", [{"max_length": 0}, {"merges": -1}, {"merges": 10_000}])
+@pytest.mark.parametrize("settings", [{"max_length": 0}, {"max_length": 10_001}, {"merges": -1}, {"merges": 10_000}])
 def test_settings_have_limits(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         SmilesConfig(**settings)
