@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 #: Names this machine in temporary names, so that nobody clears those of another one in a shared folder.
+#: Errors of the system that say that there is no room, and what numpy says then.
+_FULL, _CUT_SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), re.compile(r"\d+ requested and \d+ written")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
@@ -120,19 +122,8 @@ def replaced_file(path: Path) -> Iterator[Path]:
             fsync_file(temporary)
             os.replace(temporary, path)
         fsync_file(path.parent)
-    except OSError as error:
-        raise _named(error, path, temporary) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _named(error: OSError, path: Path, written: Path) -> OSError:
-    """The same error; that of a full disk, of which the system names no file, with the file and what fitted of it."""
-    if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return error
-    size = written.stat().st_size if written.exists() else 0
-    fitted = f" (after {size:,} bytes)" if size else ""  # what waits in temporary files has none here yet
-    return OSError(error.errno, f"{os.strerror(error.errno)}{fitted}", str(path))
 
 
 @contextmanager
@@ -149,18 +140,22 @@ def named_when_full(path: Path, written: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_full(error):
+        number = _full(error)
+        if number is None:
             raise
         bytes_written = total_bytes(written) if written is not None and written.exists() else 0
         so_far = f" after {bytes_written:,} bytes" if bytes_written else ""
         left = shutil.disk_usage(path.parent).free
-        message = f"{os.strerror(errno.ENOSPC)}{so_far}, with {left:,} bytes left"
-        raise OSError(errno.ENOSPC, message, str(path)) from error
+        raise OSError(number, f"{os.strerror(number)}{so_far}, with {left:,} bytes left", str(path)) from error
 
 
-def _is_full(error: Exception) -> bool:
-    # Libraries with errors of their own pass on the text of the system.
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+def _full(error: Exception) -> int | None:
+    """The number of the error where it is that of a full disk, of a quota or of a limit of files."""
+    if (number := getattr(error, "errno", None)) in _FULL:
+        return number
+    # Libraries with errors of their own pass on the text of the system, or say how much was not written, as numpy does.
+    text = str(error)
+    return errno.ENOSPC if os.strerror(errno.ENOSPC) in text or _CUT_SHORT.fullmatch(text) else None
 
 
 @contextmanager

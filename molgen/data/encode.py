@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from molgen import registry
+from molgen.atomic_files import named_when_full
 from molgen.config import Part, make_settings
 from molgen.data.prepare import TrainingData
 from molgen.data.store import FORMAT, EncodedChunk, Row, Store, StoreWriter, encode_chunk, pack_chunk
@@ -92,14 +93,19 @@ def write_store(
         columns: the numbers to keep of each row.
         processes: worker count, by default one for each usable processor.
         progress: called with the number of rows done so far.
+
+    Raises:
+        OSError: the disk is full; nothing is left behind.
     """
     writer = StoreWriter(path, space)
     try:
         for chunk, values in _encoded(make_encoder, rows, columns, processes or usable_processes()):
-            writer.add(chunk, values)
+            with named_when_full(path, writer.folder):
+                writer.add(chunk, values)
             if progress:
                 progress(writer.seen)
-        writer.finish()
+        with named_when_full(path, writer.folder):
+            writer.finish()
     except BaseException:
         writer.abandon()
         raise

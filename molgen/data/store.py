@@ -14,6 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -282,7 +283,8 @@ class StoreWriter:
     def abandon(self) -> None:
         """Leave nothing behind."""
         for file in (self._rejections, *self._files.values()):
-            file.close()
+            with suppress(OSError):  # a full disk takes no more of it
+                file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

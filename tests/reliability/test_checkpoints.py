@@ -6,15 +6,19 @@ import resource
 import shutil
 import signal
 import struct
+from contextlib import closing
 
 import pytest
 import torch
 from support.limits import limits
 
 from molgen.atomic_files import sha256
+from molgen.data.encode import write_store
 from molgen.errors import MolgenError
 from molgen.model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from molgen.training.metrics_log import MetricsLog
 from molgen_plugins.molecules.io.files import write
+from molgen_plugins.molecules.smiles.encoder import Smiles, SmilesConfig
 
 
 def _save(path, value, count=1000):
@@ -84,7 +88,7 @@ def test_a_full_disk_leaves_the_former_model_and_names_the_file(tmp_path):
 @pytest.mark.usefixtures("_small_files")
 @pytest.mark.parametrize(
     ("name", "fitted"),
-    [("x.csv", r" \(after 6\d,\d+ bytes\)"), ("x.csv.gz", r" \(after"), ("x.smi", r" \(after"), ("x.parquet", "")],
+    [("x.csv", r" after 6\d,\d+ bytes"), ("x.csv.gz", " after"), ("x.smi", " after"), ("x.parquet", "")],
 )
 def test_a_full_disk_leaves_the_former_table_and_names_the_file(tmp_path, name, fitted):
     path = tmp_path / name
@@ -94,6 +98,31 @@ def test_a_full_disk_leaves_the_former_table_and_names_the_file(tmp_path, name, 
         write(rows, path)
     assert path.read_text() == "the former one"
     assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.usefixtures("_small_files")
+def test_a_full_disk_leaves_no_store_and_names_it(tmp_path):
+    path, encoder = tmp_path / "stores" / "mine", Smiles(SmilesConfig(max_length=100))
+    rows = [("C" * 90, {})] * 3000
+    with pytest.raises(OSError, match=r"(No space|too large).* with [\d,]+ bytes left") as failure:
+        write_store(path, lambda: encoder, encoder.space, rows)
+    assert failure.value.filename == str(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def _log_much(folder, value):
+    with closing(MetricsLog(folder)) as log:
+        for step in range(1000):  # whole numbers are shorter in JSON than they are for TensorBoard
+            log(step, {str(k): value for k in range(50)})
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.parametrize(("value", "name"), [(0.123456789012345678, "metrics.jsonl"), (1, "events.out.tfevents")])
+def test_a_full_disk_ends_the_metrics_of_a_run_in_one_line(tmp_path, value, name, capfd):
+    with pytest.raises(OSError, match="too large, with") as failure:
+        _log_much(tmp_path, value)
+    assert name in failure.value.filename
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_former_model_that_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):

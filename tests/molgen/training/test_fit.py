@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 from shutil import copytree
 
 import numpy as np
@@ -346,3 +347,14 @@ def test_the_metrics_of_steps_to_be_repeated_and_half_a_line_are_removed(tmp_pat
     log.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"step": 1, "loss": 2.0}, {"step": 3, "loss": None}]
+
+
+def test_the_metrics_are_read_by_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, value in ((0, 1.0), (2, 5.0)):  # the second session begins again after step 2
+        with closing(MetricsLog(tmp_path, first)) as log:
+            for step in range(first + 1, 5):
+                log(step, {"loss": value / step})
+    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(one.step, one.value) for one in found] == [(1, 1.0), (2, 0.5), (3, pytest.approx(5 / 3)), (4, 1.25)]
