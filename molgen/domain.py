@@ -128,6 +128,13 @@ class Domain(ABC):
         """A string that is the same for equal canonical items and differs for others."""
         return repr(item)
 
+    def content(self, item: Item) -> str:
+        """A string that is the same only for canonical items that every encoder sees alike; by default the key.
+
+        A domain says it where equal items can differ, as two geometries of one molecule do: a model learns from both.
+        """
+        return self.key(item)
+
     def unfinished(self, item: Item) -> str:
         """Why a canonical item is no product of a model, although a user's file may hold it; empty where it may be."""
         return ""

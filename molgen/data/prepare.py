@@ -143,32 +143,36 @@ class CanonicalRows:
             advance: called with the number of records that were inspected since.
         """
         digest = hashlib.sha256()
+        keys: set[str] = set()
         seen: set[str] = set()
         room = KEPT_BYTES
         inspected = _inspected(self._source.records(), self._domain, self._computed, advance)
         for number, (record, inspection) in enumerate(inspected):
-            row, key = self._row(number, record, inspection, seen)
-            content = repr(row[0]) if key is None else key
+            row, content = self._row(number, record, inspection, seen)
+            if content is None:
+                content = repr(row[0])
+            else:
+                keys.add(self._domain.key(row[0]))
             digest.update(repr((content, sorted(row[1].items()))).encode())
             if room > 0:
                 self._kept.append(row)
                 room -= byte_size(row[0])
             self._count = number + 1
-        return BloomFilter.of(seen, expected=len(seen)), digest.hexdigest()
+        return BloomFilter.of(keys, expected=len(keys)), digest.hexdigest()
 
     def _row(self, number: int, record: Record, inspection: Inspection, seen: set[str]) -> tuple[Row, str | None]:
-        """A row, with the key of its item where it has one."""
-        key = None if inspection.error is not None else self._domain.key(inspection.item)
-        if key is None or (key in seen and not self._domain.repeats):
+        """A row, with the content of its item where it has one."""
+        content = None if inspection.error is not None else self._domain.content(inspection.item)
+        if content is None or (content in seen and not self._domain.repeats):
             self._rejected[number] = inspection.error or REPEATED
             numbers: dict[str, float] = {}
         else:
-            seen.add(key)
+            seen.add(content)
             numbers = _numbers(record, inspection, self._conditions, self._source.classes)
         for name, column in self._numbers.items():
             column.append(numbers.get(name, math.nan))
         reason = self._rejected.get(number)
-        return (inspection.item if reason is None else Invalid(reason), numbers), key if reason is None else None
+        return (inspection.item if reason is None else Invalid(reason), numbers), content if reason is None else None
 
     def __iter__(self) -> Iterator[Row]:
         yield from self._kept

@@ -25,10 +25,10 @@ _OVERHEAD = 50
 
 def byte_size(value: Any) -> int:
     """About how many bytes plain data take: text, bytes, arrays, and what holds such things."""
-    if isinstance(value, str | bytes | bytearray):
-        return _OVERHEAD + len(value)
     if isinstance(size := getattr(value, "nbytes", None), int):
         return _OVERHEAD + size
+    if isinstance(value, str | bytes | bytearray):
+        return _OVERHEAD + len(value)
     if isinstance(value, Mapping):
         return _OVERHEAD + sum(map(byte_size, value.values()))
     if isinstance(value, list | tuple | set | frozenset):

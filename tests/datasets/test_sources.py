@@ -22,6 +22,7 @@ from molgen_datasets.sources import moses, qm9, zinc250k
 from molgen_datasets.sources import moses_statistics as statistics_module
 from molgen_datasets.sources.moses import Moses
 from molgen_datasets.sources.qm9 import COLUMNS, PROPERTIES, QM9
+from molgen_datasets.sources.qm9_geometry import QM9Geometry, members
 from molgen_datasets.sources.zinc250k import ZINC250k
 
 MOSES_SPLITS = {"train": ["CCO", "CCN", "CCC"], "test": ["c1ccccc1"], "test_scaffolds": ["C1CC1", "C1CCC1"]}
@@ -119,7 +120,7 @@ def link(name, kind):
     return member
 
 
-@pytest.mark.parametrize("source", [Moses, QM9, ZINC250k])
+@pytest.mark.parametrize("source", [Moses, QM9, QM9Geometry, ZINC250k])
 def test_every_source_says_what_it_is(source):
     assert issubclass(source, Dataset)
     assert source.domain == "molecules"
@@ -129,7 +130,7 @@ def test_every_source_says_what_it_is(source):
     assert all(count > 0 for count in source.splits.values())
 
 
-@pytest.mark.parametrize("source", [Moses, QM9, ZINC250k])
+@pytest.mark.parametrize("source", [Moses, QM9, QM9Geometry, ZINC250k])
 def test_digests_differ_by_split_and_need_no_data(source, cache):
     digests = {split: source().digest(split) for split in source.splits}
     assert len(set(digests.values())) == len(source.splits)
@@ -150,7 +151,7 @@ def test_a_digest_follows_the_content(monkeypatch, pin):
     assert ZINC250k().digest("train") != before
 
 
-@pytest.mark.parametrize("source", [Moses, QM9, ZINC250k])
+@pytest.mark.parametrize("source", [Moses, QM9, QM9Geometry, ZINC250k])
 @pytest.mark.parametrize("verb", ["items", "records", "digest", "columns"])
 def test_an_unknown_split_is_refused_at_once(source, verb, cache):
     with pytest.raises(UsageError, match="no split 'validation'"):
@@ -212,6 +213,26 @@ def test_a_record_of_qm9_has_its_properties_and_its_geometry(small_qm9):
         assert int(record.columns["index"]) == len(record.item) - 1
         assert json.loads(record.columns["elements"]) == ["C", "H"]
         assert json.loads(record.columns["xyz"]) == [[0.0, 0.0, 0.0], [1.0, 0.0, -1.5]]
+
+
+def test_the_split_of_geometries_is_the_usual_one():
+    """Its sizes, and the first molecules that `RandomState(0)` puts into each part."""
+    parts = {split: np.flatnonzero(members(split)) for split in QM9Geometry.splits}
+    assert {split: len(part) for split, part in parts.items()} == QM9Geometry.splits
+    assert sorted(chain(*parts.values())) == list(range(130_831))
+    permutation = np.random.RandomState(0).permutation(130_831)
+    assert set(permutation[:100_000]) == set(parts["train"])
+    assert set(permutation[-13_083:]) == set(parts["test"])
+
+
+def test_geometries_of_qm9_are_texts_of_xyz_files(small_qm9, monkeypatch):
+    monkeypatch.setattr(QM9Geometry, "files", small_qm9.files)
+    source = QM9Geometry()
+    records = [record for split in source.splits for record in source.records(split)]
+    assert sorted(int(record.columns["index"]) for record in records) == list(range(20, 80))
+    assert {record.item for record in records} == {"2\n\nC 0.0 0.0 0.0\nH 1.0 0.0 -1.5\n"}
+    assert records[0].columns.keys() == source.columns("train").keys()
+    assert [record.item for record in source.records("test")] == list(source.items("test"))
 
 
 def test_records_and_items_agree(small_qm9):

@@ -1,4 +1,7 @@
-"""The domain of molecules. An item is a SMILES string; RDKit is imported when chemistry is first asked for."""
+"""The domain of molecules. An item is a SMILES string, and a `Conformer` where its atoms have positions.
+
+RDKit is imported when chemistry is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,10 @@ SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 
 class Molecules(Domain):
-    """Molecules as SMILES strings; equal molecules share RDKit's canonical isomeric SMILES."""
+    """Molecules as SMILES strings, with positions or without; equal ones share RDKit's canonical isomeric SMILES.
+
+    With positions they are `Conformer`s, which are strings too.
+    """
 
     column: ClassVar[str] = "smiles"
     metrics: ClassVar[tuple[str, ...]] = ("moses",)
@@ -107,18 +113,30 @@ class Molecules(Domain):
         return list(EXAMPLES)
 
     def canonical(self, item: Item) -> Item | Invalid:
-        """The canonical isomeric SMILES of a molecule, or why the string is none. Never raises on bad data."""
-        from molgen_plugins.molecules.chemistry import rdkit_io as chem
+        """The canonical isomeric SMILES of a molecule, or why the string is none. Never raises on bad data.
 
-        return chem.canonical(item)
+        A conformer, and the text of a molecule file, become a conformer in canonical form.
+        """
+        from molgen_plugins.molecules.chemistry.inspection import standard
+
+        found = standard(item)
+        return found if isinstance(found, Invalid) else found[0]
 
     def key(self, item: Item) -> str:
         """The canonical SMILES itself."""
-        return item
+        return str(item)
+
+    def content(self, item: Item) -> str:
+        """The canonical SMILES, with a hash of the positions where it has some."""
+        return getattr(item, "content", str(item))
 
     def unfinished(self, item: Item) -> str:
-        """That attachment points are open, where a molecule has some."""
-        return "attachment points (*) are open: it is a part of a molecule" if "*" in item else ""
+        """That attachment points are open, or that a geometry falls into several molecules."""
+        if "*" in item:
+            return "attachment points (*) are open: it is a part of a molecule"
+        # Of a geometry it is the positions that say what belongs together.
+        parts = item.count(".") + 1 if hasattr(item, "positions") else 1
+        return f"not connected: {parts} fragments" if parts > 1 else ""
 
     def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
         """MOSES, GuacaMol, the protocol of the graph papers, memorisation, and metrics of ChemNet's features."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Axis, Categorical, Space
+from molgen_plugins.molecules.geometry.plain import plain
 from molgen_plugins.molecules.merged_grammar import MergedGrammar, TokenGrammar
 from molgen_plugins.molecules.merges import Merges
 
@@ -92,6 +93,10 @@ class StringEncoder(Encoder):
         """The class ids of the tokens of an item, int64 of shape (N,), or why it has none."""
         if not isinstance(item, str):
             return Invalid(f"a molecule is written as a SMILES string, not as {type(item).__name__}")
+        if "\n" in item:
+            item = plain(item)
+            if isinstance(item, Invalid):
+                return item
         if not item:
             return Invalid("the string is empty")
         longest = self.config.max_length

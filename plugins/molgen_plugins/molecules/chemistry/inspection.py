@@ -1,4 +1,4 @@
-"""What there is to say of one SMILES string, as plain data; made to run in a worker that may be killed."""
+"""What there is to say of one molecule, as plain data; made to run in a worker that may be killed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from molgen_plugins.molecules.chemistry.filters import closed_shell, passes
 from molgen_plugins.molecules.chemistry.memo import together
 from molgen_plugins.molecules.chemistry.properties import PROPERTIES, compute
 from molgen_plugins.molecules.chemistry.smarts import substructure
+from molgen_plugins.molecules.geometry import standard as geometry
+from molgen_plugins.molecules.geometry.standard import is_spatial
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """One string inspected.
+    """One item inspected.
 
     Attributes:
-        smiles: the canonical SMILES, or None where the string is no molecule.
+        smiles: the canonical SMILES, a `Conformer` where it has positions, or None where the item is no molecule.
         error: why it is none, or None.
         properties: the properties asked for by name, NaN where one cannot be computed; empty for no molecule.
         passes: whether it passes the filters, or None where that was not asked or there is no molecule.
@@ -47,7 +49,7 @@ def inspector(
     features: Sequence[str] = (),
     patterns: Sequence[str] = (),
 ) -> Callable[[str], Inspection]:
-    """A function that inspects one SMILES string; it never raises on bad data.
+    """A function that inspects one item, a SMILES string or a geometry; it never raises on bad data.
 
     All that it says is of the molecule that the canonical SMILES stands for, so that two spellings of a
     molecule are given the same, to the last digit.
@@ -61,7 +63,7 @@ def inspector(
     Raises:
         ValueError: a property or a feature is not known, or a pattern is no SMARTS.
     """
-    return _inspector(chem.standard, properties, filters, features, patterns)
+    return _inspector(standard, properties, filters, features, patterns)
 
 
 def canonical_inspector(
@@ -78,9 +80,11 @@ def canonical_inspector(
     return _inspector(_as_written, properties, filters, features, patterns)
 
 
-def _as_written(smiles: str) -> tuple[str, Chem.Mol] | Invalid:
-    found = chem.parse(smiles)
-    return found if isinstance(found, Invalid) else (smiles, found)
+def _as_written(item: str) -> tuple[str, Chem.Mol] | Invalid:
+    if isinstance(item, str) and "\n" in item:  # the text of a molecule file
+        return geometry.canonical(item)
+    found = chem.parse(str(item) if isinstance(item, str) else item)
+    return found if isinstance(found, Invalid) else (item, found)
 
 
 def _inspector(
@@ -102,6 +106,13 @@ def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"no {what} {name!r}: there are {', '.join(known)}")
+
+
+def standard(item: str) -> tuple[str, Chem.Mol] | Invalid:
+    """The canonical form of an item, with positions or without, and its molecule; or why there is none."""
+    if isinstance(item, str) and is_spatial(item):
+        return geometry.canonical(item)
+    return chem.standard(item)
 
 
 def _inspect(

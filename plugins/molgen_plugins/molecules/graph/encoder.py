@@ -19,6 +19,7 @@ from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Axis, Categorical, Space
 from molgen_plugins.molecules.chemistry import rdkit_io as chem
 from molgen_plugins.molecules.chemistry.kekule import is_aromatic
+from molgen_plugins.molecules.geometry.plain import plain
 from molgen_plugins.molecules.graph import build as graph_build
 from molgen_plugins.molecules.graph.atoms import (
     AROMATIC_ATOMS,
@@ -125,6 +126,10 @@ class Graph(Encoder):
 
     def encode(self, item: Item) -> Sample | Invalid:
         """The graph of a molecule, uint8, or why it has none here."""
+        if isinstance(item, str) and "\n" in item:
+            item = plain(item)
+            if isinstance(item, Invalid):
+                return item
         # RDKit is silenced once for all: that takes as long as a tenth of the rest.
         with rdBase.BlockLogs():
             molecule = chem.readable(item)

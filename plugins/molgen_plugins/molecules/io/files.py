@@ -1,4 +1,4 @@
-"""Users' files of molecules: `.smi`, `.csv`, `.tsv` and `.parquet`, the first three also gzipped.
+"""Users' files of molecules: lists, tables, and files of molecules in space; all but Parquet also gzipped.
 
 A row keeps its place whatever is wrong with it; memory use does not grow with the file. Nothing here
 looks at the chemistry of a row.
@@ -17,7 +17,7 @@ from molgen.data.content import PARQUET, kind_of, opened
 from molgen.data.tables import name_of, opened_to_write
 from molgen.domain import Record
 from molgen.errors import UnknownFormat, UsageError
-from molgen_plugins.molecules.io import parquet, reading, writing
+from molgen_plugins.molecules.io import parquet, reading, structures, writing
 
 _KINDS = {
     "smi": "smi",
@@ -29,12 +29,20 @@ _KINDS = {
     "tab": "tsv",
     "parquet": "parquet",
     "pq": "parquet",
+    "sdf": "sdf",
+    "sd": "sdf",
+    "mol": "sdf",
+    "mol2": "mol2",
+    "xyz": "xyz",
+    "extxyz": "xyz",
 }
+_READABLE = "smi, csv, tsv, parquet, sdf, mol2 or xyz (or csv.gz, …)"
+_WRITABLE = "smi, csv, tsv, parquet, sdf or xyz (or csv.gz, …)"
 _DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 class Format(NamedTuple):
-    """How a file is written: smi, csv, tsv or parquet, and whether gzipped."""
+    """How a file is written: smi, csv, tsv, parquet, sdf, mol2 or xyz, and whether gzipped."""
 
     kind: str
     compressed: bool = False
@@ -50,8 +58,8 @@ def find_format(source: str | Path | IO[bytes], format: str | None = None, *, wr
     name = (format or name_of(source)).lower()
     stem = name.removesuffix(".gz")
     kind = _KINDS.get(stem.rpartition(".")[2])
-    if kind is None:
-        raise UnknownFormat(name, "smi, csv, tsv or parquet (or csv.gz, …)", writing=writing)
+    if kind is None or (writing and kind in structures.KINDS and kind not in structures.WRITTEN):
+        raise UnknownFormat(name, _WRITABLE if writing else _READABLE, writing=writing)
     if kind == "parquet" and stem != name:
         raise UsageError(f"{name}: a Parquet file is compressed inside, so none is gzipped")
     return Format(kind, compressed=stem != name)
@@ -106,6 +114,8 @@ def _records(source: str | Path | IO[bytes], form: Format, column: str | None) -
 def _reader(kind: str, head: bytes, stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
     if kind == "parquet" or head.startswith(PARQUET):
         return parquet.read(stream, name, column)
+    if kind in structures.KINDS:
+        return structures.read(stream, name, kind)
     if found := kind_of(head):
         raise UsageError(f"{name} seems to be {found}, not a list or a table of molecules")
     if kind == "smi" or (kind == "text" and not reading.is_table(head)):
@@ -138,6 +148,8 @@ def write(rows: Iterable[Mapping[str, Any]], target: str | Path | IO[bytes], *, 
 def _write(kind: str, rows: Iterable[Mapping[str, Any]], stream: IO[bytes]) -> int:
     if kind == "smi":
         return writing.smi(rows, stream)
+    if kind in structures.WRITTEN:
+        return structures.write(rows, stream, kind)
     if kind == "parquet":
         return parquet.write(rows, stream)
     return writing.delimited(rows, stream, "\t" if kind == "tsv" else ",")

@@ -185,7 +185,7 @@ def test_formats():
     assert find_format(Path("x.txt")) == Format("smi")
     assert find_format("x.smi", "csv") == Format("csv")
     assert find_format(io.BytesIO(), ".tsv.gz") == Format("tsv", True)
-    for source in ("x.sdf", "x", io.BytesIO()):
+    for source in ("x.pdb", "x", io.BytesIO()):
         with pytest.raises(UsageError, match="give format="):
             find_format(source)
     with pytest.raises(UsageError, match="compressed inside"):

@@ -1,0 +1,1 @@
+"""Molecules in space: atoms with positions, their bonds, and the encoder that models learn them by."""
