@@ -162,6 +162,7 @@ def test_a_geometry_that_cannot_be_found_says_so(monkeypatch):
     assert encoder().encode("CCCO").reason == "no geometry was found by ETKDGv3 within 20 s"
 
 
+@pytest.mark.slow
 def test_a_large_molecule_is_given_up_in_time():
     """Distance geometry would try for many seconds."""
     start = time.monotonic()
