@@ -74,6 +74,8 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "class_distance": "molgen.metrics.classes:ClassDistance",
         "nearest_training": "molgen.metrics.nearest:NearestTraining",
         "closer_to_training": "molgen.metrics.nearest:CloserToTraining",
+        "column_fidelity": "molgen.metrics.columns:ColumnFidelity",
+        "pair_fidelity": "molgen.metrics.columns:PairFidelity",
     },
 }
 

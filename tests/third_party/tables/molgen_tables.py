@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from molgen import Categorical, Domain, Encoder, Invalid, Real, UsageError
+from molgen import Categorical, Descriptors, Domain, Encoder, Invalid, Real, UsageError
 from molgen.data.item_tables import read_rows, write_rows
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
@@ -33,7 +33,7 @@ class Tables(Domain, Encoder):
     Config = Columns
     column = "row"
     repeats = True
-    metrics = ("validity", "novelty")
+    metrics = ("column_fidelity", "pair_fidelity", "novelty")
     molgen_tiny: ClassVar = {"classes": 3}
 
     def __init__(self, config=None):
@@ -51,6 +51,9 @@ class Tables(Domain, Encoder):
     def key(self, item):
         numbers = {name: number(item[name]) for name in sorted(item)}
         return repr([(name, item[name] if n is None else f"{n + 0.0:.6g}") for name, n in numbers.items()])
+
+    def descriptors(self):
+        return Descriptors(features={"columns": lambda item: {k: number_or_text(v) for k, v in item.items()}})
 
     def prepare(self, items):
         rows = list(items)
@@ -125,6 +128,11 @@ def number(cell):
         return value if isfinite(value := float(cell)) else None
     except ValueError:
         return None
+
+
+def number_or_text(cell):
+    """What a cell holds: a number, a text, or nothing."""
+    return (cell or None) if (found := number(cell)) is None else found
 
 
 def digits(cell):
