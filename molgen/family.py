@@ -31,8 +31,10 @@ class Density(enum.IntEnum):
 
     CRITIC = 0
     UNNORMALISED = 1
-    LOWER_BOUND = 2
-    EXACT = 3
+    #: normalised by a constant that is itself estimated; `LogDensity.standard_error` says how well.
+    ESTIMATE = 2
+    LOWER_BOUND = 3
+    EXACT = 4
 
 
 class Known(enum.Enum):

@@ -49,6 +49,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "diffusion": "molgen.families.diffusion:Diffusion",
         "flow": "molgen.families.flow:Flow",
         "gan": "molgen.families.gan:GAN",
+        "energy": "molgen.families.energy:Energy",
     },
     "backbone": {
         "graph": "molgen.backbones.graph.network:Graph",

@@ -245,7 +245,7 @@ class WithSamples:
 
         What is no normalised density, a critic's score or an energy, has no such unit and stays as it is.
         """
-        if density.kind < Density.LOWER_BOUND:
+        if density.kind < Density.ESTIMATE:
             return density.value.tolist()
         return (density.value - log_abs_det(self.encoder.space, self.statistics, batch)).tolist()
 

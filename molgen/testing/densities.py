@@ -37,9 +37,12 @@ DRAWS, CHANCE = 500, 1e-6
 
 
 def probabilities_sum_to_one(trial: FamilyTrial) -> None:
-    """Over all samples of the space exact probabilities sum to 1, and those under a bound to 1 at most."""
+    """Over all samples of the space exact probabilities sum to 1, and those under a bound or estimated to 1 at most."""
     family = trial.family()
     kind = trial.density(family).kind
+    if kind is Density.ESTIMATE:
+        _require_sum_of_estimates(trial, family)
+        return
     if kind < Density.LOWER_BOUND:
         raise Skipped(f"a log-density of kind {kind.name} has no sum")
     if kind is Density.EXACT and not _has_classes_only(trial):
@@ -57,6 +60,24 @@ def probabilities_sum_to_one(trial: FamilyTrial) -> None:
     if doubt > MOST_DOUBT:
         raise Skipped(f"the bounds are too noisy for their sum, {total:.3g}, to say anything")
     require(total < 1 + doubt, f"the lower bounds of all samples sum to {total:.4f}, more than 1 + {doubt:.4f}")
+
+
+def _require_sum_of_estimates(trial: FamilyTrial, family: Family) -> None:
+    """All estimates share the error of one constant."""
+    if not _has_classes_only(trial):
+        raise Skipped("an estimated density of numbers has an integral that is as unsure as the estimate")
+    total, doubt = 0.0, 0.0
+    for batch, weights in enumerate_space(trial.space):
+        density = trial.density(family, batch, _rng(batch, 0))
+        shares = weights * density.value.double().exp()
+        total += float(shares.sum())
+        if density.standard_error is not None:
+            doubt += 4 * float((shares * density.standard_error).sum())
+    if doubt > MOST_DOUBT:
+        raise Skipped(f"the estimates are too noisy for their sum, {total:.3g}, to say anything")
+    require(
+        total < 1 + doubt + EXACT_SUM, f"the estimates of all samples sum to {total:.4f}, more than 1 + {doubt:.4f}"
+    )
 
 
 def _require_one(what: str, trial: FamilyTrial, family: Family, estimate: Callable[..., Mean]) -> None:

@@ -81,10 +81,28 @@ def test_the_preset_of_the_embedded_model():
     assert found.training.items() >= dict(written.training).items()
 
 
+#: Presets over a trained model, the setting that names it, and its family.
+PRESETS_OVER = {"qm9_energy": ("base", "autoregressive")}
+
+
+@pytest.mark.parametrize("preset", PRESETS_OVER)
+def test_every_preset_over_a_trained_model_builds_its_model(preset):
+    setting, family = PRESETS_OVER[preset]
+    parts = composed([f"+experiment={preset}", f"family.{setting}=a-run"]).model
+    trained = GenerativeModel(parts.encoder, family)
+    trained.use(trained.build())
+    model = GenerativeModel(parts.encoder, parts.family, parts.backbone, trained={setting: trained})
+    assert model.build().space == model.encoder.space
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        *([f"+experiment={path.stem}"] for path in sorted((PRESETS / "experiment").glob("*.yaml"))),
+        *(
+            [f"+experiment={path.stem}"]
+            for path in sorted((PRESETS / "experiment").glob("*.yaml"))
+            if path.stem not in PRESETS_OVER
+        ),
         ["+experiment=qm9_graph_vae", "family.decoder=one_shot"],
         ["+experiment=qm9_autoregressive", "encoder=molecules.selfies", "encoder.max_length=40"],
     ],
