@@ -38,8 +38,8 @@ class Energy(Family):
     Config = EnergyConfig
     #: small settings for the conformance kit, and what it tries as base.
     molgen_tiny: ClassVar[Mapping[str, Any]] = {
-        "proposals": 3,
-        "draws": 64,
+        "proposals": 2,
+        "draws": 16,
         "chains": 8,
         "chain_steps": 2,
         "steps": 4,
