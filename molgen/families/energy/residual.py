@@ -164,7 +164,7 @@ class Residual(Variant):
         first, number = alike(asked, rows)
         found = []
         for row in first.tolist():
-            key = (seed, draws, *(numbers[row].cpu().numpy().tobytes() for numbers in asked), *self._version())
+            key = (seed, draws, *(numbers[row].cpu().numpy().tobytes() for numbers in asked), *self._version_of_weights())
             if key not in self._partitions:
                 kept = condition.take(torch.tensor([row])) if condition is not None else None
                 # Those of earlier weights are of no use any more.
@@ -174,7 +174,7 @@ class Residual(Variant):
         log_z, error = (torch.stack(part)[number] for part in zip(*found, strict=True))
         return log_z, error
 
-    def _version(self) -> tuple[int]:
+    def _version_of_weights(self) -> tuple[int]:
         """A number that changes with the weights."""
         return (sum(parameter._version for parameter in self.parameters()),)
 
