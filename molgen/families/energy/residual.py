@@ -48,8 +48,9 @@ class Residual(Variant):
         able = self.base.family.capability
         self.known, self.guidance = able.known, able.guidance
         self.density = min(able.density, Density.ESTIMATE)
-        #: partition functions by what they depend on, and the versions of the weights that they are of.
+        #: partition functions and their errors by what they depend on, and the weights that they are of.
         self._partitions: dict[Any, tuple[Tensor, Tensor]] = {}
+        self._estimated_with = 0
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:
         """-log of the probability that an item is data, and that a draw is one of the base, for the classifier -E."""
@@ -164,19 +165,24 @@ class Residual(Variant):
         first, number = alike(asked, rows)
         found = []
         for row in first.tolist():
-            key = (seed, draws, *(numbers[row].cpu().numpy().tobytes() for numbers in asked), *self._version_of_weights())
-            if key not in self._partitions:
-                kept = condition.take(torch.tensor([row])) if condition is not None else None
-                # Those of earlier weights are of no use any more.
-                self._partitions = {k: v for k, v in self._partitions.items() if k[-1] == key[-1]}
-                self._partitions[key] = self._estimated(kept, Rng(seed, range(draws)).fold("partition"))
-            found.append(self._partitions[key])
+            what = (seed, draws, *(numbers[row].cpu().numpy().tobytes() for numbers in asked))
+            kept = condition.take(torch.tensor([row])) if condition is not None else None
+            found.append(self._remembered(what, kept, Rng(seed, range(draws)).fold("partition")))
         log_z, error = (torch.stack(part)[number] for part in zip(*found, strict=True))
         return log_z, error
 
-    def _version_of_weights(self) -> tuple[int]:
+    def _remembered(self, what: tuple[Any, ...], condition: Partial | None, rng: Rng) -> tuple[Tensor, Tensor]:
+        """The estimate for what is asked, which is made once for the weights as they are."""
+        version = self._version_of_weights()
+        if version != self._estimated_with:
+            self._partitions, self._estimated_with = {}, version
+        if what not in self._partitions:
+            self._partitions[what] = self._estimated(condition, rng)
+        return self._partitions[what]
+
+    def _version_of_weights(self) -> int:
         """A number that changes with the weights."""
-        return (sum(parameter._version for parameter in self.parameters()),)
+        return sum(parameter._version for parameter in self.parameters())
 
     def _estimated(self, condition: Partial | None, rng: Rng) -> tuple[Tensor, Tensor]:
         """log Z of one condition from draws of the base, and its standard error."""
