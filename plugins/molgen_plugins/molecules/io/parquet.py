@@ -10,6 +10,7 @@ from typing import IO, Any
 from molgen.data.delimited import LINE_LIMIT, cell, decoded, distinct, require_known
 from molgen.domain import Invalid, Record
 from molgen.errors import UsageError
+from molgen_plugins.molecules.io.parquet_pages import pages
 from molgen_plugins.molecules.io.reading import SHOWN, find, record, split
 
 Row = Mapping[str, Any]
@@ -17,6 +18,8 @@ Row = Mapping[str, Any]
 #: Rows that are read, and written, together.
 _READ, _WRITTEN = 1024, 4096
 _TOO_LARGE = f"a cell is longer than {LINE_LIMIT} characters"
+#: The most bytes of a page, and of one page of each column.
+PAGE_LIMIT, PAGES_LIMIT = 256 << 20, 1 << 30
 #: Whole numbers beyond it are not exact as floating-point numbers.
 _EXACT = 2**53
 
@@ -37,15 +40,36 @@ def read(stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
         texts = [one.name for one in schema if _is_text(one.type)]
         stream.seek(0)
         file = pq.ParquetFile(stream, read_dictionary=texts)
+        _require_small_pages(stream, file.metadata, name)
         names = distinct([" ".join(name.split()) for name in schema.names])
         place, row = find(names, column, name), 0
         for batch in file.iter_batches(batch_size=_READ):
             for values in zip(*(_values(array) for array in batch.columns), strict=True):
                 yield _record(row, values, names, place)
                 row += 1
-    except (pa.ArrowException, OSError, UnicodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise UsageError(f"{name} is not a whole Parquet file: {reason}") from error
+
+
+def _require_small_pages(stream: IO[bytes], metadata: Any, name: str) -> None:
+    """See that the pages of a file, of which one of each column is in memory, do not unfold to more than fits.
+
+    Raises:
+        UsageError: they do.
+        ValueError: the header of one is damaged.
+    """
+    largest: dict[str, int] = {}
+    for column, size in pages(stream, metadata):
+        largest[column] = max(size, largest.get(column, 0))
+        if size > PAGE_LIMIT or sum(largest.values()) > PAGES_LIMIT:
+            what = (
+                f"a page of the column {column!r} unfolds" if size > PAGE_LIMIT else "the pages of all columns unfold"
+            )
+            raise UsageError(
+                f"{name}: {what} to more than {PAGE_LIMIT if size > PAGE_LIMIT else PAGES_LIMIT:,} bytes, which are "
+                "read at once; write the file with smaller pages or row groups"
+            )
 
 
 def _is_text(kind: Any) -> bool:
