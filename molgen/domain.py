@@ -91,6 +91,8 @@ class Domain(ABC):
     #: from a list of canonical items to float32 features (count, width). Like those of `descriptors` and of the
     #: inspector they are found by name among the `needs` of metrics; they run in the main process.
     networks: ClassVar[Mapping[str, str]] = {}
+    #: features that are found of rows that are no items as well, where they hold something: None of those without.
+    row_features: ClassVar[Collection[str]] = ()
     #: the folder of the summaries of reference sets that ship with the domain.
     summaries: ClassVar[Path | None] = None
     #: the properties in tables when nobody names any.

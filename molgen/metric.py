@@ -56,6 +56,7 @@ class Chunk:
         features: by name, one value for each valid row: an array (V, ...) or a list. Its shape and type are the same
             where no row is valid.
         raw: what the valid rows held before they were brought into canonical form.
+        every: by name, the features of `Domain.row_features` of each row (R), None where a row has none.
     """
 
     first: int
@@ -64,6 +65,7 @@ class Chunk:
     keys: Sequence[str]
     features: Mapping[str, Any] = field(default_factory=dict)
     raw: Sequence[Item] = ()
+    every: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> np.ndarray:
@@ -78,10 +80,14 @@ class Chunk:
     def take(self, places: Sequence[int]) -> Chunk:
         """The chunk of some of the valid rows alone, by their places among them in ascending order.
 
-        The others count as invalid.
+        The others count as invalid, and nothing is known of them.
         """
         valid = np.zeros_like(self.valid)
         valid[np.flatnonzero(self.valid)[list(places)]] = True
+        every = {
+            name: [value if taken else None for value, taken in zip(values, valid, strict=True)]
+            for name, values in self.every.items()
+        }
         return Chunk(
             self.first,
             valid,
@@ -89,6 +95,7 @@ class Chunk:
             [self.keys[place] for place in places],
             {name: _taken(values, places) for name, values in self.features.items()},
             [self.raw[place] for place in places] if self.raw else (),
+            every,
         )
 
 

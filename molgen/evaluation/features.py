@@ -55,6 +55,7 @@ class FeatureExtractor:
         self._domain, self._device = domain, device
         self._networked = [name for name in names if name in domain.networks]
         inspected = [name for name in names if name not in domain.networks]
+        self._of_rows = [name for name in inspected if name in domain.row_features]
         self._inspector = Inspector(domain, features=inspected, processes=processes, canonical=canonical)
         self._networks: dict[str, Network] = {}
         self._nothing: Mapping[str, Any] | None = None
@@ -95,7 +96,8 @@ class FeatureExtractor:
         good = [inspection for inspection in inspections if inspection.item is not None]
         items = [inspection.item for inspection in good]
         raw = [item for item, is_valid in zip(block, valid, strict=True) if is_valid]
-        return Chunk(first, valid, items, [self._domain.key(item) for item in items], self._features(good), raw)
+        every = {name: [inspection.features.get(name) for inspection in inspections] for name in self._of_rows}
+        return Chunk(first, valid, items, [self._domain.key(item) for item in items], self._features(good), raw, every)
 
     def _features(self, good: Sequence[Inspection]) -> Mapping[str, Any]:
         if good:

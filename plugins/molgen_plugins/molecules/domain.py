@@ -6,7 +6,8 @@ RDKit is imported when chemistry is first asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +35,7 @@ EXAMPLES = (
 
 
 _CHEMNET = {"feature": "chemnet"}
+_EDM = {"enough": 10_000}
 _DISTANCES = {"logP": "logp", "SA": "sa", "QED": "qed", "weight": "mw"}
 
 #: Suites of metrics, under the labels of the publications that they come from.
@@ -71,6 +73,33 @@ SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "N|V.U": ("novelty", {"enough": 10_000}),
         "FCD/{}": ("frechet_distance", {**_CHEMNET, "enough": 10_000}),
     },
+    # Hoogeboom et al., ICML 2022 (EDM): bonds from a table of lengths
+    "edm": {
+        "Atom stability": ("molecules.atom_stability", _EDM),
+        "Molecule stability": ("molecules.molecule_stability", _EDM),
+        "Valid by lengths": ("molecules.length_validity", _EDM),
+        "Valid and unique by lengths": ("molecules.length_valid_unique", _EDM),
+        "Novel by lengths": ("molecules.length_novelty", _EDM),
+    },
+    # molecules in space by their own bonds, as in Vignac et al., ECML 2023 (MiDi) and its corrections
+    "geometry": {
+        "Atom stability, own bonds": ("molecules.atom_stability", {"bonds": "own"}),
+        "Molecule stability, own bonds": ("molecules.molecule_stability", {"bonds": "own"}),
+        "Valid": ("validity", {}),
+        "Unique": ("uniqueness", {}),
+        "Novelty": ("novelty", {}),
+        "Bond lengths/{}": ("molecules.geometry_distance", {"measure": "bond_lengths"}),
+        "Bond angles/{}": ("molecules.geometry_distance", {"measure": "bond_angles"}),
+        "Torsions/{}": ("molecules.geometry_distance", {"measure": "dihedrals"}),
+        "Strain": ("molecules.strain", {}),
+    },
+    # Ganea et al., NeurIPS 2021
+    "conformers": {
+        "COV-R/{}": ("molecules.conformer_coverage", {"of": "recall"}),
+        "MAT-R/{}": ("molecules.conformer_matching", {"of": "recall"}),
+        "COV-P/{}": ("molecules.conformer_coverage", {"of": "precision"}),
+        "MAT-P/{}": ("molecules.conformer_matching", {"of": "precision"}),
+    },
     "memorisation": {
         "Copies": ("copies", {}),
         "Near copies": ("molecules.near_copies", {}),
@@ -100,6 +129,7 @@ class Molecules(Domain):
     inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:inspector"
     canonical_inspector: ClassVar[str | None] = "molgen_plugins.molecules.chemistry.inspection:canonical_inspector"
     usual_properties: ClassVar[tuple[str, ...]] = ("qed", "logp", "sa", "mw", "radicals")
+    row_features: ClassVar[Collection[str]] = ("by_lengths", "by_bonds")
     group_feature: ClassVar[str | None] = "scaffold"
     group_words: ClassVar[tuple[str, str]] = ("scaffold", "scaffolds")
     bits_feature: ClassVar[str | None] = "fingerprint"
@@ -139,7 +169,7 @@ class Molecules(Domain):
         return f"not connected: {parts} fragments" if parts > 1 else ""
 
     def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
-        """MOSES, GuacaMol, the protocol of the graph papers, memorisation, and metrics of ChemNet's features."""
+        """MOSES, GuacaMol, the protocols of graphs and of molecules in space, memorisation, ChemNet's features."""
         return SUITES
 
     def descriptors(self) -> Descriptors:
@@ -148,6 +178,7 @@ class Molecules(Domain):
         Filters are those of MOSES, and that no electron is unpaired.
         """
         from molgen_plugins.molecules.chemistry import features, filters, properties
+        from molgen_plugins.molecules.geometry import features as spatial
 
         return Descriptors(
             properties={name: _number(name) for name in properties.PROPERTIES},
@@ -155,7 +186,10 @@ class Molecules(Domain):
                 "closed-shell": lambda item: _of_molecule(filters.closed_shell, item, otherwise=False),
                 "moses": lambda item: _of_molecule(filters.passes, item, otherwise=False),
             },
-            features={name: _feature(name) for name in features.FEATURES},
+            features={
+                **{name: _feature(name) for name in features.FEATURES},
+                **{name: partial(_spatial_feature, name) for name in spatial.FEATURES},
+            },
         )
 
     def pattern(self, text: str) -> Callable[[Item], bool] | Invalid:
@@ -208,6 +242,13 @@ def _feature(name: str) -> Callable[[Item], Any]:
     from molgen_plugins.molecules.chemistry import features
 
     return lambda item: _of_molecule(lambda molecule: features.FEATURES[name](molecule), item, None)
+
+
+def _spatial_feature(name: str, item: Item) -> Any:
+    from molgen_plugins.molecules.geometry import features as spatial
+
+    of_row = name in spatial.ROW_FEATURES
+    return spatial.of_row(item, item, [name])[name] if of_row else spatial.of_molecule(item, [name])[name]
 
 
 def _of_molecule(function: Callable[[Mol], Any], item: Item, otherwise: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from molgen_plugins.molecules.chemistry.filters import closed_shell, passes
 from molgen_plugins.molecules.chemistry.memo import together
 from molgen_plugins.molecules.chemistry.properties import PROPERTIES, compute
 from molgen_plugins.molecules.chemistry.smarts import substructure
+from molgen_plugins.molecules.geometry import features as spatial
 from molgen_plugins.molecules.geometry import standard as geometry
 from molgen_plugins.molecules.geometry.standard import is_spatial
 
@@ -30,7 +31,8 @@ class Inspection:
         properties: the properties asked for by name, NaN where one cannot be computed; empty for no molecule.
         passes: whether it passes the filters, or None where that was not asked or there is no molecule.
         flags: whether it passes each filter, by name; empty where `passes` is None.
-        features: the features asked for by name, see `features.FEATURES`; empty for no molecule.
+        features: the features asked for by name, see `features.FEATURES` and `geometry.features`; for no molecule those
+            of its atoms alone, where they have positions.
         matches: whether it has each substructure, by its SMARTS; empty for no molecule.
     """
 
@@ -95,14 +97,14 @@ def _inspector(
     patterns: Sequence[str],
 ) -> Callable[[str], Inspection]:
     _check("property", properties, PROPERTIES)
-    _check("feature", features, FEATURES)
+    _check("feature", features, (*FEATURES, *spatial.FEATURES))
     asked = tuple(properties), filters, tuple(features), {text: substructure(text) for text in patterns}
     # Tables are loaded now, so that their time is not charged to the first item.
-    _inspect(read("CC"), *asked)
-    return lambda smiles: _inspect(read(smiles), *asked)
+    _inspect("CC", read("CC"), *asked)
+    return lambda item: _inspect(item, read(item), *asked)
 
 
-def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+def _check(what: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"no {what} {name!r}: there are {', '.join(known)}")
@@ -116,14 +118,16 @@ def standard(item: str) -> tuple[str, Chem.Mol] | Invalid:
 
 
 def _inspect(
+    item: str,
     found: tuple[str, Chem.Mol] | Invalid,
     names: Sequence[str],
     filtered: bool,
     wanted: Sequence[str],
     patterns: Mapping[str, Chem.Mol],
 ) -> Inspection:
+    of_rows = [name for name in wanted if name in spatial.ROW_FEATURES]
     if isinstance(found, Invalid):
-        return Inspection(None, error=found.reason)
+        return Inspection(None, error=found.reason, features=spatial.of_row(item, None, of_rows))
     written, molecule = found
     with together(molecule):
         flags = {"closed-shell": closed_shell(molecule), "moses": passes(molecule)} if filtered else {}
@@ -132,6 +136,10 @@ def _inspect(
             properties=compute(molecule, names) if names else {},
             passes=all(flags.values()) if filtered else None,
             flags=flags,
-            features=compute_features(molecule, wanted),
+            features={
+                **compute_features(molecule, [name for name in wanted if name in FEATURES]),
+                **spatial.of_row(item, written, of_rows),
+                **spatial.of_molecule(written, [name for name in wanted if name in spatial.CONFORMER_FEATURES]),
+            },
             matches={text: molecule.HasSubstructMatch(pattern) for text, pattern in patterns.items()},
         )

@@ -118,6 +118,8 @@ def determine_bonds(molecule: Chem.RWMol, charge: int = 0) -> Invalid | None:
         molecule: atoms with one conformer, all hydrogens among them.
         charge: of the whole molecule.
     """
+    for atom in molecule.GetAtoms():
+        atom.SetFormalCharge(0)
     with rdBase.BlockLogs():
         try:
             rdDetermineBonds.DetermineBonds(

@@ -45,6 +45,21 @@ def canonical(item: str) -> tuple[str, Chem.Mol] | Invalid:
             return Invalid(f"cannot be read: {reason[:200]}")
 
 
+def scattered(item: object) -> Conformer | None:
+    """The atoms of an item at their positions with the bonds that it names, whatever chemistry makes of them.
+
+    None where it has no positions, or cannot be read.
+    """
+    if isinstance(item, Conformer) or not is_spatial(item):
+        return item if isinstance(item, Conformer) else None
+    with rdBase.BlockLogs():
+        try:
+            found = _entry(str(item))
+            return None if isinstance(found, Invalid) else found if isinstance(found, Conformer) else _atoms_of(found)
+        except (ValueError, RuntimeError):
+            return None
+
+
 def molecule_of(conformer: Conformer) -> Chem.RWMol:
     """Atoms, bonds as far as they are known, and one RDKit conformer; not sanitised, and no hydrogen is implied."""
     molecule = Chem.RWMol()
@@ -76,39 +91,45 @@ def conformer_of(molecule: Chem.Mol, origin: str = "") -> Conformer | Invalid:
 
 def _molecule(item: str) -> tuple[Chem.RWMol, str] | Invalid:
     """The molecule of an item with its bonds, not sanitised, and the origin of its positions."""
-    conformer = item if isinstance(item, Conformer) else None
-    charge = 0
-    if conformer is None and _MOL2 in item:
-        return _checked(Chem.MolFromMol2Block(item, sanitize=False, removeHs=False), "MOL2")
-    if conformer is None and any(version in item for version in _MOL_VERSIONS):
-        found = _checked(Chem.MolFromMolBlock(item, sanitize=False, removeHs=False), "MOL")
-        if isinstance(found, Invalid) or not _lacks_bonds(found[0]):
-            return found
-        conformer = _scattered(found[0])
-    if conformer is None:
-        entry = xyz.parsed(item)
-        if isinstance(entry, Invalid):
-            return entry
-        elements, positions, columns = entry
-        conformer, charge = Conformer("", elements, positions), _charge(columns.get("charge", "0"))
-    if fault := _problem(conformer):
+    found = item if isinstance(item, Conformer) else _entry(item)
+    if isinstance(found, Invalid):
+        return found
+    if isinstance(found, Chem.RWMol):
+        return found, ""
+    if fault := _problem(found):
         return Invalid(fault)
-    molecule = molecule_of(conformer)
-    if conformer.bonds is None and isinstance(
-        problem := determine_bonds(molecule, charge or int(conformer.charges.sum())), Invalid
-    ):
+    molecule = molecule_of(found)
+    if found.bonds is None and (problem := determine_bonds(molecule, int(found.charges.sum()))):
         return problem
-    return molecule, conformer.origin
+    return molecule, found.origin
 
 
-def _checked(molecule: Chem.Mol | None, kind: str) -> tuple[Chem.RWMol, str] | Invalid:
+def _entry(text: str) -> Chem.RWMol | Conformer | Invalid:
+    """What an entry of a file holds: a molecule with bonds, or atoms whose bonds are to be found."""
+    if _MOL2 in text:
+        return _checked(Chem.MolFromMol2Block(text, sanitize=False, removeHs=False), "MOL2")
+    if any(version in text for version in _MOL_VERSIONS):
+        found = _checked(Chem.MolFromMolBlock(text, sanitize=False, removeHs=False), "MOL")
+        atoms = _atoms_of(found) if isinstance(found, Chem.RWMol) and _lacks_bonds(found) else None
+        return found if atoms is None else atoms
+    entry = xyz.parsed(text)
+    if isinstance(entry, Invalid):
+        return entry
+    elements, positions, columns = entry
+    # Which atom bears the charge is found with the bonds; until then it is the first one.
+    charges = np.zeros(len(elements))
+    charges[0] = _charge(columns.get("charge", "0"))
+    return Conformer("", elements, positions, charges)
+
+
+def _checked(molecule: Chem.Mol | None, kind: str) -> Chem.RWMol | Invalid:
     if molecule is None:
         return Invalid(f"not the syntax of a {kind} file")
     if not molecule.GetNumAtoms():
         return Invalid("there is no atom")
     if molecule.GetNumAtoms() > MAX_ATOMS:
         return Invalid(_too_many(molecule.GetNumAtoms()))
-    return Chem.RWMol(molecule), ""
+    return Chem.RWMol(molecule)
 
 
 def _lacks_bonds(molecule: Chem.Mol) -> bool:
@@ -116,13 +137,20 @@ def _lacks_bonds(molecule: Chem.Mol) -> bool:
     return molecule.GetNumAtoms() > 1 and not molecule.GetNumBonds() and _is_spatial(molecule)
 
 
-def _scattered(molecule: Chem.Mol) -> Conformer:
-    atoms = molecule.GetAtoms()
+def _atoms_of(molecule: Chem.Mol) -> Conformer | None:
+    """The atoms of a molecule in space with the bonds that it has; None where it is a drawing."""
+    if not molecule.GetNumConformers() or not _is_spatial(molecule):
+        return None
+    kekule = Chem.Mol(molecule)
+    if any(bond.GetIsAromatic() for bond in kekule.GetBonds()):
+        Chem.Kekulize(kekule, clearAromaticFlags=True)
+    orders = Chem.GetAdjacencyMatrix(kekule, useBO=True, force=True) if kekule.GetNumBonds() else None
     return Conformer(
         "",
-        [atom.GetAtomicNum() for atom in atoms],
-        molecule.GetConformer().GetPositions(),
-        [atom.GetFormalCharge() for atom in molecule.GetAtoms()],
+        [atom.GetAtomicNum() for atom in kekule.GetAtoms()],
+        kekule.GetConformer().GetPositions(),
+        [atom.GetFormalCharge() for atom in kekule.GetAtoms()],
+        orders,
     )
 
 
@@ -147,7 +175,7 @@ def _too_many(count: int) -> str:
 
 def _charge(text: str) -> int:
     try:
-        return int(float(text))
+        return max(-100, min(100, int(float(text))))
     except (ValueError, OverflowError):
         return 0
 
