@@ -107,6 +107,12 @@ class Plugin:
         return f"{self.distribution} {self.version}".rstrip()
 
     @property
+    def repair(self) -> str:
+        """What to type when it cannot be imported."""
+        how = "--force-reinstall --no-deps" if self.ours else "--upgrade"
+        return f"pip install {how} {self.distribution}"
+
+    @property
     def module(self) -> str:
         """The module that holds the class."""
         return self.target.partition(":")[0]
@@ -297,7 +303,7 @@ def _check_api(plugin: Plugin, loaded: type[Any]) -> None:
         )
     written = "without saying for which plugin API" if version is None else f"for plugin API {version}"
     raise PluginError(
-        f"{plugin} was written {written}, and this molgen speaks {speaks}; type: {_repair(plugin)} "
+        f"{plugin} was written {written}, and this molgen speaks {speaks}; type: {plugin.repair} "
         f"(its author sets molgen_api = {speaks} on the class)"
     )
 
@@ -338,12 +344,7 @@ def _requirements(plugin: Plugin) -> Iterable[str]:
 def _broken(plugin: Plugin, reason: str) -> PluginError:
     line = " ".join(reason.split())
     shown = line if len(line) <= 300 else f"{line[:300]}..."
-    return PluginError(f"{plugin} cannot be imported ({shown}); type: {_repair(plugin)}")
-
-
-def _repair(plugin: Plugin) -> str:
-    how = "--force-reinstall --no-deps" if plugin.ours else "--upgrade"
-    return f"pip install {how} {plugin.distribution}"
+    return PluginError(f"{plugin} cannot be imported ({shown}); type: {plugin.repair}")
 
 
 def _clash(claims: list[Plugin]) -> PluginError:

@@ -1,4 +1,4 @@
-"""The conformance kit: what an encoder, a family or a network guarantees, as named checks.
+"""The conformance kit: what an encoder, a family, a network, a data set or a metric guarantees, as named checks.
 
 `parametrize_with_checks` gives them to a pytest test, `run_checks` and `molgen plugins check NAME` run them without
 pytest. `import molgen` does not import this package.
@@ -10,8 +10,10 @@ from molgen.testing.spaces import SPACES, Case
 from molgen.testing.suites import (
     backbone_checks,
     checks_of,
+    dataset_checks,
     encoder_checks,
     family_checks,
+    metric_checks,
     pair_checks,
 )
 
@@ -25,8 +27,10 @@ __all__ = [
     "Outcome",
     "backbone_checks",
     "checks_of",
+    "dataset_checks",
     "encoder_checks",
     "family_checks",
+    "metric_checks",
     "pair_checks",
     "parametrize_with_checks",
     "run_checks",

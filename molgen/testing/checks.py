@@ -8,6 +8,8 @@ import unittest
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from molgen.testing.advice import ADVICE
+
 
 class CheckFailed(AssertionError):
     """A guarantee is not kept; the message says which and by how much."""
@@ -25,11 +27,18 @@ class Check:
         name: of the guarantee; expected failures are declared by it.
         run: returns where the guarantee is kept, and raises otherwise: `Skipped` where none is made.
         about: what is checked, such as `autoregressive over words`.
+        guarantee: what is promised, in a sentence.
     """
 
     name: str
     run: Callable[[], None]
     about: str = ""
+    guarantee: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What the author can do where it fails; empty for checks of others."""
+        return ADVICE.get(self.name, "")
 
     @property
     def id(self) -> str:

@@ -13,14 +13,18 @@ from typing import Any
 from molgen import registry
 from molgen.backbone import Backbone, CausalBackbone
 from molgen.config import part_class
+from molgen.dataset import Dataset
 from molgen.domain import Encoder, Item
 from molgen.errors import PluginError, UsageError
 from molgen.family import Family
+from molgen.metric import Metric
 from molgen.space import Layout, Space, layout
-from molgen.testing import backbones, causal_backbones, densities, encoders, families
+from molgen.testing import backbones, causal_backbones, datasets, densities, encoders, families, metrics
 from molgen.testing.checks import Check, CheckFailed, Skipped
+from molgen.testing.datasets import DatasetTrial
 from molgen.testing.encoders import EncoderTrial, encoder_trial
 from molgen.testing.fixtures import BackboneTrial, FamilyTrial, missing_settings, tiny_config
+from molgen.testing.metrics import MetricTrial
 from molgen.testing.spaces import LONG_SPACES, SPACES, Case
 
 #: The guarantees of an encoder.
@@ -96,8 +100,33 @@ CAUSAL_CHECKS: tuple[Callable[[BackboneTrial], None], ...] = (
     causal_backbones.gradients_reach_every_parameter,
 )
 
+#: The guarantees of a data set.
+DATASET_CHECKS: tuple[Callable[[DatasetTrial], None], ...] = (
+    datasets.speaks_the_plugin_api,
+    datasets.describes_itself,
+    datasets.digests_tell_splits_apart,
+    datasets.unknown_splits_are_refused,
+    datasets.items_are_as_many_as_declared,
+    datasets.items_keep_their_order,
+    datasets.items_are_of_the_domain,
+    datasets.splits_share_no_item,
+)
+
+#: The guarantees of a metric.
+METRIC_CHECKS: tuple[Callable[[MetricTrial], None], ...] = (
+    metrics.speaks_the_plugin_api,
+    metrics.says_what_it_compares,
+    metrics.chunks_do_not_matter,
+    metrics.estimates_repeat_with_their_seed,
+    metrics.the_interval_holds_the_value,
+    metrics.nothing_has_no_value,
+    metrics.summaries_are_arrays_of_numbers,
+)
+
+_TAKES_SOME = "At least one of the small spaces of `molgen.testing.SPACES` is not refused."
+
 #: A part of which there are checks: its registry name, its class, or an encoder with settings of its own.
-Part = str | type[Encoder] | type[Family] | type[Backbone] | Encoder
+Part = str | type[Encoder] | type[Family] | type[Backbone] | type[Dataset] | type[Metric] | Encoder
 #: Over what a family is checked: samples of an encoder, a space, or a case with samples.
 Over = str | type[Encoder] | Encoder | Space | Case
 
@@ -113,10 +142,7 @@ def checks_of(part: Part, kind: registry.Kind | None = None) -> Iterator[Check]:
         PluginError: nothing has the name, or it cannot be imported.
         UsageError: there are no checks of such a part.
     """
-    found = kind or _kind(part)
-    if found not in _CHECKS:
-        raise UsageError(f"there are checks of {', '.join(_CHECKS)}, not of a {found}")
-    yield from _CHECKS[found](part)
+    yield from _CHECKS[kind or _kind(part)](part)
 
 
 def _kind(part: Part) -> registry.Kind:
@@ -137,7 +163,7 @@ def _kind_called(name: str) -> registry.Kind:
     known = sorted({known for kind in _CHECKS for known in registry.names(kind)})
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise PluginError(f"no plugin is named {name!r}{hint} Known: {', '.join(known)}")
+    raise PluginError(f"no plugin is named {name!r}{hint} All there are: molgen plugins list")
 
 
 def encoder_checks(encoder: str | type[Encoder] | Encoder, items: Sequence[Item] = ()) -> Iterator[Check]:
@@ -178,7 +204,7 @@ def family_checks(
     layouts = list(Layout) if network is None else network.layouts
     spaces = {name: space for name, space in SPACES.items() if layout(space) in layouts}
     trials = [FamilyTrial(cls, tiny_config(cls), Case.of(name, space), network) for name, space in spaces.items()]
-    yield Check("takes_some_space", lambda: _takes_some(trial.family for trial in trials), about)
+    yield Check("takes_some_space", lambda: _takes_some(trial.family for trial in trials), about, _TAKES_SOME)
     for each in trials:
         yield from _checks(FAMILY_CHECKS, partial(_itself, each), f"{about} over {each.case.name}")
     if network is None:
@@ -243,10 +269,28 @@ def backbone_checks(backbone: str | type[Backbone], spaces: Mapping[str, Space] 
     }
     any_trial = next(iter(trials.values()))
     yield from _checks([backbones.foreign_layouts_are_refused], lambda: any_trial, _name(backbone))
-    yield Check("takes_some_space", lambda: _takes_some(trial.network for trial in trials.values()), _name(backbone))
+    yield Check(
+        "takes_some_space",
+        lambda: _takes_some(trial.network for trial in trials.values()),
+        _name(backbone),
+        _TAKES_SOME,
+    )
     for (name, way), trial in trials.items():
         about = f"{_name(backbone)} {'in generation order over' if way else 'over'} {name}"
         yield from _checks(CAUSAL_CHECKS if way else BACKBONE_CHECKS, partial(_itself, trial), about)
+
+
+def dataset_checks(dataset: str | type[Dataset]) -> Iterator[Check]:
+    """The checks of a data set, which fetch it where it is not there."""
+    cls: type[Dataset] = registry.get("dataset", dataset) if isinstance(dataset, str) else dataset
+    yield from _checks(DATASET_CHECKS, partial(_itself, DatasetTrial(cls)), _name(dataset))
+
+
+def metric_checks(metric: str | type[Metric]) -> Iterator[Check]:
+    """The checks of a metric over the examples of the domain that its name begins with, or over words."""
+    cls: type[Metric] = registry.get("metric", metric) if isinstance(metric, str) else metric
+    domain = metric.rpartition(":")[2].rpartition(".")[0] if isinstance(metric, str) else ""
+    yield from _checks(METRIC_CHECKS, partial(_itself, MetricTrial(cls, domain)), _name(metric))
 
 
 def _itself(trial: Any) -> Any:
@@ -255,7 +299,8 @@ def _itself(trial: Any) -> Any:
 
 def _checks(guarantees: Iterable[Callable[[Any], None]], trial: Callable[[], Any], about: str) -> Iterator[Check]:
     for guarantee in guarantees:
-        yield Check(guarantee.__name__, partial(_run, guarantee, trial), about)
+        promise = " ".join((guarantee.__doc__ or "").split())
+        yield Check(guarantee.__name__, partial(_run, guarantee, trial), about, promise)
 
 
 def _once(make: Callable[[], Any]) -> Callable[[], Any]:
@@ -309,10 +354,18 @@ def _encoder_and_pairs(encoder: Any) -> Iterator[Check]:
     yield from _pairs(encoder, None, _or_skipped(cache(partial(_case, encoder))))
 
 
-_BASES: Mapping[registry.Kind, type] = {"encoder": Encoder, "family": Family, "backbone": Backbone}
+_BASES: Mapping[registry.Kind, type] = {
+    "encoder": Encoder,
+    "family": Family,
+    "backbone": Backbone,
+    "dataset": Dataset,
+    "metric": Metric,
+}
 _CHECKS: Mapping[registry.Kind, Callable[[Any], Iterator[Check]]] = {
     "encoder": _encoder_and_pairs,
     "domain": _encoder_and_pairs,
     "family": family_checks,
     "backbone": backbone_checks,
+    "dataset": dataset_checks,
+    "metric": metric_checks,
 }

@@ -7,10 +7,8 @@ import json
 from importlib import import_module
 
 from molgen import registry
+from molgen.plugin_status import status
 from molgen_cli.console import show, table, warn
-
-#: The kinds of plugins of which there are checks.
-CHECKED = ("encoder", "domain", "family", "backbone")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(action=_list)
     line = "whether a plugin keeps the contract of its kind, a line for each check"
     checking = actions.add_parser("check", help=line, description=f"Check {line}. Exits with 1 if one fails.")
-    checking.add_argument("name", metavar="NAME", help="an encoder (under every family), a family or a backbone")
-    checking.add_argument("--kind", choices=CHECKED, help="what the name means, where it means more than one thing")
+    checking.add_argument("name", metavar="NAME", help="of any kind; an encoder is checked under every family too")
+    checking.add_argument(
+        "--kind", choices=registry.KINDS, help="what the name means, where it means more than one thing"
+    )
     checking.add_argument("--only", metavar="PATTERN", help="only checks whose name matches, such as 'decode*'")
     checking.set_defaults(action=_check)
     for action in (listing, checking):
@@ -45,7 +45,10 @@ def _check(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     kinds = [kind for kind in registry.KINDS if args.kind in (None, kind)]
     rows = [_row(plugin) for kind in kinds for plugin in registry.plugins(kind)]
-    show(json.dumps(rows, indent=2) if args.format == "json" else table(rows))
+    if args.format == "json":
+        show(json.dumps([{**row, "note": "" if row["status"] == "ok" else row["status"]} for row in rows], indent=2))
+    else:
+        show(table(rows))
     hidden = [str(plugin) for plugin in registry.hidden() if plugin.kind in kinds]
     if hidden:
         warn(f"{registry.DISABLE} is set and hides {', '.join(hidden)}")
@@ -59,5 +62,5 @@ def _row(plugin: registry.Plugin) -> dict[str, str]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,
-        "note": registry.note(plugin),
+        "status": status(plugin),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_list_as_json(words, capsys):
     assert rows["words"]["distribution"] == "molgen-words"
 
 
+def test_list_says_what_can_be_used_and_imports_nothing(words, fake_distribution, capsys):
+    fake_distribution("molgen-lost", "2.0", {"domain": {"lost": "lost_x:Lost"}})
+    fake_distribution("molgen-needy", "3.0", {"domain": {"needy": "needy_x:N"}}, {"needy_x": ""}, ["absent-package>=1"])
+    fake_distribution("molgen-clash", "4.0", {"domain": {"words": "clash_x:C"}}, {"clash_x": "raise SystemExit"})
+    assert main(["plugins", "list", "--kind", "domain", "--format", "json"]) == 0
+    rows = {(row["name"], row["distribution"]): row for row in json.loads(capsys.readouterr().out)}
+    found = {key: row["status"] for key, row in rows.items()}
+    assert found["broken", "molgen-words"] == found["molecules", "molgen-toolkit"] == "ok"
+    assert found["lost", "molgen-lost"] == (
+        "broken: there is no module 'lost_x'; type: pip install --upgrade molgen-lost"
+    )
+    assert found["needy", "molgen-needy"].startswith("needs absent-package, which is not installed; type: pip install")
+    assert found["words", "molgen-clash"] == "clashes with molgen-words 1.0; ask for molgen-clash:words"
+    assert rows["words", "molgen-clash"]["version"] == "4.0"
+    assert rows["words", "molgen-clash"]["note"] == found["words", "molgen-clash"]  # its former name
+
+
 def test_a_line_for_each_check(words, capsys):
     assert main(["plugins", "check", "words", "--only", "words: *"]) == 0
     captured = capsys.readouterr()
@@ -58,6 +76,12 @@ def test_a_broken_contract_is_a_line_with_the_reason_and_code_1(words, capsys):
     (line,) = [line for line in captured.out.splitlines() if line.startswith("failed")]
     assert line.startswith("failed   broken: decode_never_raises (decode raises AssertionError: too long on {'letters'")
     assert captured.err.splitlines()[-1].endswith("1 failed")
+    explained = captured.out[captured.out.index("failed") :].splitlines()[1:5]
+    assert [line.strip().partition(":")[0] for line in explained] == ["promised", "to do", "raised at", "alone"]
+    assert "are decoded as items or as `Invalid` with a reason" in explained[0]
+    assert "every class, and return `Invalid(reason)`" in explained[1]
+    assert re.search(r"broken_x\.py:\d+ in decode$", explained[2])
+    assert explained[3].endswith("molgen plugins check broken --only 'broken: decode_never_raises'")
 
 
 def test_debugging_shows_where(words, capsys, monkeypatch):
@@ -87,11 +111,10 @@ def test_families_and_networks_are_checked_over_small_spaces(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["wrds"], "no plugin is named 'wrds'; did you mean 'words'? Known: autoregressive, "),
-        (["moses"], "there are checks of encoder, domain, family, backbone, not of a dataset"),
+        (["wrds"], "no plugin is named 'wrds'; did you mean 'words'? All there are: molgen plugins list"),
         (
             ["molecules"],
-            "the domain 'molecules' is no encoder; its encoders: molecules.graph, molecules.selfies, molecules.smiles",
+            "the domain 'molecules' is no encoder; its encoders: molecules.",
         ),
         (["recurrent", "--kind", "family"], "no family is named 'recurrent'"),
         (["words", "--only", "nothing"], "no check is named 'nothing'; known: speaks_the_plugin_api, "),
