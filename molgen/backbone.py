@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from molgen.batch import Batch, Partial
 from molgen.config import Part, settings_of
 from molgen.domain import API_VERSION, Config
-from molgen.errors import UnsupportedSpace
 from molgen.layers.choice_ids import largest_count
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
@@ -181,6 +180,7 @@ DEFAULTS: Mapping[Layout, tuple[str, str]] = {
     Layout.SET: ("recurrent", "transformer"),
     Layout.GRID: ("unet", "unet"),
     Layout.GRAPH: ("recurrent", "graph"),
+    Layout.POINTS: ("transformer", "equivariant"),
 }
 #: A sequence of more elements has convolutions: attention takes time as their square, recurrence step after step.
 LONG_SEQUENCE = 1024
@@ -189,17 +189,8 @@ COARSEST_PLACES = 128
 
 
 def default_backbone(space: Space, causal: bool) -> Part:
-    """The network that serves a space when the user names none, with what its size asks for.
-
-    Raises:
-        UnsupportedSpace: no network serves its layout.
-    """
+    """The network that serves a space when the user names none, with what its size asks for."""
     arrangement = layout(space)
-    if arrangement not in DEFAULTS:
-        raise UnsupportedSpace(
-            f"no network serves {arrangement.value} by default: fields that rotate need one that is equivariant; "
-            "install one and name it with backbone=NAME, or let the encoder describe points by distances"
-        )
     if arrangement is Layout.SEQUENCE:
         reach = largest_count(space) if causal else max(axis.maximum for axis in axes(space).values())
         if reach > LONG_SEQUENCE:
@@ -222,11 +213,7 @@ Fallback = Callable[[Space, bool], tuple[type[Backbone], Any]]
 
 
 def default_network(space: Space, causal: bool) -> tuple[type[Backbone], Any]:
-    """The class and the settings of the default network of a space.
-
-    Raises:
-        UnsupportedSpace: no network serves its layout.
-    """
+    """The class and the settings of the default network of a space."""
     return settings_of("backbone", default_backbone(space, causal))
 
 

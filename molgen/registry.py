@@ -52,6 +52,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "energy": "molgen.families.energy:Energy",
     },
     "backbone": {
+        "equivariant": "molgen.backbones.equivariant.network:Equivariant",
         "graph": "molgen.backbones.graph.network:Graph",
         "recurrent": "molgen.backbones.recurrent.causal:Recurrent",
         "transformer": "molgen.backbones.transformer.network:Transformer",

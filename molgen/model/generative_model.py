@@ -22,7 +22,7 @@ from molgen.data.bloom import BloomFilter
 from molgen.data.conditions import Conditions
 from molgen.data.statistics import Statistics
 from molgen.domain import Domain, Encoder, Item
-from molgen.errors import UnsupportedSpace, UsageError
+from molgen.errors import UsageError
 from molgen.family import Family
 from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.model.bounds import no_more_than, require_moderate
@@ -107,10 +107,7 @@ class GenerativeModel(Workflow, WithSamples, WithLatents):
         self.keys |= model.keys
 
     def _default_backbone(self, family: Part) -> Part:
-        try:
-            return default_backbone(self.encoder.space, registry.get("family", family.name).causal)
-        except UnsupportedSpace as error:
-            raise UsageError(str(error)) from None
+        return default_backbone(self.encoder.space, registry.get("family", family.name).causal)
 
     @property
     def domain(self) -> Domain:

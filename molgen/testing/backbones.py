@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 
 from molgen.backbone import Backbone
 from molgen.batch import Batch, field_mask
-from molgen.space import Categorical, Layout, Real, Space, layout
+from molgen.space import Categorical, Layout, Space, layout
 from molgen.testing.batches import (
     asked_for,
     cropped,
@@ -23,6 +23,8 @@ from molgen.testing.batches import (
     moved,
     reordered,
     require_close,
+    rotation,
+    turned,
     unordered_axes,
 )
 from molgen.testing.checks import Skipped, holds, require
@@ -114,17 +116,13 @@ def _turned(length: int) -> Tensor:
 
 
 def outputs_turn_with_space(trial: BackboneTrial) -> None:
-    """When vectors in space are turned, heads that rotate turn with them, and all others stay."""
+    """Where vectors in space are turned, without a mirror, heads that rotate turn with them; all others stay."""
     turning = [name for name, head in trial.heads.items() if head.rotates]
     if not turning:
         raise Skipped("nothing rotates")
     network = trial.network()
-    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    turned = dict(trial.batch.fields)
-    for name, field in trial.space.items():
-        if isinstance(field, Real) and field.rotates:
-            turned[name] = turned[name] @ turn.T
-    before, after = _read(trial, network), _read(trial, network, trial.batch.with_fields(turned))
+    turn = rotation()
+    before, after = _read(trial, network), _read(trial, network, turned(trial.space, trial.batch, turn))
     expected = {name: tensor @ turn.T if name in turning else tensor for name, tensor in before.items()}
     _require_alike(trial, expected, after, trial.batch, "before and after space is turned")
 

@@ -95,6 +95,22 @@ def in_float64(batch: Batch) -> Batch:
     )
 
 
+def rotation(seed: int = 0) -> Tensor:
+    """A random rotation of space without a mirror, (3, 3) in float64."""
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    return turn * torch.linalg.det(turn)
+
+
+def turned(space: Space, batch: Batch, turn: Tensor) -> Batch:
+    """The same samples in a space that is turned."""
+    found = dict(batch.fields)
+    for name, field in space.items():
+        if isinstance(field, Real) and field.rotates:
+            own = found[name].unflatten(-1, (-1, 3)) @ turn.T.to(found[name])
+            found[name] = own.flatten(-2)
+    return batch.with_fields(found)
+
+
 def asked_for(rows: int, given: Tensor | bool = True) -> Partial:
     """A value of every condition in every row, given in some."""
     numbers = {"asked number": torch.linspace(-1, 1, rows), "asked class": torch.arange(rows) % 3}

@@ -22,7 +22,6 @@ from molgen.backbone import (
 )
 from molgen.batch import Batch, collate
 from molgen.config import make_settings
-from molgen.errors import UnsupportedSpace
 from molgen.family import Family, LogDensity, phases_of
 from molgen.seeding import Rng
 from molgen.space import Field, Real, Space
@@ -96,11 +95,8 @@ class FamilyTrial:
         raise Skipped(f"there is no trained model for the setting {name}: {'; '.join(reasons)}")
 
     def _build(self, condition: Space | None) -> Build:
-        try:
-            chosen = (self.backbone, tiny_config(self.backbone)) if self.backbone else None
-            backbone, config = chosen or _tiny_network(self.space, self.cls.causal)
-        except UnsupportedSpace as error:
-            return _refusing(error)
+        chosen = (self.backbone, tiny_config(self.backbone)) if self.backbone else None
+        backbone, config = chosen or _tiny_network(self.space, self.cls.causal)
         return make_build(backbone, config, condition, self.space, _tiny_network)
 
     def training(self, family: Family, steps: int, rate: float) -> Iterator[tuple[str, Tensor]]:
@@ -131,13 +127,6 @@ def _tiny_network(space: Space, causal: bool) -> tuple[type[Backbone], Any]:
     """The default network of a space, made small."""
     backbone = registry.get("backbone", default_backbone(space, causal).name)
     return backbone, tiny_config(backbone)
-
-
-def _refusing(error: UnsupportedSpace) -> Build:
-    def build(*args: Any, **kwargs: Any) -> Backbone:
-        raise error
-
-    return build
 
 
 #: The attribute of an encoder, a family or a backbone that holds its small settings.

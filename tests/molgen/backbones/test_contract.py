@@ -10,7 +10,6 @@ from molgen.backbone import Backbone, Head, default_backbone, default_network, m
 from molgen.backbones.transformer.network import Transformer
 from molgen.backbones.unet.network import UNet
 from molgen.batch import Batch
-from molgen.errors import UnsupportedSpace
 from molgen.ordering import batch_to_tokens
 from molgen.space import Axis, Categorical, Layout, Real
 from molgen.testing.batches import CONDITION, asked_for, shake
@@ -83,18 +82,13 @@ def row(length, name="n"):
         ({"x": Real((NODE,)), "at": Real((NODE,), channels=(3,))}, "recurrent", "transformer"),
         ({"x": Real((Axis("h", 28), Axis("w", 28)))}, "unet", "unet"),
         ({"bond": Categorical((NODE, NODE), classes=2, symmetric=True)}, "recurrent", "graph"),
+        ({"at": Real((NODE,), channels=(3,), rotates=True)}, "transformer", "equivariant"),
         ({}, "recurrent", "transformer"),
     ],
 )
 def test_the_default_network_follows_layout_and_size(space, causal, at_once):
     assert default_backbone(space, causal=True).name == causal
     assert default_backbone(space, causal=False).name == at_once
-
-
-def test_rotating_fields_say_what_they_need():
-    space = {"at": Real((NODE,), channels=(3,), rotates=True)}
-    with pytest.raises(UnsupportedSpace, match=r"equivariant.*backbone=NAME"):
-        default_backbone(space, causal=False)
 
 
 def test_the_default_of_a_long_sequence_sees_all_of_it():

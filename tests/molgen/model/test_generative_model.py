@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.toys import Choices, Graph, Grid, Points, Tokens, every_item, register
+from support.toys import Choices, Graph, Grid, Tokens, every_item, register
 
 from molgen.batch import Partial, collate
 from molgen.config import Part
@@ -276,8 +276,3 @@ def test_every_setting_is_written_out():
 def test_a_space_that_the_family_cannot_model_is_one_clear_line():
     with pytest.raises(UsageError, match=r"autoregressive over points: .*'places' rotate.* a diffusion takes them"):
         GenerativeModel("points", backbone=SMALL).build()
-
-
-def test_a_layout_without_a_default_network_asks_for_one():
-    with pytest.raises(UsageError, match=r"no network serves points by default: .* equivariant"):
-        GenerativeModel(Points.__name__.lower())
