@@ -256,8 +256,8 @@ def _embedding(inputs: Space, placed: Mapping[str, Alignment], groups: Sequence[
 
 
 def _require_vectors(turning: Mapping[str, Real], condition: Space, outputs: Mapping[str, Head]) -> None:
-    for name, field in turning.items():
-        if field.channels[-1] != 3 or len(field.axes) > 1:
+    for name, own in turning.items():
+        if own.channels[-1] != 3 or len(own.axes) > 1:
             raise UnsupportedSpace(f"{name!r} rotates, and is not one or more vectors of three numbers along one axis")
     for name, field in condition.items():
         if isinstance(field, Real) and field.rotates:
