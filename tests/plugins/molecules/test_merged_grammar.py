@@ -137,7 +137,7 @@ def test_no_molecule_is_ruled_out():
 def test_a_class_can_come_where_its_tokens_can_one_after_the_other():
     """Rows are put together from what is known of like surroundings; here every class is walked along by itself."""
     checked = 0
-    for smiles in SAMPLE[:8]:
+    for smiles in SAMPLE[::20]:
         state = GRAMMAR.tokens.start()
         for token in (ENCODER._ids[token] for token in ENCODER._tokens_of(smiles)):
             row = GRAMMAR.row(state)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState, Vi
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of
 from molgen_plugins.molecules.smiles.double_bonds import as_set, bits
 from molgen_plugins.molecules.smiles.prefix_state import PrefixBuilder, PrefixState
+from molgen_plugins.molecules.smiles.prefix_view import prefix_view
 from molgen_plugins.molecules.smiles.rules import Rules
 
 #: At most so many beginnings are remembered, of about one kilobyte each.
@@ -149,7 +150,11 @@ class SmilesGrammar(TokenGrammar):
     def reach(self, tokens: Sequence[int]) -> tuple[int, int]:
         """What a row of tokens can close that was open before: how many branches, and which ring bonds."""
         depth = [(self.symbols["("] >> token & 1) - (self.symbols[")"] >> token & 1) for token in tokens]
-        return -min(accumulate(depth, initial=0)), as_set(tokens) & self.ring_numbers
+        rings = as_set(tokens) & self.ring_numbers
+        if any(one in self.bonds and self.ring_numbers >> other & 1 for one, other in pairwise(tokens)):
+            # Whether a bond can be written at all depends on every ring bond that it might close.
+            rings = self.ring_numbers
+        return -min(accumulate(depth, initial=0)), rings
 
     def alone(self) -> Sequence[int]:
         """The token that closes a branch: behind an atom that gets no further bond nothing else can come."""
@@ -216,5 +221,6 @@ class SmilesState(TokenState):
             assert isinstance(reach, tuple)
             groups.setdefault((min(reach[0], len(self.prefix.branches)), reach[1] & open_rings), []).append(reach)
         for (back, rings), own in groups.items():
-            seen = self.prefix.seen_by(back, rings)
-            yield View(seen, Rules(self.grammar, seen), tuple(own))
+            yield View(
+                prefix_view(self.prefix, back, rings), Rules(self.grammar, self.prefix, self.classes), tuple(own)
+            )

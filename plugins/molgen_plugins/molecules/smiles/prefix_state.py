@@ -13,7 +13,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from molgen_plugins.molecules.smiles.atom_tokens import MAYBE_DOUBLE, Atom, order_of, the_atom
 from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
@@ -22,9 +21,6 @@ from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
 NOWHERE = -1
 #: Stands for any aromatic atom that gets no further bond and needs a double one.
 WAITING = the_atom(0, aromatic=True, accepts=False, lacking=frozenset({2}))
-#: Stands for all atoms elsewhere.
-_ELSEWHERE = the_atom(0, aromatic=False, accepts=False)
-T = TypeVar("T")
 
 
 class Beginning(ABC):
@@ -130,59 +126,6 @@ class PrefixState(Beginning):
     def closed(self) -> int:
         """The atoms that get no further bond: those behind the live ones."""
         return -1 << self.live
-
-    def seen_by(self, back: int, rings: int) -> PrefixState:
-        """What tokens look at that close at most so many open branches, and of the open ring bonds only some.
-
-        These are the current atom, those that it goes back to, those at the other ends of the ring bonds and all with
-        which one of these may share double bonds. Of the rest only whether there is something open counts.
-
-        Args:
-            back: how many open branches the tokens may close.
-            rings: the classes of the open ring bonds that they may close, as a set; all others get the class -1.
-        """
-        if self.current == NOWHERE:
-            return self
-        top = self.branches[len(self.branches) - back :] if back else ()
-        ends = [atom for token, atom, _ in self.rings if rings >> token & 1]
-        atoms = bits(self._sharing(as_set([self.current, *top, *ends])))
-        live = sum(atom < self.live for atom in atoms)
-        # One atom stands for all others that something is open at; it comes behind the live ones.
-        number = {atom: place + (place >= live) for place, atom in enumerate(atoms)}
-        below = {number.get(atom, live) for atom in self.branches[: len(self.branches) - len(top)]}
-        kept = [
-            (token if rings >> token & 1 else -1, number[atom], symbol)
-            for token, atom, symbol in self.rings
-            if atom in number
-        ]
-        others = [(-1, live, "")] if len(kept) < len(self.rings) else []
-        joined = [as_set([number[each] for each in bits(self.joined[atom]) if each in number]) for atom in atoms]
-        return PrefixState(
-            live + 1,
-            _with_another([self.kinds[atom] for atom in atoms], live, _ELSEWHERE),
-            _with_another([self.free[atom] for atom in atoms], live, 0),
-            _with_another([as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms], live, 0),
-            _with_another(joined if rings else [0] * len(atoms), live, 0),
-            (*sorted(below - {live} or below), *[number[atom] for atom in top]),
-            tuple(sorted(kept + (others if rings or not kept else []))),
-            number[self.current],
-            self.bond,
-            self.opened,
-            self.accepted,
-        )
-
-    def _sharing(self, atoms: int) -> int:
-        """Some atoms and all that they are joined with by bonds that may be double, one after the other."""
-        left = atoms
-        while left:
-            lowest = left & -left
-            more = self.doubles[lowest.bit_length() - 1] & ~atoms
-            atoms, left = atoms | more, left & ~lowest | more
-        return atoms
-
-
-def _with_another(values: list[T], place: int, value: T) -> tuple[T, ...]:
-    return (*values[:place], value, *values[place:])
 
 
 class PrefixBuilder(Beginning):

@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 
 class Rules:
-    """The rules of the grammar at one beginning."""
+    """The rules of the grammar at one beginning; `classes` are all that can come, where they are known already."""
 
-    __slots__ = ("grammar", "prefix")
+    __slots__ = ("_atoms_here", "classes", "grammar", "prefix")
 
-    def __init__(self, grammar: SmilesGrammar, prefix: Beginning) -> None:
-        self.grammar, self.prefix = grammar, prefix
+    def __init__(self, grammar: SmilesGrammar, prefix: Beginning, classes: int | None = None) -> None:
+        self.grammar, self.prefix, self.classes = grammar, prefix, classes
+        self._atoms_here: int | None = None
 
     def allows(self, choice: int) -> bool:
         """Whether one token can come."""
         grammar, prefix = self.grammar, self.prefix
+        if self.classes is not None:
+            return bool(self.classes >> choice & 1)
         if choice in grammar.atoms:
-            return bool(self._atoms(prefix.bond) >> choice & 1)
+            if self._atoms_here is None:
+                self._atoms_here = self._atoms(prefix.bond)
+            return bool(self._atoms_here >> choice & 1)
         if prefix.current == NOWHERE:
             return False
         if choice in grammar.bonds:
