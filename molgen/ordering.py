@@ -8,6 +8,7 @@ Letters in shapes: B batch, T slices, S slices of one field, K classes or levels
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -148,10 +149,34 @@ def make_ordering(space: Space, lengths: Mapping[str, int]) -> Ordering:
     Raises:
         ValueError: see `space.order`; or a variable axis leads before another group of fields.
     """
-    return _make_ordering(tuple(space.items()), tuple(lengths.items()))
+    return _cut_ordering(tuple(space.items()), tuple(lengths.items()))
 
 
 @lru_cache(maxsize=512)
+def _cut_ordering(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Ordering:
+    """The generation order as the beginning of a longer one, which orderings of many lengths share.
+
+    Slices at an index of the last leading axis are the same whatever its length.
+    """
+    leading = list(dict.fromkeys(field.axes[0].name for _, field in space_items if field.axes))
+    last = leading[-1] if leading else None
+    rounded = tuple((name, 1 << (n - 1).bit_length() if name == last and n else n) for name, n in length_items)
+    whole = _make_ordering(space_items, rounded)
+    if last is None or rounded == length_items:
+        return whole
+    leads = {name for name, field in space_items if field.axes and field.axes[0].name == last}
+    length = dict(length_items)[last]
+    count = bisect_left(whole.slices, length, key=lambda step: step.index[0] if step.field in leads else -1)
+    own = {name: int((steps < count).sum()) for name, steps in whole.steps.items()}
+    return Ordering(
+        slices=whole.slices[:count],
+        steps={name: steps[: own[name]] for name, steps in whole.steps.items()},
+        indices={name: tuple(one[: own[name]] for one in indices) for name, indices in whole.indices.items()},
+        may_end={name: ends[: own[name]] for name, ends in whole.may_end.items()},
+    )
+
+
+@lru_cache(maxsize=64)
 def _make_ordering(space_items: tuple[tuple[str, Field], ...], length_items: tuple[tuple[str, int], ...]) -> Ordering:
     space = dict(space_items)
     _require_one_ending(space)

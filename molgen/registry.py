@@ -57,6 +57,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "recurrent": "molgen.backbones.recurrent.causal:Recurrent",
         "transformer": "molgen.backbones.transformer.network:Transformer",
         "unet": "molgen.backbones.unet.network:UNet",
+        "wavenet": "molgen.backbones.wavenet:WaveNet",
     },
     "dataset": {},
     "metric": {

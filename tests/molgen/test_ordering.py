@@ -1,8 +1,10 @@
 """The generation order: a batch as tokens, and back."""
 
+from math import prod
+
 import pytest
 import torch
-from support.orderings import LEVELS, every_sample
+from support.orderings import LEVELS, SPACES, every_sample
 from support.toys import CATEGORICAL_TOYS, every_item, samples_of
 
 from molgen.batch import Batch, Partial, collate, field_mask, separate, unpack
@@ -15,9 +17,10 @@ from molgen.ordering import (
     ending_fields,
     full_ordering,
     known_tokens,
+    make_ordering,
     vocabulary_size,
 )
-from molgen.space import Axis, Categorical, Field, Real
+from molgen.space import Axis, Categorical, Field, Real, axes, order
 
 EMPTY_ALLOWED = {"x": Categorical((Axis("n", 2, minimum=0),), classes=2)}
 DIRECTED = {"label": Categorical(classes=2), "x": Categorical((Axis("n", 2),) * 2, classes=2)}
@@ -172,3 +175,21 @@ def test_samples_separate_again_in_the_generation_order():
     made = batch_to_tokens(space, batch)
     again = separate(space, batch_from_tokens(space, made.ordering, torch.where(made.mask, made.ids, -1)))
     assert [sample["x"].tolist() for sample in again] == [[1, 0, 1], [0]]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_an_ordering_cut_from_a_longer_one_is_that_of_its_lengths(name):
+    """Written out anew, not cut: the order of `space.order` with the channels of each element."""
+    space = SPACES[name]
+    found = axes(space)
+    for shortest in range(3):
+        lengths = {n: min(a.maximum, a.minimum + shortest) if a.variable else a.maximum for n, a in found.items()}
+        made = make_ordering(space, lengths)
+        steps = [step for step in order(space, lengths) for _ in range(prod(space[step.field].channels_shape))]
+        assert [(s.field, s.index[: len(space[s.field].axes)]) for s in made.slices] == [s[:2] for s in steps]
+        for field, numbers in made.steps.items():
+            own = [(t, step) for t, step in enumerate(made.slices) if step.field == field]
+            assert numbers.tolist() == [t for t, _ in own]
+            for place, index in enumerate(made.indices[field]):
+                assert index.tolist() == [step.index[place] for _, step in own]
+            assert len(made.may_end[field]) == len(own)

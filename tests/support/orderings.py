@@ -16,10 +16,11 @@ from molgen.backbones.transformer.config import TransformerConfig
 from molgen.backbones.transformer.network import Transformer
 from molgen.backbones.unet.config import UNetConfig
 from molgen.backbones.unet.network import CAUSAL, UNet
+from molgen.backbones.wavenet import WaveNet, WaveNetConfig
 from molgen.batch import Batch, Partial, mask, pack_field, separate, unpack
 from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.ordering import from_tokens, vocabulary_size
-from molgen.space import Axis, Categorical, Grammar, GrammarState, Real, axes, layout
+from molgen.space import Axis, Categorical, Grammar, GrammarState, Layout, Real, axes, layout
 
 CONDITION = {"height": Real(), "kind": Categorical(classes=2)}
 ROW, COLUMN = Axis("row", 2, variable=False), Axis("column", 2, variable=False)
@@ -107,11 +108,13 @@ NETWORKS = {
     "lstm": (Recurrent, RecurrentConfig(cell="lstm", width=12, layers=2, embedding=6)),
     "transformer": (Transformer, TransformerConfig(width=16, layers=2, heads=2)),
     "unet": (UNet, UNetConfig(width=8, levels=2, blocks=1, heads=0)),
+    "wavenet": (WaveNet, WaveNetConfig(width=8, context=3, embedding=4, kernel=3, levels=2)),
 }
 
 
 def takes(network, space):
-    return network != "unet" or layout(space) in CAUSAL
+    found = {"unet": tuple(CAUSAL), "wavenet": (Layout.SEQUENCE,)}.get(network)
+    return found is None or layout(space) in found
 
 
 def a_model(space, network="gru", *, condition=None, dtype=torch.float64, seed=0):
