@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,36 @@ if TYPE_CHECKING:
     from molgen_plugins.audio.sound import Sound
 
 
+def _compared(feature: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The metrics of distributions, in the space of one feature."""
+    of = {"feature": feature}
+    return {
+        "Fréchet distance/{}": ("frechet_distance", of),
+        "Kernel distance/{}": ("kernel_distance", of),
+        **{f"{name.capitalize()}/{{}}": (name, of) for name in ("precision", "recall", "density", "coverage")},
+    }
+
+
+#: What there is to say of sounds whatever they are of.
+_ANY: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "Valid": ("validity", {}),
+    "Unique": ("uniqueness", {}),
+    "Novel": ("novelty", {}),
+    "Clipped": ("audio.clipped", {}),
+    "Silent": ("audio.silent", {}),
+}
+#: Suites of metrics by what they compare: features of the digit network (see `networks`), or levels in bands.
+SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "digits": {
+        **_ANY,
+        **_compared("digits"),
+        "Class score": ("class_score", {"feature": "digit_classes"}),
+        "Class distance/{}": ("class_distance", {"feature": "digit_classes"}),
+    },
+    "spectrum": {**_ANY, **_compared("spectrum")},
+}
+
+
 class Audio(Domain):
     """Sounds as 16-bit samples at a rate, mono or stereo; equal sounds have equal rates and samples.
 
@@ -20,6 +50,12 @@ class Audio(Domain):
     """
 
     column: ClassVar[str] = "audio"
+    metrics: ClassVar[tuple[str, ...]] = ("validity", "uniqueness", "novelty", "audio.clipped", "audio.silent")
+    networks: ClassVar[Mapping[str, str]] = {
+        "digits": "molgen_plugins.audio.networks:digit_features",
+        "digit_classes": "molgen_plugins.audio.networks:digit_classes",
+        "speaker_classes": "molgen_plugins.audio.networks:speaker_classes",
+    }
     default_encoder: ClassVar[str | None] = "audio.mulaw"
     usual_output: ClassVar[str] = "generated"
     usual_properties: ClassVar[tuple[str, ...]] = ("duration", "loudness", "clipped", "silence")
@@ -42,6 +78,10 @@ class Audio(Domain):
         from molgen_plugins.audio import sound
 
         return sound.key(item)
+
+    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+        """Metrics of distributions by the digit network, with its classes, and by levels in bands of any sounds."""
+        return SUITES
 
     def descriptors(self) -> Descriptors:
         """Duration, levels, clipping, silence and brightness (NaN where there is no sound); no filters."""
@@ -74,6 +114,12 @@ class Audio(Domain):
         from molgen_plugins.audio.io import files
 
         return files.recognises(path)
+
+    def draw(self, items: Sequence[Item], legends: Sequence[str] | None = None) -> str:
+        """Waveforms and spectrograms of up to 100 sounds as one SVG document without external references."""
+        from molgen_plugins.audio.io import drawing
+
+        return drawing.sheet(items, legends)
 
 
 def _of_sound(function: Callable[[Sound], Any], otherwise: Any) -> Callable[[Item], Any]:

@@ -6,6 +6,7 @@ Letters in shapes: N samples, F frames, K bands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -91,4 +92,4 @@ PROPERTIES: Mapping[str, Callable[[Sound], float]] = {
     "silence": silence,
     "centroid": centroid,
 }
-FEATURES: Mapping[str, Callable[[Sound], np.ndarray]] = {"spectrum": spectrum}
+FEATURES: Mapping[str, Callable[[Sound], Any]] = {"spectrum": spectrum, **PROPERTIES}

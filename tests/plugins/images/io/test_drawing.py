@@ -9,8 +9,9 @@ import pytest
 
 from molgen.domain import Invalid
 from molgen_plugins.images.examples import digit, examples
-from molgen_plugins.images.io.drawing import MAX_CELLS, sheet
+from molgen_plugins.images.io.drawing import sheet
 from molgen_plugins.images.raster import decoded, encoded
+from molgen_plugins.media.sheets import MAX_CELLS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
