@@ -257,4 +257,6 @@ def _converted(value: Any, kind: Any) -> Any:
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         return f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+    if typing.get_origin(kind) is Mapping:
+        return "names with values, {NAME: VALUE}"
     return kind.__name__ if isinstance(kind, type) else str(kind)

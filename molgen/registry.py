@@ -50,6 +50,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
         "flow": "molgen.families.flow:Flow",
         "gan": "molgen.families.gan:GAN",
         "energy": "molgen.families.energy:Energy",
+        "latent": "molgen.families.latent:Latent",
     },
     "backbone": {
         "equivariant": "molgen.backbones.equivariant.network:Equivariant",

@@ -239,7 +239,14 @@ def _require_known(override: Override, sections: Mapping[str, type], base: Model
         raise UsageError(f"{key}: a configuration names parts of the registry, never code to import")
     if "${" in str(override.value()):
         return
+    outer, _, inner = name.partition(".")
+    if inner and _is_mapping(_types(sections[section]).get(outer)):
+        return  # whose names the part itself knows
     make_settings(_checked_alone(sections[section], name), {name: override.value()}, section)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return typing.get_origin(kind) is Mapping
 
 
 def _checked_alone(schema: type, name: str) -> type:
@@ -370,10 +377,17 @@ def _compose(
     with _stored(nodes, {"defaults": [*order, "_self_"], **schema}):
         try:
             with initialize_config_dir(str(PRESETS.resolve()), version_base="1.3"):
-                lines = [str(override.input_line) for override in overrides]
+                lines = [_line(override) for override in overrides]
                 return compose(_PRIMARY, overrides=lines, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise UsageError(_first_line(error)) from None
+
+
+def _line(override: Override) -> str:
+    """An override as Hydra takes it, which lets values of a mapping be added only where that is said."""
+    line = str(override.input_line)
+    nested = override.key_or_group.count(".") > 1 or isinstance(override.value(), dict)
+    return f"++{line}" if nested else line
 
 
 @contextmanager

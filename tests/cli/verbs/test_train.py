@@ -82,7 +82,10 @@ def test_the_preset_of_the_embedded_model():
 
 
 #: Presets over a trained model, the setting that names it, and its family.
-PRESETS_OVER = {"qm9_energy": ("base", "autoregressive")}
+PRESETS_OVER = {
+    "qm9_energy": ("base", "autoregressive"),
+    **dict.fromkeys(("qm9_latent", "qm9_graph_latent", "mnist_latent"), ("autoencoder", "vae")),
+}
 
 
 @pytest.mark.parametrize("preset", PRESETS_OVER)
@@ -133,6 +136,7 @@ def test_what_is_typed_wins_over_a_preset_and_settings_may_refer_to_each_other()
         ("+training.extra=1", "settings can be changed, not added"),
         ("~family", "settings can be changed, not added or removed"),
         ("family={a: 1}", "family takes a name"),
+        ("family.bins.a=1", "no setting 'bins.a'; did you mean 'bins'?"),
         ("encoder=molecules.smile", "did you mean 'molecules.smiles'?"),
         ("experiment=mose", "no preset is named 'mose'; did you mean 'moses'?"),
         ("conditions=5", "conditions must be a list of names"),

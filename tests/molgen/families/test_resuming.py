@@ -12,6 +12,7 @@ from molgen.data.conditions import Conditions
 from molgen.data.encode import write_store
 from molgen.data.loader import Data
 from molgen.families.flow import Flow, FlowConfig
+from molgen.families.latent import Latent, LatentConfig
 from molgen.space import Axis, Real
 from molgen.testing import Case
 from molgen.testing.fixtures import FamilyTrial
@@ -44,12 +45,20 @@ def flow(toy, **settings):
     return lambda: FamilyTrial(Flow, FlowConfig(**SMALL, **settings), Case.of("a toy", toy.space)), toy
 
 
+def latent(toy, prior, **settings):
+    return lambda: FamilyTrial(
+        Latent, LatentConfig(prior=prior, prior_settings=settings), Case.of("a toy", toy.space)
+    ), toy
+
+
 MADE = {
     "flow, couplings": flow(Series),
     "flow, autoregressive": flow(Tokens, variant="autoregressive"),
     "flow, matching": flow(Series, variant="matching"),
     "flow, optimal pairs": flow(Series, variant="matching", pairing="optimal"),
     "flow, discrete": flow(Tokens, variant="discrete"),
+    "latent, flow": latent(Tokens, "flow", rounds=1, bins=4),
+    "latent, gan": latent(Series, "gan", latent=2, critic_steps=1, validation_samples=2),
 }
 
 
