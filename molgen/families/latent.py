@@ -120,6 +120,7 @@ class Latent(Family):
         self.autoencoder = Trained(autoencoder, condition)
         #: of latents as the autoencoder has them.
         self.statistics = Statistics.from_json(state["statistics"]) if state else Statistics()
+        cls: type[Family]
         cls, settings = settings_of("family", Part(config.prior, config.prior_settings))
         parts = (autoencoder.latent_space, build, settings, condition)
         try:
