@@ -66,6 +66,15 @@ class Loss:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+def parts_by_field(fields: Mapping[str, Tensor], **others: Tensor) -> dict[str, Tensor]:
+    """The parts of a loss: of fields by their names, and others; a field that is called as one of these is marked.
+
+    Users name fields, so one may be called `loss` or `size`.
+    """
+    taken = {"loss", *others}
+    return {f"field {name}" if name in taken else name: part for name, part in fields.items()} | others
+
+
 @dataclass(frozen=True)
 class LogDensity:
     """log p(x) in nats, (B,); `dims` counts the elements of each sample, (B,), for figures per dimension."""

@@ -265,7 +265,7 @@ class Trainer:
         for start in range(0, len(ranked), self.config.batch_size):
             some = ranked[start : start + self.config.batch_size]
             losses = family.validate(*self._on_device(some), Rng(self.config.seed, some))
-            for name, tensor in {"loss": losses.total, **losses.parts}.items():
+            for name, tensor in {**losses.parts, "loss": losses.total}.items():
                 totals[name] = totals.get(name, 0.0) + float(tensor.detach().double().sum())
         return {f"validation_{name}": total / len(rows) for name, total in totals.items()}
 

@@ -24,7 +24,7 @@ from molgen.families.diffusion.unmasking import ORDERS
 from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.known import KnownElements, least_sizes
 from molgen.families.parts.sizes import SizeModel
-from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
+from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss, parts_by_field
 from molgen.seeding import Rng
 from molgen.space import Categorical, Space, axes
 
@@ -74,7 +74,7 @@ class Diffusion(Family):
         }
         total = torch.stack([self.config.weights.get(name, 1.0) * part for name, part in parts.items()]).sum(0)
         surprise = -self._log_size(batch, condition).to(total)
-        return Loss(total + surprise, parts | {"size": surprise})
+        return Loss(total + surprise, parts_by_field(parts, size=surprise))
 
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any

@@ -25,7 +25,7 @@ from molgen.families.flow.variant import Items, Variant
 from molgen.families.parts.elements import PackedElements
 from molgen.families.parts.known import least_sizes
 from molgen.families.parts.sizes import SizeModel
-from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
+from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss, parts_by_field
 from molgen.seeding import Rng
 from molgen.space import Space, axes
 
@@ -79,7 +79,7 @@ class Flow(Family):
         return self._total(self.variant.validate(self._items(batch, condition, rng)), batch, condition)
 
     def _total(self, parts: Mapping[str, Tensor], batch: Batch, condition: Partial | None) -> Loss:
-        parts = {**parts, "size": -self._log_size(batch, condition)}
+        parts = parts_by_field(parts, size=-self._log_size(batch, condition))
         return Loss(torch.stack([part.double() for part in parts.values()]).sum(0), parts)
 
     def log_density(

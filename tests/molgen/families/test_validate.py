@@ -1,5 +1,8 @@
 """What the held-out loss of each family is, and in which unit."""
 
+from typing import ClassVar
+
+import numpy as np
 import pytest
 import torch
 from support.toys import Choices, Picture, Record, Tokens, samples_of
@@ -7,7 +10,11 @@ from support.toys import Choices, Picture, Record, Tokens, samples_of
 from molgen import registry
 from molgen.backbone import make_build
 from molgen.batch import collate
+from molgen.data.statistics import measure
 from molgen.seeding import Rng
+from molgen.space import Axis, Categorical, Real
+
+AXIS = Axis("n", 4)
 
 NETWORKS = {
     "recurrent": {"width": 8, "layers": 1, "embedding": 4},
@@ -49,3 +56,24 @@ def test_the_held_out_loss_of_a_vae_is_its_bound_whatever_the_weight_of_the_dive
     for k in (1, 2):
         torch.testing.assert_close(held_out[k], held_out[0])
         assert not torch.allclose(losses[k], held_out[k])
+
+
+class Named:
+    """Fields called as parts of a loss are."""
+
+    space: ClassVar = {"size": Real((AXIS,)), "loss": Categorical((AXIS,), classes=3), "kl": Real()}
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "vae", "diffusion", "flow", "gan"])
+def test_fields_may_be_called_as_parts_of_a_loss(name):
+    samples = [{"size": np.ones(n), "loss": np.full(n, n % 3), "kl": np.float32(n)} for n in (1, 2, 3)]
+    batch = collate(Named.space, samples)
+    family, rng = a_family(name, Named), Rng(0, range(3))
+    family.set_statistics(measure(Named.space, [batch]))
+    for phase in family.phases:
+        found = family.loss(batch, None, rng, phase=phase)
+        assert "loss" not in found.parts
+        if name == "diffusion":
+            assert set(found.parts) == {"field size", "field loss", "kl", "size"}
+        if name in ("diffusion", "flow"):
+            torch.testing.assert_close(sum(found.parts.values()), found.total, check_dtype=False)
