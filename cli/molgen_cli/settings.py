@@ -63,6 +63,8 @@ class Composition:
     preset: str | None
     #: conditions that hold classes even where their values look like numbers.
     classes: tuple[str, ...] = ()
+    #: nobody asked for a network or for a setting of one: it follows from the samples, once their sizes are known.
+    default_network: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -96,11 +98,15 @@ def composed(
     overrides = [*map(_parsed, fitted), *typed]
     if base is not None and not any(override.key_or_group == "experiment" for override in overrides):
         overrides.insert(0, _parsed(f"experiment={TUNING}"))
-    parts = _chosen(overrides, base)
+    parts, is_default = _chosen(overrides, base)
     sections = _sections(parts)
     for override in overrides:
         _require_known(override, sections, base)
-    return _merged(overrides, parts, sections, base)
+    made = _merged(overrides, parts, sections, base)
+    usual = parts["backbone"] and to_settings(
+        make_settings(sections["backbone"], parts["backbone"].settings, "backbone")
+    )
+    return dataclasses.replace(made, default_network=is_default and made.model.backbone.settings == usual)
 
 
 def typed(arguments: Sequence[str], *keys: str) -> bool:
@@ -258,8 +264,11 @@ def _checked_alone(schema: type, name: str) -> type:
 # --- which parts ----------------------------------------------------------------------------------
 
 
-def _chosen(overrides: Sequence[Override], base: ModelConfig | None) -> dict[str, Part | None]:
-    """The part of each group. Only names are composed here, so only the named parts are imported."""
+def _chosen(overrides: Sequence[Override], base: ModelConfig | None) -> tuple[dict[str, Part | None], bool]:
+    """The part of each group, and whether the network is the default one.
+
+    Only names are composed here, so only the named parts are imported.
+    """
     names = [override for override in overrides if override.key_or_group in (*GROUPS, "experiment")]
     _require_names(names, base)
     given: dict[str, Part] = {}
@@ -273,9 +282,9 @@ def _chosen(overrides: Sequence[Override], base: ModelConfig | None) -> dict[str
     if any(choices[kind] != part.name for kind, part in given.items()):
         raise UsageError(f"the preset {choices.get('experiment')} is for a model of other parts; choose another")
     parts = {kind: given.get(kind) or _part(choices[kind]) for kind in GROUPS}
-    if choices["backbone"] == "auto":
+    if is_default := choices["backbone"] == "auto":
         parts["backbone"] = _default_backbone(parts["encoder"], parts["family"])
-    return parts
+    return parts, is_default
 
 
 def _require_names(overrides: Sequence[Override], base: ModelConfig | None) -> None:

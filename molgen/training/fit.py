@@ -99,12 +99,12 @@ def fit(
 
 def _encode(model: GenerativeModel, data: TrainingData, store: Path, watcher: Watcher) -> Store:
     model.encoder.prepare(item for item, _ in data.rows() if not isinstance(item, Invalid))
+    if model._family is None:
+        model.choose_backbone()
     encoded = encode(model.encoder, model.config.encoder, data, store, model.config.conditions, watcher.encoded)
     watcher.stored(encoded)
     if not len(encoded):
         raise UsageError(f"no row of {data.name} can be encoded: {_first_reason(encoded)}")
-    if model._family is None:
-        model.choose_backbone()
     return encoded
 
 

@@ -241,9 +241,13 @@ class Run:
 
     def _stored(self, store: Store, view: View) -> None:
         from molgen.data.prepare import rejected_records
-        from molgen_cli.run_folder import REJECTED, write_rejected
+        from molgen_cli.run_folder import REJECTED, write_configuration, write_rejected
 
         view.end()
+        if (network := self.model.config.backbone) != self.composition.model.backbone:
+            self._say(f"the network for samples of this size is {network.name}")
+            self.composition = replace(self.composition, model=replace(self.composition.model, backbone=network))
+            write_configuration(self.folder, _configuration(self.args, self.composition))
         self.rejected = sum(store.rejected.values())
         self._say(f"{self.source.name}: {len(store):,} items to learn from, {self.rejected:,} left out")
         if self.rejected:
@@ -304,7 +308,8 @@ def _fresh(composition: Composition) -> GenerativeModel:
     parts = composition.model
     # Whether the parts fit together is known at once, not after the data are encoded.
     GenerativeModel(parts.encoder, parts.family, parts.backbone).build()
-    return GenerativeModel(parts.encoder, parts.family, parts.backbone, parts.conditions)
+    network = None if composition.default_network else parts.backbone
+    return GenerativeModel(parts.encoder, parts.family, network, parts.conditions)
 
 
 def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> Source:

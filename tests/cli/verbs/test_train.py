@@ -263,6 +263,33 @@ def test_a_folder_that_only_looks_like_a_run_is_left_alone(how, content, file, t
     assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()} == content
 
 
+@pytest.mark.parametrize(
+    ("settings", "follows"),
+    [
+        (["family=vae"], True),
+        (["encoder.max_length=24", "training.steps=2"], True),
+        (["backbone=recurrent"], False),
+        (["backbone.width=8"], False),
+        (["+experiment=moses"], False),
+    ],
+)
+def test_the_network_follows_from_the_samples_unless_it_is_asked_for(settings, follows):
+    assert composed(settings).default_network == follows
+
+
+def test_the_default_network_is_chosen_once_the_sizes_of_samples_are_known(file, tmp_path, capsys, monkeypatch):
+    def default(self, family):
+        return Part("recurrent", {"width": 8 if self.encoder._largest else 16, "layers": 1, "embedding": 4})
+
+    monkeypatch.setattr(GenerativeModel, "_default_backbone", default)
+    run = str(tmp_path / "run")
+    arguments = ["train", "--data", file, "--column", "structure", "encoder=molecules.graph", "--output", run]
+    assert main([*arguments, "training.steps=1", "training.batch_size=4"]) == 0
+    assert "the network for samples of this size is recurrent" in capsys.readouterr().err
+    assert GenerativeModel.load(run).config.backbone.settings["width"] == 8
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").backbone.settings.width == 8
+
+
 def test_a_configuration_that_a_run_wrote_makes_the_same_run(finished, file, tmp_path, capsys):
     configuration = str(finished / "config.yaml")
     assert main(["train", "--config", configuration, "--show-config"]) == 0
