@@ -6,10 +6,8 @@ configuration is data: nothing in it makes molgen import code or read the enviro
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import difflib
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,6 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -30,12 +27,10 @@ from yaml import YAMLError
 from molgen import registry
 from molgen.config import ModelConfig, Part, make_settings, part_class, to_settings
 from molgen.errors import UsageError
-from molgen_cli.console import warn
 from molgen_cli.domains import DEFAULT, encoder_for
+from molgen_cli.overrides import GROUPS, RESOLVER, first_line, literal, parsed, quoted
 
 PRESETS = Path(__file__).parent / "conf"
-#: The groups whose options are registry names; each is the kind of the registry that it is called after.
-GROUPS = ("encoder", "family", "backbone", "dataset")
 #: Where nothing is given. The encoder is that of the default domain, the backbone follows from its space.
 DEFAULTS: Mapping[str, str | None] = {
     "encoder": None,
@@ -49,7 +44,6 @@ CLASS = ":class"
 TUNING = "finetune"
 
 _PRIMARY = "molgen_train"
-_RESOLVER = re.compile(r"\$\{[^}]*:")
 _PLAIN = (int, float, bool, str)
 
 
@@ -90,14 +84,14 @@ def composed(
     Raises:
         UsageError: a wrong name, key or value; one line says which, and what was probably meant.
     """
-    typed = [_parsed(argument) for argument in arguments]
+    typed = [parsed(argument) for argument in arguments]
     keys = {override.key_or_group for override in typed}
     fitted = [
-        f"encoder.{name}={_literal(value)}" for name, value in (fitting or {}).items() if f"encoder.{name}" not in keys
+        f"encoder.{name}={literal(value)}" for name, value in (fitting or {}).items() if f"encoder.{name}" not in keys
     ]
-    overrides = [*map(_parsed, fitted), *typed]
+    overrides = [*map(parsed, fitted), *typed]
     if base is not None and not any(override.key_or_group == "experiment" for override in overrides):
-        overrides.insert(0, _parsed(f"experiment={TUNING}"))
+        overrides.insert(0, parsed(f"experiment={TUNING}"))
     parts, is_default = _chosen(overrides, base)
     sections = _sections(parts)
     for override in overrides:
@@ -107,11 +101,6 @@ def composed(
         make_settings(sections["backbone"], parts["backbone"].settings, "backbone")
     )
     return dataclasses.replace(made, default_network=is_default and made.model.backbone.settings == usual)
-
-
-def typed(arguments: Sequence[str], *keys: str) -> bool:
-    """Whether one of the settings is among the arguments."""
-    return any(argument.partition("=")[0].lstrip("+") in keys for argument in arguments)
 
 
 def dataset_domain(arguments: Sequence[str]) -> str | None:
@@ -129,7 +118,7 @@ def from_file(path: Path) -> tuple[list[str], dict[str, Any]]:
     try:
         found: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read: {_first_line(error)}") from None
+        raise UsageError(f"{path}: cannot be read: {first_line(error)}") from None
     if not isinstance(found, dict) or not {"encoder", "family", "backbone", "training"} <= found.keys():
         raise UsageError(f"{path} is no configuration of a run, such as its config.yaml")
     try:
@@ -142,88 +131,12 @@ def _arguments(found: Mapping[str, Any]) -> typing.Iterator[str]:
     classes = set(found.get("classes") or ())
     if found.get("conditions"):
         names = (f"{name}{CLASS}" if name in classes else name for name in found["conditions"])
-        yield f"conditions=[{','.join(map(_quoted, names))}]"
+        yield f"conditions=[{','.join(map(quoted, names))}]"
     for group in GROUPS:
         if part := found.get(group):
             yield f"{group}={part['name']}"
-            yield from (f"{group}.{name}={_literal(value)}" for name, value in part["settings"].items())
-    yield from (f"training.{name}={_literal(value)}" for name, value in found["training"].items())
-
-
-def _literal(value: Any) -> str:
-    """A value as Hydra reads it."""
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_quoted(str(name))}:{_literal(one)}" for name, one in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_literal, value)) + "]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def overruled(arguments: Sequence[str], by: Sequence[str]) -> list[str]:
-    """The arguments without those that later ones replace: the same setting, and settings of a part that is another."""
-    keys = {argument.partition("=")[0] for argument in by}
-    return [
-        argument for argument in arguments if not {(key := argument.partition("=")[0]), key.partition(".")[0]} & keys
-    ]
-
-
-# --- single overrides -----------------------------------------------------------------------------
-
-
-def _parsed(argument: str) -> Override:
-    if _RESOLVER.search(argument):
-        raise UsageError(
-            f"{argument}: a setting is never taken from the environment or another resolver; type the value itself"
-        )
-    argument = _with_quoted_names(argument)
-    # A preset is an addition to Hydra's list of defaults; the sign for that is optional here.
-    argument = _with_current_name(re.sub(r"^experiment=", "+experiment=", argument))
-    try:
-        override: Override = OverridesParser.create().parse_override(argument)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(
-            f"{argument!r} is no setting ({_first_line(error)}); settings look like training.steps=1000"
-        ) from None
-    _require_plain(override, argument)
-    return override
-
-
-def _with_current_name(argument: str) -> str:
-    """A setting of the training under the name that it has today."""
-    from molgen.training.config import FORMER_NAMES
-
-    key, equals, value = argument.partition("=")
-    if not key.startswith("training.") or (name := FORMER_NAMES.get(key.removeprefix("training."))) is None:
-        return argument
-    warn(f"{key} is called training.{name} now")
-    return f"training.{name}{equals}{value}"
-
-
-def _with_quoted_names(argument: str) -> str:
-    """`conditions=[IC50 (nM)]` with its names in quotes, so that they may have any character of a column's name."""
-    key, _, value = argument.partition("=")
-    if key != "conditions" or not (value.startswith("[") and value.endswith("]")) or not value[1:-1].strip():
-        return argument
-    quote = "'" if "'" in value else '"'
-    names = next(csv.reader([value[1:-1]], skipinitialspace=True, quotechar=quote))
-    return f"conditions=[{','.join(map(_quoted, names))}]"
-
-
-def _quoted(name: str) -> str:
-    """A text as Hydra takes it literally."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name.strip())
-    return f"'{escaped}'"
-
-
-def _require_plain(override: Override, argument: str) -> None:
-    if override.is_sweep_override():
-        raise UsageError(f"{argument}: a run takes one value; a list is written in brackets: [a,b]")
-    if override.is_delete() or (override.is_add() and override.key_or_group != "experiment") or override.package:
-        raise UsageError(f"{argument}: settings can be changed, not added or removed; type NAME=VALUE")
-    if (group := override.key_or_group) in (*GROUPS, "experiment") and not isinstance(override.value(), str):
-        raise UsageError(f"{argument}: {group} takes a name; its settings are {group}.NAME=VALUE")
+            yield from (f"{group}.{name}={literal(value)}" for name, value in part["settings"].items())
+    yield from (f"training.{name}={literal(value)}" for name, value in found["training"].items())
 
 
 def _require_known(override: Override, sections: Mapping[str, type], base: ModelConfig | None) -> None:
@@ -389,7 +302,7 @@ def _compose(
                 lines = [_line(override) for override in overrides]
                 return compose(_PRIMARY, overrides=lines, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UsageError(_first_line(error)) from None
+            raise UsageError(first_line(error)) from None
 
 
 def _line(override: Override) -> str:
@@ -452,13 +365,13 @@ def _default(one: dataclasses.Field[Any], given: Mapping[str, Any]) -> Any:
 
 def _plain_values(config: DictConfig, sections: Mapping[str, type]) -> dict[str, Any]:
     wanted = OmegaConf.masked_copy(config, [*sections, "conditions"])
-    if _RESOLVER.search(OmegaConf.to_yaml(wanted, resolve=False)):
+    if RESOLVER.search(OmegaConf.to_yaml(wanted, resolve=False)):
         raise UsageError("a preset cannot take settings from the environment or from another resolver")
     try:
         missing = sorted(OmegaConf.missing_keys(wanted))
         values = OmegaConf.to_container(wanted, resolve=True)
     except OmegaConfBaseException as error:
-        raise UsageError(_first_line(error)) from None
+        raise UsageError(first_line(error)) from None
     if missing:
         raise UsageError(f"{missing[0]} must be given; type: {missing[0]}=VALUE")
     assert isinstance(values, dict)
@@ -471,8 +384,3 @@ def _plain_values(config: DictConfig, sections: Mapping[str, type]) -> dict[str,
 def _suggestion(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

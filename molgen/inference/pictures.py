@@ -59,7 +59,7 @@ class Samples(list[T]):
 
 
 class Rows(Samples[Any]):
-    """Each an `inference.generate.Row`, shown with its log-density, or with the reason why it is no item."""
+    """Each an `inference.request.Row`, shown with its log-density, or with the reason why it is no item."""
 
     def drawn(self) -> tuple[list[Item | Invalid], list[str] | None]:
         """The item of each row, and its log-density as the legend."""

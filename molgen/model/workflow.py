@@ -105,7 +105,7 @@ class Workflow:
         workers: int | None = None,
         **options: Any,
     ) -> Rows:
-        """Samples that the domain has inspected, one `inference.generate.Row` each, as `molgen generate` makes them.
+        """Samples that the domain has inspected, one `inference.request.Row` each, as `molgen generate` makes them.
 
         A notebook shows the list as pictures with log-densities, and that of `sample_items` as pictures.
 
@@ -124,8 +124,9 @@ class Workflow:
             UsageError: the model cannot do what is asked for.
             PartialFailure: nearly no sample is acceptable.
         """
-        from molgen.inference.generate import Generation, Request
+        from molgen.inference.generate import Generation
         from molgen.inference.pictures import Rows
+        from molgen.inference.request import Request
         from molgen.workers.inspector import Inspector, chosen_properties
 
         request = Request(count, tuple(accept), seed, batch_size, dict(condition or {}), known, options)

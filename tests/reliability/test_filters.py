@@ -3,7 +3,8 @@
 import pytest
 
 from molgen.domain import Invalid
-from molgen.inference.generate import Generation, Request
+from molgen.inference.generate import Generation
+from molgen.inference.request import Request
 from molgen.model.generative_model import GenerativeModel
 from molgen.workers.inspector import Inspector
 from molgen_plugins.molecules.chemistry import filters

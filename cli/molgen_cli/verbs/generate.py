@@ -29,7 +29,8 @@ from molgen_cli.contact_sheets import require_sheet, write_sheet
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, to_terminal, write_record
 
 if TYPE_CHECKING:
-    from molgen.inference.generate import Generation, Request, Row, Tally
+    from molgen.inference.generate import Generation
+    from molgen.inference.request import Request, Row, Tally
     from molgen.model.generative_model import GenerativeModel
 
 #: The most items of a contact sheet.
@@ -129,7 +130,7 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
 
 
 def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
-    from molgen.inference.generate import Request
+    from molgen.inference.request import Request
 
     _require_known_part(args, model)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
@@ -320,7 +321,7 @@ class ConditionError:
 
 def criteria(text: str) -> tuple[str, ...]:
     """Names of criteria with commas, as an argument; a former name is understood and said to be one."""
-    from molgen.inference.generate import RENAMED
+    from molgen.inference.request import RENAMED
 
     asked = names(text)
     for name in asked:

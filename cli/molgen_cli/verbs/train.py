@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, and say where the model is."""
     from molgen.model.generative_model import GenerativeModel
     from molgen_cli.arguments import warn_if_unfinished
-    from molgen_cli.settings import composed, typed
+    from molgen_cli.overrides import typed
+    from molgen_cli.settings import composed
 
     if args.config:
         _take_configuration(args)
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _take_configuration(args: argparse.Namespace) -> None:
     """Put the settings of another run before those that are typed."""
-    from molgen_cli.settings import from_file, overruled, typed
+    from molgen_cli.overrides import overruled, typed
+    from molgen_cli.settings import from_file
 
     settings, source = from_file(Path(args.config))
     args.base = args.base or source["from"]
@@ -120,7 +122,8 @@ def _composed(args: argparse.Namespace) -> Composition:
     from molgen.data.tables import reopenable
     from molgen.model.trained import named_configurations
     from molgen_cli.domains import encoder_for, fitting_settings, recognised
-    from molgen_cli.settings import composed, dataset_domain, typed
+    from molgen_cli.overrides import typed
+    from molgen_cli.settings import composed, dataset_domain
 
     if args.data and Path(args.data).exists():
         args.data = str(reopenable(Path(args.data)))
@@ -139,7 +142,8 @@ def _composed(args: argparse.Namespace) -> Composition:
 
 def _reading_samples_as(encoder: Part, asked: Sequence[str], settings: Sequence[str]) -> Composition:
     """The settings of a model over a trained one, whose encoder it has unless another one is typed."""
-    from molgen_cli.settings import composed, typed
+    from molgen_cli.overrides import typed
+    from molgen_cli.settings import composed
 
     if not typed(asked, "encoder"):
         settings = [*(one for one in settings if not typed([one], "encoder")), f"encoder={encoder.name}"]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
-from molgen.inference.generate import Tally
+from molgen.inference.request import Tally
 from molgen_cli.main import main
 from molgen_cli.verbs.generate import _accepted_share
 

@@ -7,7 +7,8 @@ import torch
 from molgen.batch import collate
 from molgen.config import Part
 from molgen.data.conditions import Conditions
-from molgen.inference.generate import Generation, Request
+from molgen.inference.generate import Generation
+from molgen.inference.request import Request
 from molgen.model.generative_model import GenerativeModel
 from molgen.seeding import Rng
 from molgen.workers.inspector import Inspector

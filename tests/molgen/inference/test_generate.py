@@ -8,7 +8,8 @@ import pytest
 
 from molgen.domain import Invalid
 from molgen.errors import PartialFailure, UsageError
-from molgen.inference.generate import CRITERIA, Generation, Request, Row, Tally, false_positive_rate
+from molgen.inference.generate import Generation, false_positive_rate
+from molgen.inference.request import CRITERIA, Request, Row, Tally
 from molgen.inference.score import Score
 from molgen.workers.inspector import Inspection, Inspector, chosen_properties
 from molgen_plugins.molecules.domain import Molecules

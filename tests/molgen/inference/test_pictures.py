@@ -11,8 +11,8 @@ from support.toys import Tokens
 
 from molgen import registry
 from molgen.config import Part
-from molgen.inference.generate import Row
 from molgen.inference.pictures import Rows, Samples
+from molgen.inference.request import Row
 from molgen.inference.score import Score
 from molgen.model.generative_model import GenerativeModel
 
