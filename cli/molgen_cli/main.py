@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("molgen_cli.verbs.train", "train a model, or fine-tune one on your own file"),
     "models": ("molgen_cli.verbs.models", "list the models at hand, or describe one"),
     "data": ("molgen_cli.verbs.data", "list, describe or fetch data sets"),
+    "dataset": ("molgen_cli.verbs.dataset", "make synthetic data sets; check, convert or describe them"),
     "plugins": ("molgen_cli.verbs.plugins", "list what is plugged in: domains, families and so on; or check it"),
     "env": ("molgen_cli.verbs.env", "versions and devices, for a report of a problem"),
 }
