@@ -60,6 +60,7 @@ class Audio(Domain):
     usual_output: ClassVar[str] = "generated"
     usual_properties: ClassVar[tuple[str, ...]] = ("duration", "loudness", "clipped", "silence")
     inspector: ClassVar[str | None] = "molgen_plugins.audio.inspection:inspector"
+    file_ending: ClassVar[str] = "wav"
 
     def examples(self) -> list[Item]:
         """Tones, a chirp, noise, a click and silence of several lengths, and a stereo sound at another rate."""
@@ -107,6 +108,16 @@ class Audio(Domain):
         from molgen_plugins.audio.io import files
 
         return files.write(rows, target, format=format)
+
+    def stored(self, item: Item) -> str | bytes:
+        """The sound as a WAV file."""
+        from molgen_plugins.audio import sound
+
+        return sound.encoded(item)
+
+    def from_stored(self, value: str | bytes) -> Item | Invalid:
+        """The samples of a sound that lies in a column as a file."""
+        return self.canonical(value)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -110,7 +110,8 @@ def test_seeds_differ_by_recipe_seed_and_model():
 def test_rounds_go_on_until_there_is_enough_or_no_hope():
     made = recipe()
     size = part_size(made)
-    assert next_round(made, [Round(1, 100)]) == 1 + 10  # nine more, and a little
+    assert next_round(made, [Round(2, 200)]) == 2 + 9  # eight more, and a little
+    assert next_round(made, [Round(1, 100)]) == 9  # never more than eight times as many as there are
     assert next_round(made, [Round(1, 100), Round(10, 1000)]) is None
     assert next_round(made, [Round(1, 0)]) == 9
     assert next_round(made, [Round(1, 0), Round(9, 0)]) == 81

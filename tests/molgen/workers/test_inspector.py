@@ -6,6 +6,7 @@ import pytest
 from molgen.domain import Domain, Invalid
 from molgen.errors import UsageError
 from molgen.workers.inspector import Inspector
+from molgen_plugins.audio.domain import Audio
 from molgen_plugins.images.domain import Images
 from molgen_plugins.molecules.domain import Molecules
 
@@ -69,5 +70,8 @@ def test_items_come_back_from_a_column():
     assert stored.startswith(b"\x89PNG")
     assert np.array_equal(Images().from_stored(stored), image)
     assert Molecules().from_stored(Molecules().stored("CCO")) == "CCO"
+    sound = Audio().canonical(Audio().examples()[0])
+    assert Audio().stored(sound).startswith(b"RIFF")
+    assert Audio().key(Audio().from_stored(Audio().stored(sound))) == Audio().key(sound)
     assert isinstance(Molecules().from_stored(b"CCO"), Invalid)
     assert isinstance(Images().from_stored(b"no picture"), Invalid)
