@@ -15,6 +15,11 @@ from rdkit.Chem.Draw import rdMolDraw2D
 
 from molgen.domain import Invalid
 from molgen_plugins.molecules.chemistry.rdkit_io import parse
+from molgen_plugins.molecules.geometry.conformer import Conformer
+from molgen_plugins.molecules.io.stills import still
+
+#: What is drawn in a cell.
+Shown = Chem.Mol | Conformer | Invalid
 
 #: More molecules are not drawn: the sheet says how many it leaves out.
 MAX_CELLS = 60
@@ -31,16 +36,16 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 def sheet(items: Sequence[str | Invalid], legends: Sequence[str] | None = None) -> str:
-    """Draw SMILES strings in a grid, in their order, each above its legend.
+    """Draw molecules in a grid, in their order, each above its legend.
 
-    What is no molecule gets a cell that says why.
+    Those with positions are seen in space from two sides. What is no molecule gets a cell that says why.
 
     Raises:
         ValueError: the number of legends is not the number of items.
     """
     if legends is not None and len(legends) != len(items):
         raise ValueError(f"{len(legends)} legends for {len(items)} molecules")
-    shown = [item if isinstance(item, Invalid) else parse(item) for item in items[:MAX_CELLS]]
+    shown = [item if isinstance(item, Invalid | Conformer) else parse(item) for item in items[:MAX_CELLS]]
     columns = max(1, min(_COLUMNS, math.ceil(math.sqrt(len(shown)))))
     scale = _scale(shown)
     cells = [_cell(one, legends[i] if legends else "", scale, *_place(i, columns)) for i, one in enumerate(shown)]
@@ -63,11 +68,11 @@ def _document(width: int, height: int, parts: Sequence[str]) -> str:
     return "\n".join([head, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, "</svg>", ""])
 
 
-def _scale(molecules: Sequence[Chem.Mol | Invalid]) -> float:
+def _scale(molecules: Sequence[Shown]) -> float:
     """Pixels of a unit of length at which the largest molecule fits into its cell: one scale for a whole sheet."""
     scale = _LARGEST_SCALE
     for molecule in molecules:
-        if isinstance(molecule, Invalid):
+        if isinstance(molecule, Invalid | Conformer):
             continue
         rdDepictor.Compute2DCoords(molecule)
         places = molecule.GetConformer().GetPositions()
@@ -77,10 +82,18 @@ def _scale(molecules: Sequence[Chem.Mol | Invalid]) -> float:
     return scale
 
 
-def _cell(molecule: Chem.Mol | Invalid, legend: str, scale: float, left: int, top: int) -> str:
-    picture = _apology(molecule.reason) if isinstance(molecule, Invalid) else _picture(molecule, scale)
+def _cell(shown: Shown, legend: str, scale: float, left: int, top: int) -> str:
+    picture = _apology(shown.reason) if isinstance(shown, Invalid) else _shown(shown, scale)
     caption = _text(legend, _WIDTH / 2, _HEIGHT + _LEGEND * 0.7)
     return f'<g transform="translate({left} {top})">\n{picture}\n{caption}\n</g>'
+
+
+def _shown(molecule: Chem.Mol | Conformer, scale: float) -> str:
+    if not isinstance(molecule, Conformer):
+        return _picture(molecule, scale)
+    if not len(molecule.elements) or not np.isfinite(molecule.positions).all():
+        return _apology("there are no positions")
+    return still(molecule, _WIDTH, _HEIGHT)
 
 
 def _picture(molecule: Chem.Mol, scale: float) -> str:

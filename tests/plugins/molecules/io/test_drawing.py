@@ -4,11 +4,15 @@ import math
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from support.geometries import conformers
 
 from molgen.domain import Invalid
 from molgen_plugins.molecules.domain import EXAMPLES
+from molgen_plugins.molecules.geometry.conformer import Conformer
 from molgen_plugins.molecules.io.drawing import MAX_CELLS, sheet
+from molgen_plugins.molecules.io.stills import still
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -75,3 +79,32 @@ def test_a_sheet_has_one_scale():
 def test_unpaired_electrons_are_drawn():
     radical, closed = sheet(["C[CH]C"]), sheet(["CCC"])
     assert len(re.findall("<path|<ellipse|<circle", radical)) > len(re.findall("<path|<ellipse|<circle", closed))
+
+
+def test_molecules_in_space_are_seen_from_two_sides():
+    shown = conformers()[:2]
+    document = sheet([*shown, "CCO"], ["a", "b", "c"])
+    balls = [len(cell.findall(f"{SVG}circle")) for cell in cells(document)]
+    assert balls == [*(2 * 2 * len(one.elements) for one in shown), 0]  # each with its light
+    assert len(cells(document)[0].findall(f"{SVG}line")) == 2 * 2 * 7  # halves of six bonds, one of them double
+
+
+def test_a_still_does_not_depend_on_how_the_molecule_lies_and_fits_into_its_cell():
+    conformer = conformers()[9]
+    turned = Conformer(conformer, conformer.elements, conformer.positions @ TURN + 7, bonds=conformer.bonds)
+    first, second = (numbers(still(one, 200, 150)) for one in (conformer, turned))
+    assert first == pytest.approx(second, abs=0.11)
+    places = [float(value) for value in re.findall(r'c?[xy]\d?="([-\d.]+)"', still(conformer, 200, 150))]
+    assert 0 <= min(places) <= max(places) <= 200
+
+
+def test_atoms_without_positions_are_no_picture():
+    assert {"no molecule", "there are no positions"} <= set(texts(sheet([Conformer("", [], np.zeros((0, 3)))])))
+
+
+#: A rotation by a right angle.
+TURN = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+
+
+def numbers(text):
+    return sorted(float(value) for value in re.findall(r'="([-\d.]+)"', text))
