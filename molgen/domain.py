@@ -226,6 +226,8 @@ class Encoder(ABC):
 
     molgen_api: ClassVar[int] = API_VERSION
     Config: ClassVar[type] = Config
+    #: what a table of generated items is called in a hint; by default as the domain says.
+    usual_output: ClassVar[str | None] = None
     #: what `repaired` can do to samples that stand for no item, by name; nothing is repaired unless it is asked for.
     repairs: ClassVar[Collection[str]] = ()
     #: whether an encoded item is decoded as itself; where not, as one that is encoded alike, such as a rounded number.
@@ -249,6 +251,18 @@ class Encoder(ABC):
     @abstractmethod
     def decode(self, sample: Sample) -> Item | Invalid:
         """One sample as an item, or why it is none. Never raises on a sample of the space."""
+
+    @property
+    def item_seconds(self) -> float | None:
+        """Seconds of processor time that one item may take to encode, where that is more than a look at it.
+
+        Training items are then encoded one by one, in workers that may be killed; one that takes longer is left out.
+        """
+        return None
+
+    def provenance(self, item: Item) -> str:
+        """Where what a sample says comes from, where its item does not say it; counted in the card of a model."""
+        return ""
 
     def repaired(self, sample: Sample, name: str) -> Sample:
         """A sample as one of `repairs` leaves it; `decode` gives the result."""

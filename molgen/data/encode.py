@@ -20,7 +20,7 @@ from molgen import registry
 from molgen.atomic_files import named_when_full
 from molgen.config import Part, make_settings
 from molgen.data.prepare import TrainingData
-from molgen.data.store import FORMAT, EncodedChunk, Row, Store, StoreWriter, encode_chunk, pack_chunk
+from molgen.data.store import FORMAT, EncodedChunk, Row, Store, StoreWriter, encode_chunk, pack_chunk, with_provenance
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import MolgenError
 from molgen.space import Space
@@ -29,6 +29,8 @@ from molgen.workers.stream import byte_size, chunked
 
 #: Items that one worker encodes at a time, and their bytes.
 CHUNK, CHUNK_BYTES = 20_000, 8 << 20
+#: The same where each has its own time limit, because progress is said by the chunk.
+SINGLE_CHUNK = 2_000
 #: Seconds of processor time and bytes of memory that a worker may take for a chunk. The items have been looked at
 #: before, so these are for an encoder that never ends.
 CHUNK_SECONDS, CHUNK_MEMORY = 24 * 3600.0, 8 << 30
@@ -152,8 +154,26 @@ def _one_by_one(make_encoder: Callable[[], Encoder], items: list[Item | Invalid]
     return pack_chunk(make_encoder().space, samples)
 
 
-def _chunks(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Rows]:
-    for chunk in chunked(rows, CHUNK, CHUNK_BYTES, size=lambda row: byte_size(row[0])):
+def _encoded_singly(
+    make_encoder: Callable[[], Encoder],
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    processes: int,
+    seconds: float,
+) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
+    """The chunks in order, of which each item has so much time of its own."""
+    encoder, config = make_encoder(), {"make_encoder": make_encoder}
+    with Workers(
+        f"{__name__}:item_encoder", config, processes=processes, timeout=seconds, memory=CHUNK_MEMORY, chunk=16
+    ) as workers:
+        for items, numbers in _chunks(rows, columns, SINGLE_CHUNK):
+            found = workers.map([item for item in items if not isinstance(item, Invalid)])
+            samples = [item if isinstance(item, Invalid) else next(found) for item in items]
+            yield with_provenance(encoder, items, pack_chunk(encoder.space, samples)), numbers
+
+
+def _chunks(rows: Iterable[Row], columns: Sequence[str], most: int = CHUNK) -> Iterator[Rows]:
+    for chunk in chunked(rows, most, CHUNK_BYTES, size=lambda row: byte_size(row[0])):
         numbers = {name: np.array([row[1].get(name, np.nan) for row in chunk], dtype=np.float64) for name in columns}
         yield [row[0] for row in chunk], numbers
 
@@ -161,6 +181,10 @@ def _chunks(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Rows]:
 def _encoded(
     make_encoder: Callable[[], Encoder], rows: Iterable[Row], columns: Sequence[str], processes: int
 ) -> Iterator[tuple[EncodedChunk, dict[str, np.ndarray]]]:
+    seconds = make_encoder().item_seconds
+    if seconds is not None and _importable(make_encoder):
+        yield from _encoded_singly(make_encoder, rows, columns, processes, seconds)
+        return
     chunks = _chunks(rows, columns)
     first = [chunk for chunk in (next(chunks, None), next(chunks, None)) if chunk is not None]
     if len(first) < 2 or not _importable(make_encoder):

@@ -9,13 +9,14 @@ Letters in shapes: R samples in the store, B batch, N elements of one sample alo
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class StoreError(MolgenError):
 class EncodedChunk:
     """What a worker makes of `count` consecutive items: flat elements per field, and sizes, of the kept ones.
 
-    `rejected` gives the reason for each of the others by its number in the chunk.
+    `rejected` gives the reason for each of the others by its number in the chunk; `provenance` counts where samples
+    come from, see `Encoder.provenance`.
     """
 
     count: int
@@ -50,6 +52,7 @@ class EncodedChunk:
     fields: dict[str, np.ndarray]
     sizes: dict[str, np.ndarray]
     rejected: dict[int, str]
+    provenance: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def encode_chunk(encoder: Encoder, items: Sequence[Item | Invalid]) -> EncodedChunk:
@@ -58,7 +61,14 @@ def encode_chunk(encoder: Encoder, items: Sequence[Item | Invalid]) -> EncodedCh
     Raises:
         ValueError: the encoder is wrong: it gave a sample outside its space.
     """
-    return pack_chunk(encoder.space, (item if isinstance(item, Invalid) else encoder.encode(item) for item in items))
+    samples = (item if isinstance(item, Invalid) else encoder.encode(item) for item in items)
+    return with_provenance(encoder, items, pack_chunk(encoder.space, samples))
+
+
+def with_provenance(encoder: Encoder, items: Sequence[Item | Invalid], chunk: EncodedChunk) -> EncodedChunk:
+    """The chunk with counts of where the samples of its items come from."""
+    found = Counter(encoder.provenance(items[number]) for number in chunk.kept)
+    return replace(chunk, provenance={source: count for source, count in found.items() if source})
 
 
 def pack_chunk(space: Space, encoded: Iterable[Sample | Invalid]) -> EncodedChunk:
@@ -188,6 +198,11 @@ class Store:
         """How many rows were left out, by reason."""
         return dict(self.meta["rejected"])
 
+    @property
+    def provenance(self) -> dict[str, int]:
+        """How many samples come from where, see `Encoder.provenance`; empty where items say it themselves."""
+        return dict(self.meta.get("provenance", {}))
+
     def rejections(self) -> Iterator[tuple[int, str]]:
         """The number of each row that was left out, counted from 0 over all rows, and the reason."""
         with (self.path / REJECTED).open(encoding="utf-8", newline="") as file:
@@ -241,6 +256,7 @@ class StoreWriter:
         self.folder.mkdir(parents=True)
         self.count = self.seen = 0
         self.rejected: Counter[str] = Counter()
+        self.provenance: Counter[str] = Counter()
         self.columns: dict[str, list[np.ndarray]] = {}
         self._files = {name: (self.folder / f"field.{name}.raw").open("wb") for name in space}
         self._rejections = (self.folder / REJECTED).open("w", encoding="utf-8", newline="")
@@ -256,6 +272,7 @@ class StoreWriter:
             self.columns.setdefault(name, []).append(values[chunk.kept])
         csv.writer(self._rejections).writerows((self.seen + n, reason) for n, reason in chunk.rejected.items())
         self.rejected.update(chunk.rejected.values())
+        self.provenance.update(chunk.provenance)
         self.count += len(chunk.kept)
         self.seen += chunk.count
 
@@ -269,7 +286,13 @@ class StoreWriter:
             np.save(self.folder / f"sizes.{name}.npy", _join(sizes, np.int32))
         for name, values in self.columns.items():
             np.save(self.folder / f"column.{name}.npy", _join(values, np.float64))
-        meta = {"format": FORMAT, "count": self.count, "columns": list(self.columns), "rejected": dict(self.rejected)}
+        meta = {
+            "format": FORMAT,
+            "count": self.count,
+            "columns": list(self.columns),
+            "rejected": dict(self.rejected),
+            "provenance": dict(self.provenance),
+        }
         (self.folder / "meta.json").write_text(json.dumps(meta))
         fsync_folder(self.folder)
         try:

@@ -199,6 +199,7 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
         "name": data.name,
         "items": len(store),
         "rejected": sum(store.rejected.values()),
+        **{source: f"{count:,} items" for source, count in store.provenance.items()},
         **data.card,
         **{f"family.{name}": description(trained) for name, trained in model.trained.items()},
     }

@@ -254,6 +254,8 @@ class Run:
             write_configuration(self.folder, _configuration(self.args, self.composition))
         self.rejected = sum(store.rejected.values())
         self._say(f"{self.source.name}: {len(store):,} items to learn from, {self.rejected:,} left out")
+        for source, count in store.provenance.items():
+            self._say(f"  {count:,} of them: {source}")
         if self.rejected:
             summary = write_rejected(self.folder, rejected_records(self.source, store.rejections()))
             self._say(f"{summary}\n  all of them with their reasons: {self.folder / REJECTED}")
@@ -299,7 +301,7 @@ class Run:
         self._say(
             f"the model is in {self.folder / 'model'}; held-out loss: {held_out_loss(self.model.info['training'])}. "
             f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
-            f"--count 1000 --output {self.model.domain.usual_output}"
+            f"--count 1000 --output {self.model.encoder.usual_output or self.model.domain.usual_output}"
         )
 
     def _say(self, text: str) -> None:

@@ -215,6 +215,32 @@ def test_only_the_item_that_is_the_end_of_its_worker_is_left_out(tmp_path, monke
     assert [Tokens().decode(store.sample(k)) for k in range(len(store))] == ["a", "b", "c", "ab", "abc"]
 
 
+class Slow(Hostile):
+    """Encodes "hang" for ever, and says of others where they come from."""
+
+    item_seconds = 0.5
+
+    def encode(self, item):
+        while item == "hang":
+            pass
+        return super().encode(item)
+
+    def provenance(self, item):
+        return "long ones by hand" if len(item) > 1 else ""
+
+
+def test_an_item_that_takes_too_long_is_left_out_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(encode_module, "SINGLE_CHUNK", 4)
+    rows = [(item, {"x": float(len(item))}) for item in ("a", "hang", "ab")]
+    rows += [(Invalid("bad"), {}), ("abc", {"x": 3.0})]
+    store = write_store(tmp_path / "store", Slow, Tokens().space, rows, ["x"], processes=1)
+    assert [Tokens().decode(store.sample(k)) for k in range(len(store))] == ["a", "ab", "abc"]
+    assert store.columns["x"].tolist() == [1.0, 2.0, 3.0]
+    assert store.provenance == {"long ones by hand": 2}
+    assert [number for number, _ in store.rejections()] == [1, 3]
+    assert store.rejected == {"took longer than 0.5 s": 1, "bad": 1}
+
+
 @pytest.mark.parametrize("chunk", [3, 100])
 def test_an_encoder_that_leaves_its_space_ends_the_encoding(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(encode_module, "CHUNK", chunk)

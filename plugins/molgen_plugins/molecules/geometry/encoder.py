@@ -102,6 +102,7 @@ class Geometry(Encoder):
 
     Config: ClassVar[type] = GeometryConfig
     molgen_tiny: ClassVar[Mapping[str, Any]] = {"max_atoms": 10, "elements": ["H", "C", "N", "O"], "bonds": True}
+    usual_output: ClassVar[str | None] = "generated.sdf"
     config: GeometryConfig
 
     def __init__(self, config: GeometryConfig | None = None) -> None:
@@ -145,6 +146,17 @@ class Geometry(Encoder):
 
     def _too_large(self) -> Invalid:
         return Invalid(f"more than the {self._most} atoms that this model can write")
+
+    @property
+    def item_seconds(self) -> float | None:
+        """The time that finding positions may take, on which RDKit keeps a loose eye itself."""
+        return 5.0 + 4.0 * self.config.seconds if self.config.missing == "embed" else None
+
+    def provenance(self, item: Item) -> str:
+        """Where positions come from that are not those of the data."""
+        if isinstance(item, Conformer):
+            return f"positions by {item.origin}" if item.origin else ""
+        return "" if standard.is_spatial(item) else "positions by ETKDGv3 and MMFF94"
 
     def _conformer(self, item: Item) -> Conformer | Invalid:
         if not isinstance(item, str):
