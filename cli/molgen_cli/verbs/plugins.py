@@ -1,4 +1,4 @@
-"""`molgen plugins`: what is installed, by name, and whether one keeps its contract. Listing imports none of it."""
+"""`molgen plugins`: what is installed, whether one keeps its contract, and one of your own. Listing imports none."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     checking.add_argument("--only", metavar="PATTERN", help="only checks whose name matches, such as 'decode*'")
     checking.set_defaults(action=_check)
+    line = "a distribution of your own with one plugin in it, which passes its own tests at once"
+    writing = actions.add_parser("new", help=line, description=f"Write {line}.")
+    writing.add_argument("name", metavar="NAME", help="by which molgen is to find it; of a metric also DOMAIN.NAME")
+    kinds = writing.add_mutually_exclusive_group()
+    for kind in ("domain", "family", "backbone", "dataset", "metric"):
+        usual = " (the default)" if kind == "domain" else ""
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"a {kind}{usual}")
+    writing.add_argument("-o", "--output", metavar="FOLDER", help="where to write it (default: molgen-NAME)")
+    writing.set_defaults(action=_new, kind="domain")
     for action in (listing, checking):
         action.add_argument(
             "--format", choices=("table", "json"), default="table", help="how to print (default: table)"
@@ -40,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     # By name: this module must not reach torch, which the checks need.
     return int(import_module("molgen_cli.checking").check(args))
+
+
+def _new(args: argparse.Namespace) -> int:
+    return int(import_module("molgen_cli.scaffold").new(args))
 
 
 def _list(args: argparse.Namespace) -> int:
