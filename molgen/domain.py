@@ -201,6 +201,10 @@ class Domain(ABC):
         """A contact sheet of items as one SVG document."""
         raise ValueError(f"{type(self).__name__} does not draw")
 
+    def audible(self, item: Item) -> bytes | None:
+        """A WAV file by which a canonical item can be heard; None, as by default, for what makes no sound."""
+        return None
+
 
 @dataclass(frozen=True)
 class KnownPart:

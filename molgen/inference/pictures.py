@@ -11,9 +11,12 @@ from molgen.domain import Domain, Invalid, Item
 
 T = TypeVar("T")
 
+#: Items of a list that can be played in a notebook.
+MOST_PLAYERS = 24
+
 
 def as_html(domain: Domain, items: Sequence[Item | Invalid], legends: Sequence[str] | None = None) -> str | None:
-    """A picture of items for a notebook; None where the domain draws none, so that they are shown as text.
+    """A picture of items for a notebook, with players if they can be heard; None where the domain draws none.
 
     The drawing is embedded as an image, in which nothing that stands in an item or a plugin's drawing can run.
     """
@@ -24,7 +27,15 @@ def as_html(domain: Domain, items: Sequence[Item | Invalid], legends: Sequence[s
     except ValueError:
         return None
     content = b64encode(drawing.encode()).decode("ascii")
-    return f'<img alt="{escape(f"{len(items)} items")}" src="data:image/svg+xml;base64,{content}">'
+    picture = f'<img alt="{escape(f"{len(items)} items")}" src="data:image/svg+xml;base64,{content}">'
+    return picture + "".join(_player(domain, item) for item in items[:MOST_PLAYERS])
+
+
+def _player(domain: Domain, item: Item | Invalid) -> str:
+    """What plays an item, where it can be heard."""
+    canonical = item if isinstance(item, Invalid) else domain.canonical(item)
+    sound = None if isinstance(canonical, Invalid) else domain.audible(canonical)
+    return f'<audio controls src="data:audio/wav;base64,{b64encode(sound).decode("ascii")}"></audio>' if sound else ""
 
 
 class Samples(list[T]):

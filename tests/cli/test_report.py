@@ -300,3 +300,21 @@ def test_only_markup_is_not_escaped():
 def test_a_long_name_keeps_both_ends():
     assert shortened("generated-by-model-17.csv", 12) == "generat….csv"
     assert shortened("short.csv", 12) == "short.csv"
+
+
+class Heard(Plain):
+    def audible(self, item):
+        if item == "c":
+            raise RuntimeError("hoarse")
+        return item.encode() if item != "a" else None
+
+
+def test_what_can_be_heard_plays_in_the_page(monkeypatch):
+    found = Elements(text_of([evaluated(sample=["a", "bb", "c"], nearest=[("bb", "d", 0.5)])], domain=Heard()))
+    players = found.named("audio")
+    assert [one["src"] for one in players] == [f"data:audio/wav;base64,{code}" for code in ("YmI=", "YmI=", "ZA==")]
+    assert [one["aria-label"] for one in players] == ["Play 2", "Play item", "Play nearest training item"]
+    assert "media-src data:" in next(one["content"] for one in found.named("meta") if "http-equiv" in one)
+    assert not Elements(text_of([evaluated()])).named("audio")
+    monkeypatch.setattr("molgen_cli.report.markup.MOST_SOUND", 1)
+    assert len(Elements(text_of([evaluated(sample=["bb", "d"], nearest=[])], domain=Heard())).named("audio")) == 1

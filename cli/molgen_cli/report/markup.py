@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -125,6 +126,33 @@ def picture(domain: Domain, items: Sequence[Item], legends: Sequence[str], descr
     except Exception as error:  # a plugin's drawing: the figures are worth a report without it
         return tag("p", f"These items cannot be drawn: {type(error).__name__}: {error}", class_="soft")
     return tag("img", src=address(drawing), alt=description, class_="sheet")
+
+
+#: Bytes of sound in one list; what is behind it stays silent, so that the page can still be opened.
+MOST_SOUND = 8 << 20
+
+
+def players(domain: Domain, items: Sequence[Item], legends: Sequence[str]) -> Html | None:
+    """What plays each item, below its legend; None where nothing can be heard.
+
+    Args:
+        domain: makes the sounds.
+        items: in canonical form.
+        legends: one for each item.
+    """
+    parts, room = [], MOST_SOUND
+    for item, legend in zip(items, legends, strict=True):
+        try:
+            content = domain.audible(item)
+        except Exception:  # a plugin's sound: as for a drawing, the rest is worth a report without it
+            content = None
+        if content is None or len(content) > room:
+            continue
+        room -= len(content)
+        source = f"data:audio/wav;base64,{b64encode(content).decode('ascii')}"
+        player = tag("audio", controls="", preload="none", src=source, aria_label=f"Play {legend}")
+        parts.append(tag("figure", tag("figcaption", legend), player))
+    return tag("div", parts, class_="players") if parts else None
 
 
 def address(svg: str) -> Html:

@@ -19,7 +19,7 @@ from molgen_cli.report.published import published
 from molgen_cli.report.tables import in_full, metrics
 
 #: Nothing is loaded and nothing runs, whatever a file of items says.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 
 def write(

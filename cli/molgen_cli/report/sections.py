@@ -13,7 +13,7 @@ from molgen_cli.figures import Evaluated
 from molgen_cli.report import numbers
 from molgen_cli.report.charts import REFERENCES, Series, densities, named, shares
 from molgen_cli.report.histograms import summed
-from molgen_cli.report.markup import Html, behind, clipped, markup, picture, table, tag
+from molgen_cli.report.markup import Html, behind, clipped, markup, picture, players, table, tag
 
 #: Items that are drawn of each file at most and at least, and of all files together, as far as the least allows.
 SHEET = (60, 12, 240)
@@ -184,11 +184,14 @@ def _sample(number: int, one: Evaluated, most: int, domain: Domain) -> Html | No
     legends = [str(rank) for rank in range(1, len(items) + 1)]
     about = f"{len(items)} random items of {one.name}"
     sheet = picture(domain, items, legends, about) if items else None
-    if sheet is None:
+    sounds = players(domain, items, legends)
+    if sheet is None and sounds is None:
         return None
     texts = tag("ol", [tag("li", tag("code", item)) for item in items])
     caption = tag("p", f"{len(items)} drawn at random from {numbers.count(one.valid)} valid items.", class_="soft")
-    return markup(tag("h3", named(number, one.name)), caption, sheet, behind("As text, numbered as above", texts))
+    return markup(
+        tag("h3", named(number, one.name)), caption, sheet, sounds, behind("As text, numbered as above", texts)
+    )
 
 
 def _each(limits: tuple[int, int, int], files: int) -> int:
@@ -219,11 +222,12 @@ def _neighbours(number: int, one: Evaluated, most: int, domain: Domain) -> Html 
 
 def _pair(item: Item, nearest: Item, similarity: float, domain: Domain) -> Html | None:
     about = f"An item, and the training item nearest to it, of similarity {similarity:.2f}"
-    drawn = picture(domain, [item, nearest], ["item", "nearest training item"], about)
-    if drawn is None:
+    names = ["item", "nearest training item"]
+    drawn, sounds = picture(domain, [item, nearest], names, about), players(domain, [item, nearest], names)
+    if drawn is None and sounds is None:
         return None
     copy = ", a copy" if _equal(item, nearest, domain) else ""
-    return tag("figure", drawn, tag("figcaption", f"similarity {similarity:.2f}{copy}"))
+    return tag("figure", drawn, sounds, tag("figcaption", f"similarity {similarity:.2f}{copy}"))
 
 
 def _equal(item: Item, other: Item, domain: Domain) -> bool:

@@ -132,6 +132,12 @@ class Audio(Domain):
 
         return drawing.sheet(items, legends)
 
+    def audible(self, item: Item) -> bytes | None:
+        """The sound as a WAV file."""
+        from molgen_plugins.audio import sound
+
+        return sound.encoded(item)
+
 
 def _of_sound(function: Callable[[Sound], Any], otherwise: Any) -> Callable[[Item], Any]:
     from molgen_plugins.audio.sound import canonical

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.domain import Encoder, Invalid, Item, Sample
+from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Categorical, Space
-from molgen_plugins.audio.shaping import ClipConfig, settings_for, shaped
+from molgen_plugins.audio.shaping import ClipConfig, beginning, settings_for, shaped
 from molgen_plugins.audio.sound import Sound
 
 
@@ -63,6 +63,10 @@ class Mulaw(Encoder):
         if isinstance(sound, Invalid):
             return sound
         return {"code": codes_of(sound.values(), self.config.classes)}
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """How every sample begins: a sound, or the path of a file."""
+        return beginning(self, item)
 
     def decode(self, sample: Sample) -> Item | Invalid:
         """The sound of a sample; every sample has one."""

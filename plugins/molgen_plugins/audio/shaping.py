@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.signal import resample_poly
 
-from molgen.domain import Invalid, Item
+from molgen.domain import Encoder, Invalid, Item, KnownPart
 from molgen.space import Axis
 from molgen_plugins.audio.properties import loudness, peak
 from molgen_plugins.audio.sound import RATES, SAMPLE_LIMIT, Sound, canonical
+from molgen_plugins.media.containers import Folder
 
 _CHANNELS = {1: "mono", 2: "stereo"}
 #: Multiples of the longest of some sounds that a model is made for: those that were not looked at may be longer.
@@ -72,6 +74,17 @@ def settings_for(items: Iterable[Item], config: type) -> Mapping[str, Any]:
     longest = max(len(sound.samples) for sound in sounds if (sound.rate, sound.channels) == (rate, channels))
     found = {"rate": rate, "channels": channels, "length": min(SAMPLE_LIMIT, int(longest * ROOM))}
     return {name: found[name] for name in found if name in {field.name for field in fields(config)}}
+
+
+def beginning(encoder: Encoder, item: Item | str | Path) -> KnownPart | Invalid:
+    """How samples begin, as an encoder reads it: a sound, or the path of the file of one."""
+    if not isinstance(item, str | Path):
+        found = encoder.encode(item)
+    else:
+        path = Path(item)
+        content = Folder(path.parent).read(path.name)
+        found = content if isinstance(content, Invalid) else encoder.encode(content)
+    return found if isinstance(found, Invalid) else KnownPart(found)
 
 
 def shaped(item: Item, config: ClipConfig, channels: int = 1) -> Sound | Invalid:

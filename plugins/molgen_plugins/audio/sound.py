@@ -38,6 +38,11 @@ class Sound:
     samples: np.ndarray
     rate: int
 
+    def __repr__(self) -> str:
+        """Short, because sounds stand in messages and tables."""
+        shape = "x".join(map(str, np.shape(self.samples)))
+        return f"Sound({shape} samples at {self.rate} Hz)"
+
     @classmethod
     def of(cls, values: np.ndarray, rate: int) -> Sound:
         """The sound of floating-point values, (N,) or (N, 2), of which -1 to 1 is full scale.

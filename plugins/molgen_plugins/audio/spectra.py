@@ -36,6 +36,11 @@ def samples_of(frames: int, window: int, hop: int) -> int:
     return (frames - window // hop + 1) * hop
 
 
+def first_frame(window: int, hop: int) -> int:
+    """The number of the first frame; frame p has its middle at the sample p H."""
+    return int(transform(window, hop).p_min)
+
+
 def spectrum_of(values: np.ndarray, window: int, hop: int) -> np.ndarray:
     """The complex spectrum of a waveform (N,), a multiple of the hop, as (F, K + 1)."""
     return transform(window, hop).stft(values).T

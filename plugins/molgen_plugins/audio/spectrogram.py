@@ -65,9 +65,9 @@ class Spectrogram(Encoder):
 
     Config: ClassVar[type] = SpectrogramConfig
     molgen_tiny: ClassVar[Mapping[str, Any]] = {
-        "length": 12,
-        "window": 8,
-        "hop": 4,
+        "length": 2,
+        "window": 4,
+        "hop": 2,
         "fit": True,
         "resample": True,
         "mix": True,
@@ -127,6 +127,19 @@ class Spectrogram(Encoder):
         """The magnitudes that decoding takes levels in mel bands for, (F, K + 1)."""
         levels = np.clip(np.asarray(sample["level"], np.float64), -1.0, 1.0)
         return spectra.unmixed(10 ** ((levels - 1) / 2 * -self.config.floor / 20), self._weights()) * self._full
+
+    def frequencies(self) -> np.ndarray:
+        """The highest frequency in Hz that each place along the second axis tells of, (K,) or (M,)."""
+        every = np.linspace(0, self.config.rate / 2, self.config.window // 2 + 1)
+        if not self.config.bands:
+            return np.concatenate([[every[-1]], every[1:-1]])  # the first place holds the lowest and the highest
+        return np.asarray([every[weights > 0].max() for weights in self._weights().T])
+
+    def times(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """When each frame begins and ends, in seconds, (F,) each; the first begin before the sound does."""
+        c = self.config
+        middle = (np.arange(frames) + spectra.first_frame(c.window, c.hop)) * c.hop
+        return (middle - c.window / 2) / c.rate, (middle + c.window / 2) / c.rate
 
     def _weights(self) -> np.ndarray:
         return spectra.mel_weights(self.config.bands, self.config.window // 2 + 1, self.config.rate)

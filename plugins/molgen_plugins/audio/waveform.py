@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.domain import Encoder, Invalid, Item, Sample
+from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Real, Space
-from molgen_plugins.audio.shaping import ClipConfig, settings_for, shaped
+from molgen_plugins.audio.shaping import ClipConfig, beginning, settings_for, shaped
 from molgen_plugins.audio.sound import FULL_SCALE, Sound
 
 
@@ -69,6 +69,10 @@ class Waveform(Encoder):
             return sound
         levels = (sound.samples.astype(np.int64) + FULL_SCALE) * self.config.levels // (2 * FULL_SCALE)
         return {"wave": levels.astype(np.uint16)}
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """How every sample begins: a sound, or the path of a file."""
+        return beginning(self, item)
 
     def decode(self, sample: Sample) -> Item | Invalid:
         """The sound of a sample; every sample has one."""

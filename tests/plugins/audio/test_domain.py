@@ -10,6 +10,7 @@ import pytest
 
 from molgen import registry
 from molgen.domain import Invalid
+from molgen.inference.pictures import as_html
 from molgen.workers.inspector import Inspector
 from molgen_plugins.audio.domain import Audio
 from molgen_plugins.audio.examples import tone
@@ -64,3 +65,12 @@ def test_sounds_are_judged_in_workers():
     assert all(inspection.item is None and inspection.error for inspection in inspections[-4:])
     assert key(inspections[len(domain.examples())].item) == key(tone(9, 400))
     assert isinstance(inspections[0].item, Sound)
+
+
+def test_sounds_can_be_heard_in_notebooks():
+    domain, item = Audio(), tone(220, 800)
+    assert key(domain.canonical(domain.audible(item))) == key(item)
+    shown = as_html(domain, [item, encoded(item), b"no sound"])
+    assert shown.count('<audio controls src="data:audio/wav;base64,') == 2
+    assert "no sound" not in shown
+    assert repr(item) == "Sound(800 samples at 8000 Hz)"

@@ -1,0 +1,72 @@
+"""The commands on folders of sounds: from recordings to a model, its samples, their figures and a page that plays."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from molgen_cli.main import main
+from molgen_plugins.audio.examples import tone
+from molgen_plugins.audio.io import files
+from molgen_plugins.audio.sound import canonical, key
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty short tones, high and low, and the run of a model of them."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rows = [
+        {"audio": tone(300 + 20 * k if k % 2 else 100 + 5 * k, 60 + k % 7), "pitch": "high" if k % 2 else "low"}
+        for k in range(40)
+    ]
+    files.write(rows, folder / "tones")
+    run(folder, "train", "--data tones --output run encoder=audio.mulaw backbone=wavenet")
+    return folder
+
+
+SMALL = ("backbone.width=8", "backbone.levels=3", "training.steps=6", "training.batch_size=8", "conditions=[pitch]")
+
+
+PATHS = {"tones", "run", "drawn", "drawn.svg", "scored.csv", "page.html", "figures.json", "more", "begin.wav"}
+
+
+def run(folder, verb, *arguments):
+    words = " ".join(arguments).split()
+    paths = [str(folder / word) if word in PATHS else word for word in words]
+    assert main([verb, *paths, *(SMALL if verb == "train" else ()), "--quiet"]) == 0
+
+
+def test_sounds_are_drawn_scored_and_judged(folder):
+    common = "--model run --seed 1 --workers 1"
+    run(folder, "generate", common, "--count 6 --output drawn --draw drawn.svg --condition pitch=high")
+    records = list(files.read(folder / "drawn"))
+    assert len(records) == 6
+    assert all(1 <= len(canonical(record.item).samples) <= 99 for record in records)
+    assert {record.columns["log_density_kind"] for record in records} == {"exact"}
+    assert float(records[0].columns["duration"]) == pytest.approx(len(canonical(records[0].item).samples) / 8000)
+    assert "<path" in (folder / "drawn.svg").read_text()
+    run(folder, "score", "--model run tones --output scored.csv --workers 1")
+    with (folder / "scored.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 40
+    assert all(np.isfinite(float(row["log_density"])) for row in rows)
+    compared = "--domain audio --reference tones --metrics spectrum --workers 1"
+    run(folder, "evaluate", "drawn", compared, "--report page.html --output figures.json")
+    page = (folder / "page.html").read_text()
+    assert page.count("<audio ") >= 6
+    assert "data:audio/wav;base64," in page
+    assert "data:image/svg+xml," in page
+    assert json.loads((folder / "figures.json").read_text())
+
+
+def test_a_file_says_how_samples_begin(folder):
+    first = next(files.read(folder / "tones"))
+    begin = canonical(first.item)
+    (folder / "begin.wav").write_bytes(first.item)
+    run(folder, "generate", "--model run --count 2 --prefix begin.wav --output more --seed 0 --workers 1")
+    for record in files.read(folder / "more"):
+        found = canonical(record.item)
+        assert len(found.samples) >= len(begin.samples)
+        assert np.abs(found.values()[: len(begin.samples)] - begin.values()).max() < 0.02
+    assert len({key(canonical(record.item)) for record in files.read(folder / "more")}) == 2
