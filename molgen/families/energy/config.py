@@ -29,8 +29,8 @@ class EnergyConfig:
         penalty: the weight of squared energies, which keeps them near zero.
         steps: of a chain from its start to a sample; from noise to data for matching.
         mixing: steps of matching that mix samples at its temperature, after those from noise to data.
-        temperature: of the samples of matching, as a share of the spread of the data; its density is
-            exp(-V / temperature).
+        pairing: of noise and data in matching: `optimal` for the shortest ways in a batch, or `independent`.
+        temperature: of the samples of matching; its density is exp(-V / temperature).
         contrast: the weight of the contrastive loss of matching.
         contrast_from: the share of training after which it is added.
     """
@@ -47,6 +47,7 @@ class EnergyConfig:
     penalty: float = 1e-3
     steps: int = 256
     mixing: int = 64
+    pairing: str = "optimal"
     temperature: float = 0.01
     contrast: float = 1e-2
     contrast_from: float = 0.9
@@ -64,6 +65,8 @@ class EnergyConfig:
         _above_zero("temperature", self.temperature)
         if not self.moves or (wrong := [move for move in self.moves if move not in MOVES]):
             raise ValueError(f"moves are some of {', '.join(MOVES)}, not {', '.join(wrong) if self.moves else 'none'}")
+        if set(self.moves) <= {"swap"}:
+            raise ValueError("moves need gibbs or block as well: swaps alone never change what is there")
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,11 @@ class MatchingSampling:
         _at_least("mixing", self.mixing or 0, 0)
         if self.temperature is not None:
             _above_zero("temperature", self.temperature)
+
+
+@dataclass(frozen=True)
+class PotentialScoring:
+    """The potential of energy matching has no options."""
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -16,6 +16,8 @@ from molgen.batch import Batch, Partial
 from molgen.config import by_name
 from molgen.data.statistics import Statistics
 from molgen.families.energy.config import EnergyConfig
+from molgen.families.energy.contrastive import Contrastive
+from molgen.families.energy.matching import EnergyMatching
 from molgen.families.energy.residual import Residual
 from molgen.families.energy.variant import Parts, Variant
 from molgen.family import Capability, Density, Diagnostics, Family, Generated, LogDensity, Loss, Phase
@@ -23,7 +25,11 @@ from molgen.seeding import Rng
 from molgen.space import Space
 
 #: The variants by their names in the configuration.
-VARIANTS: Mapping[str, type[Variant]] = {"residual": Residual}
+VARIANTS: Mapping[str, type[Variant]] = {
+    "residual": Residual,
+    "contrastive": Contrastive,
+    "matching": EnergyMatching,
+}
 #: The variant that each setting is for which names a trained model.
 OVER = {"base": "residual", "start": "contrastive"}
 

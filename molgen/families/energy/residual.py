@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from math import log
 from typing import Any
 
 import torch
@@ -22,14 +21,13 @@ from torch.nn.functional import softplus
 from molgen.batch import Batch, Partial
 from molgen.config import options_of
 from molgen.families.energy.config import Partition, Resampling
+from molgen.families.energy.partition import AT_A_TIME, log_mean_exp
 from molgen.families.energy.rows import alike, numbers_of, repeated, together
 from molgen.families.energy.variant import EnergyNetwork, Parts, Variant
 from molgen.families.parts.trained import Trained
 from molgen.family import Density, Diagnostics, LogDensity, Loss
 from molgen.seeding import Rng
 
-#: Rows that a base draws at a time, where one row of ours needs many.
-AT_A_TIME = 2048
 #: The share of draws that count, below which the weights are said to rest on few of them.
 FEW = 0.05
 
@@ -194,18 +192,6 @@ class Residual(Variant):
             energies.append(self.energy(self._draw(len(some), asked, some), asked).double().cpu())
         log_z, error = log_mean_exp(-torch.cat(energies)[:, None])
         return log_z[0], error[0]
-
-
-def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The logarithm of the mean of exp over the first dimension, and its standard error by the delta method.
-
-    Args:
-        values: (N, ...) in float64.
-    """
-    count = len(values)
-    log_mean = values.logsumexp(0) - log(count)
-    spread = (values - log_mean).exp().std(0) if count > 1 else torch.full_like(log_mean, torch.inf)
-    return log_mean, spread / count**0.5
 
 
 def _split(schema: type[Any], what: str, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -14,7 +14,7 @@ from molgen.batch import Batch, Partial, separate
 from molgen.families.autoregressive import Autoregressive
 from molgen.families.energy import Energy
 from molgen.families.energy.config import EnergyConfig
-from molgen.families.energy.residual import log_mean_exp
+from molgen.families.energy.partition import log_mean_exp
 from molgen.families.energy.rows import alike, repeated, together
 from molgen.family import Density, Known
 from molgen.seeding import Rng
