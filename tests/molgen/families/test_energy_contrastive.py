@@ -238,7 +238,7 @@ def test_it_learns_what_depends_on_what():
 
     optimiser = torch.optim.Adam(family.parameters(), lr=0.01, betas=(0.0, 0.99))
     family.train()
-    for step in range(85):
+    for step in range(65):
         rng = Rng(0, range(96)).fold(f"step {step}")
         rows = rng.categorical(truth.expand(96, -1), "data")
         optimiser.zero_grad()
