@@ -23,7 +23,7 @@ from support.toys import Choices, Graph, Grid, Points, Tokens, samples_of
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, separate
 from molgen.data.statistics import measure
 from molgen.errors import UnsupportedSpace
-from molgen.families import autoregressive
+from molgen.families.parts import token_model
 from molgen.families.parts.sampling_options import SamplingOptions
 from molgen.family import Density
 from molgen.seeding import Rng
@@ -162,12 +162,12 @@ def test_finished_rows_leave_the_batch_and_change_nothing(monkeypatch):
         family.backbone, "step", lambda s, state, p: rows.append(state.hidden[0].shape[1]) or step(s, state, p)
     )
     shrinking = family.sample(100, rng=Rng(0, range(100)))
-    assert rows[0] == 4 * autoregressive.ROW_MULTIPLE
-    assert rows[-1] == autoregressive.ROW_MULTIPLE
-    monkeypatch.setattr(autoregressive, "SHRINK_BELOW", 0)
+    assert rows[0] == 4 * token_model.ROW_MULTIPLE
+    assert rows[-1] == token_model.ROW_MULTIPLE
+    monkeypatch.setattr(token_model, "SHRINK_BELOW", 0)
     rows.clear()
     staying = family.sample(100, rng=Rng(0, range(100)))
-    assert set(rows) == {4 * autoregressive.ROW_MULTIPLE}
+    assert set(rows) == {4 * token_model.ROW_MULTIPLE}
     assert keys(space, shrinking.batch) == keys(space, staying.batch)
     torch.testing.assert_close(shrinking.log_density.value, staying.log_density.value, rtol=0, atol=1e-10)
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from molgen.backbone import Backbone, Build, Head
 from molgen.batch import Batch, Partial
 from molgen.data.statistics import Statistics
-from molgen.families.autoregressive import Autoregressive, AutoregressiveConfig
 from molgen.families.parts.elements import ElementNoise, PackedElements, fitted
 from molgen.families.parts.latent import as_condition, with_latents
 from molgen.families.parts.likelihood import Likelihood, likelihood
 from molgen.families.parts.sampling_options import SamplingOptions
 from molgen.families.parts.sizes import SizeModel
+from molgen.families.parts.token_model import TokenConfig, TokenModel
 from molgen.families.vae.config import OneShotOptions, VAEConfig
 from molgen.family import Known
 from molgen.layers.condition_embedding import ConditionEmbedding
@@ -225,11 +225,11 @@ class AutoregressiveDecoder(Decoder):
 
 
 @dataclass(frozen=True)
-class _ForgetfulConfig(AutoregressiveConfig):
+class _ForgetfulConfig(TokenConfig):
     word_dropout: float = 0.0
 
 
-class _Forgetful(Autoregressive):
+class _Forgetful(TokenModel):
     """Reads, in training, classes drawn at random in the place of some earlier choices."""
 
     def _read(self, made: TokenBatch, rng: Rng) -> TokenBatch:
