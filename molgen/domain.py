@@ -11,39 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from molgen.data.records import Invalid as Invalid
+from molgen.data.records import Item as Item
+from molgen.data.records import Record as Record
 from molgen.space import Space
 
 if TYPE_CHECKING:
     import numpy as np
 
-Item = Any
 Sample = Mapping[str, "np.ndarray"]
 
 #: The plugin interface that this molgen speaks; every plugin class carries it as `molgen_api`.
 API_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Invalid:
-    """Something that is no item, and why, in one line that names the cause.
-
-    Attributes:
-        reason: the cause.
-        raw: what a decoder can show people of a sample that stands for no item, in the type of an item.
-    """
-
-    reason: str
-    raw: Item | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row of a user's file: its number from 0, its item (or why there is none), its other columns."""
-
-    row: int
-    item: Item | Invalid
-    columns: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import IO, Any, cast
 
 from molgen.data.content import kind_of, opened
 from molgen.data.delimited import Table, TableWriter, lines
+from molgen.data.records import Invalid, Item, Record
 from molgen.data.tables import name_of, opened_to_write
-from molgen.domain import Invalid, Item, Record
 from molgen.errors import UnknownFormat, UsageError
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}

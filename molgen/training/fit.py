@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molgen.config import ModelConfig, make_settings, to_settings, with_all_settings
 from molgen.data.conditions import Conditions
@@ -26,11 +26,13 @@ from molgen.domain import Invalid
 from molgen.errors import UsageError
 from molgen.family import Family
 from molgen.model.checkpoint import Checkpoint, named_damage
-from molgen.model.generative_model import GenerativeModel
 from molgen.model.trained import description
 from molgen.training.config import TrainingConfig, current_names
 from molgen.training.metrics_log import MetricsLog
 from molgen.training.trainer import Progress, Trainer
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
 
 #: Training items that `Family.initialise` sees.
 FIRST_ITEMS = 512
@@ -133,7 +135,7 @@ def _prepare(
         statistics=counted,
     )
     if saved is not None:
-        model.trained = GenerativeModel.trained_from_json(saved.config, saved.path)
+        model.trained = type(model).trained_from_json(saved.config, saved.path)
         model.build(config.seed, saved.config.get("family_state", {}))
     elif fresh:
         first, _ = split.batch(split.some(FIRST_ITEMS, config.seed))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molgen import registry
 from molgen.config import Part, make_settings, to_settings
@@ -19,11 +19,13 @@ from molgen.dataset import Dataset
 from molgen.domain import Invalid, Record
 from molgen.errors import UsageError
 from molgen.model.devices import resolve_device
-from molgen.model.generative_model import GenerativeModel
 from molgen.training.config import TrainingConfig
 from molgen.training.fit import Watcher, fit
 from molgen.training.run_data import prepared_data, store_folder, with_conditions
 from molgen.training.trainer import Progress
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
 
 #: Rejected rows that a report keeps; all of them are counted.
 KEPT = 10_000

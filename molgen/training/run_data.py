@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molgen.data.cache import cache_folder
 from molgen.data.condition_columns import with_classes
 from molgen.data.prepare import TrainingData, training_data
 from molgen.data.source import Source, computed_conditions, embedded_name
-from molgen.model.generative_model import GenerativeModel
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
 
 
 def with_conditions(
