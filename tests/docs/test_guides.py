@@ -19,7 +19,8 @@ _NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
 def test_a_guide_runs_as_it_is_printed(guide, tmp_path, monkeypatch, fake_distribution, molgen_command):
     blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
     files = {found[1]: text for _, text in blocks if (found := _NAME.match(text))}
-    install(files, fake_distribution)
+    if files:
+        install(files, fake_distribution)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "guide"}
     for language, text in blocks:

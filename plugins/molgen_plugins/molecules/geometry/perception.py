@@ -127,5 +127,5 @@ def determine_bonds(molecule: Chem.RWMol, charge: int = 0) -> Invalid | None:
             )
         except (ValueError, RuntimeError) as error:
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no assignment fits")
-            return Invalid(f"no bonds fit its positions: {reason[:200]}")
+            return Invalid(f"no bonds fit its positions: {reason.partition('. ')[0][:200]}")
     return None
