@@ -36,7 +36,7 @@ def qm9_rows(part):
             "SMILES": f"{'C' * (part * 20 + n + 1)}",
             "InChi": f"InChI=1S/x,{part},{n}",
         }
-        yield row | {"Index": str(part * 20 + n), "Elements": "['C','H']", "XYZ_Ang": "[[0.0,0.0,0.0],[1.0,0.0,-1.5]]"}
+        yield row | {"Index": str(part * 20 + n), "Elements": "['C','H']", "XYZ_Ang": "[[0.,0.0,0.],[1.0,0.,-1.5]]"}
 
 
 def qm9_part(part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -53,6 +54,8 @@ _OTHERS: dict[str, tuple[str, str]] = {
     "elements": ("Elements", "element symbols of all atoms, hydrogens included, as a JSON list"),
     "xyz": ("XYZ_Ang", "positions of the atoms in the order of elements, angstrom, as a JSON list of triples"),
 }
+#: A point behind which JSON wants a digit.
+_POINT = re.compile(r"(?<=\d)\.(?=[,\]])")
 COLUMNS = {**_OTHERS, **PROPERTIES}
 
 
@@ -107,5 +110,9 @@ class QM9(Source):
 
 def _columns(row: Mapping[str, str]) -> dict[str, str]:
     columns = {name: row[stored] for name, (stored, _) in COLUMNS.items()}
-    columns["elements"] = columns["elements"].replace("'", '"')  # a list of Python becomes one of JSON
-    return columns
+    return columns | {name: as_json(columns[name]) for name in ("elements", "xyz")}
+
+
+def as_json(text: str) -> str:
+    """A list as the files have it, with single quotes and numbers such as `0.`, as one of JSON."""
+    return _POINT.sub(r"\g<0>0", text).replace("'", '"')

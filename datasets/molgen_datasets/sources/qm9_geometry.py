@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from molgen.domain import Record
-from molgen_datasets.sources.qm9 import COLUMNS, PROPERTIES, QM9
+from molgen_datasets.sources.qm9 import COLUMNS, PROPERTIES, QM9, as_json
 
 #: The rule of the split, which is part of the digest.
 _RULE = "permutation of numpy.random.RandomState(0): 100,000 train, 17,748 valid, 13,083 test"
@@ -88,7 +88,7 @@ def _record(number: int, row: Mapping[str, str]) -> Record:
 
 
 def _text(row: Mapping[str, str]) -> str:
-    elements: list[str] = json.loads(row["Elements"].replace("'", '"'))
-    positions = json.loads(row["XYZ_Ang"])
+    elements: list[str] = json.loads(as_json(row["Elements"]))
+    positions = json.loads(as_json(row["XYZ_Ang"]))
     atoms = (f"{element} {x!r} {y!r} {z!r}" for element, (x, y, z) in zip(elements, positions, strict=True))
     return "\n".join([str(len(elements)), "", *atoms, ""])

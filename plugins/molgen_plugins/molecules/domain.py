@@ -86,6 +86,7 @@ SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "Atom stability, own bonds": ("molecules.atom_stability", {"bonds": "own"}),
         "Molecule stability, own bonds": ("molecules.molecule_stability", {"bonds": "own"}),
         "Valid": ("validity", {}),
+        "Valid and connected": ("molecules.connected_validity", {}),
         "Unique": ("uniqueness", {}),
         "Novelty": ("novelty", {}),
         "Bond lengths/{}": ("molecules.geometry_distance", {"measure": "bond_lengths"}),

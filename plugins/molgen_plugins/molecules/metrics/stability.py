@@ -104,6 +104,14 @@ class MoleculeStability(Stability):
         return self._share.estimate(rng, "no rows") if self._any else undefined(_NO_POSITIONS)
 
 
+class ConnectedValidity(Validity):
+    """The share of rows that are one whole molecule each: a geometry that falls into several parts is none."""
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in some rows."""
+        super().add(chunk.take([place for place, key in enumerate(chunk.keys) if "." not in key]))
+
+
 # --- the protocol of EDM ----------------------------------------------------------------------------
 
 

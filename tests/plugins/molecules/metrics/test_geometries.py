@@ -67,6 +67,13 @@ def test_real_geometries_are_valid_by_lengths(tmp_path):
     assert 0 < values["Strain"] < 20
 
 
+def test_a_geometry_in_several_parts_is_valid_and_not_connected(tmp_path):
+    two = Conformer("", [8, 1, 1] * 2, np.concatenate([WATER.positions, WATER.positions + 6]))
+    figures = evaluated([WATER, two, CROWDED], ["geometry"], tmp_path, training=["C"], reference=["C"])
+    assert figures["Valid"].estimate.value == pytest.approx(2 / 3)
+    assert figures["Valid and connected"].estimate.value == pytest.approx(1 / 3)
+
+
 def test_strings_have_no_stability(tmp_path):
     figures = evaluated(["CCO", "C1CC"], ["edm", "geometry"], tmp_path, training=["CCO"], reference=["CCO"])
     for label in ("Atom stability", "Molecule stability", "Bond lengths/known", "Strain"):
