@@ -217,7 +217,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from molgen_datasets.synthetic.convert import convert
+    from molgen_datasets.synthetic.conversion import convert
 
     made = convert(args.set, args.output, args.to, args.shard_size)
     say(f"{made['items']:,} items in {len(made['files']):,} files of {args.output}", quiet=args.quiet)

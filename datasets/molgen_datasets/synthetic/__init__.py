@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molgen_datasets.synthetic.check import verify
-    from molgen_datasets.synthetic.convert import convert
+    from molgen_datasets.synthetic.conversion import convert
     from molgen_datasets.synthetic.making import create
     from molgen_datasets.synthetic.recipe import Recipe
     from molgen_datasets.synthetic.tables import draw_table
 
 #: Where each name comes from; what it needs is imported when it is used.
-_FROM = {"create": "making", "verify": "check", "convert": "convert", "draw_table": "tables", "Recipe": "recipe"}
+_FROM = {"create": "making", "verify": "check", "convert": "conversion", "draw_table": "tables", "Recipe": "recipe"}
 
 __all__ = ["Recipe", "convert", "create", "draw_table", "verify"]
 

@@ -87,7 +87,7 @@ def _reasons(domain: Domain, value: str | bytes | None) -> Iterator[str]:
     canonical = item if isinstance(item, Invalid) else domain.canonical(item)
     if isinstance(canonical, Invalid):
         yield f"no item: {canonical.reason}"
-    elif domain.stored(canonical) != value:
+    elif domain.key(canonical) != domain.key(item):
         yield "not in canonical form"
 
 

@@ -15,6 +15,7 @@ from molgen import registry
 from molgen.atomic_files import replaced_file, sha256
 from molgen.domain import Domain
 from molgen.errors import MolgenError
+from molgen.model.generative_model import GenerativeModel
 from molgen_datasets.synthetic.assemble import write_shard
 from molgen_datasets.synthetic.draw import Drawer, load_models
 from molgen_datasets.synthetic.facts import gathered, mark_all
@@ -34,6 +35,7 @@ class Worker:
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         self._folder, self._device = Folder(path), device
         self._drawer: Drawer | None = None
+        self._models: list[GenerativeModel] = []
 
     def close(self) -> None:
         """End the processes that inspect."""
@@ -56,7 +58,7 @@ class Worker:
     # --- tasks ------------------------------------------------------------------------------------
 
     def _facts(self, task: Task) -> Result:
-        found = gathered(self._recipe, load_models(self._recipe, self._device), self._folder, task["created"])
+        found = gathered(self._recipe, self._loaded, self._folder, task["created"])
         mark_all(self._folder, found)
         write_json(self._folder.facts, found)
         return self._folder.mark(self._folder.facts)
@@ -92,9 +94,14 @@ class Worker:
     @property
     def _drawing(self) -> Drawer:
         if self._drawer is None:
-            recipe = self._recipe
-            self._drawer = Drawer(recipe, self._known, self._folder, load_models(recipe, self._device))
+            self._drawer = Drawer(self._recipe, self._known, self._folder, self._loaded)
         return self._drawer
+
+    @property
+    def _loaded(self) -> list[GenerativeModel]:
+        if not self._models:
+            self._models = load_models(self._recipe, self._device)
+        return self._models
 
 
 _OTHER = (

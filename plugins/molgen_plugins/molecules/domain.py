@@ -193,6 +193,18 @@ class Molecules(Domain):
             },
         )
 
+    def stored(self, item: Item) -> str | bytes:
+        """The canonical SMILES; of a molecule in space the text of a MOL file, which keeps its positions."""
+        from molgen_plugins.molecules.io.molblock import molblock
+
+        return molblock(item) if hasattr(item, "positions") else str(item)
+
+    def from_stored(self, value: str | bytes) -> Item | Invalid:
+        """The molecule that `stored` gave, or why a value holds none."""
+        if isinstance(value, bytes):
+            return Invalid("text was expected, not bytes")
+        return self.canonical(value) if "\n" in value else self.from_text(value)
+
     def pattern(self, text: str) -> Callable[[Item], bool] | Invalid:
         """Whether a molecule has the substructure that a SMARTS string asks for, or why that is none."""
         from molgen_plugins.molecules.chemistry import smarts

@@ -1,39 +1,17 @@
 """A condition for each draw: in whatever batches it is drawn, a draw has its own."""
 
-import numpy as np
 import pytest
-import torch
+from support.conditional import KINDS, conditional_model
 
-from molgen.batch import collate
-from molgen.config import Part
-from molgen.data.conditions import Conditions
-from molgen.inference.generate import Generation
-from molgen.inference.request import Request
+from molgen.inference.generate import Generation, Request
 from molgen.model.generative_model import GenerativeModel
-from molgen.seeding import Rng
 from molgen.workers.inspector import Inspector
 from molgen_plugins.molecules.domain import Molecules
-
-KINDS = {"C": "alkane", "CO": "alcohol"}
 
 
 @pytest.fixture(scope="module")
 def model():
-    """A model that knows two molecules by their class."""
-    torch.manual_seed(0)
-    backbone = Part("recurrent", {"width": 16, "layers": 1, "embedding": 8})
-    model = GenerativeModel(Part("molecules.smiles", {"max_length": 8}), backbone=backbone, conditions=("kind",))
-    model.conditions = Conditions.fit({"kind": np.array([0.0, 1.0])}, {"kind": tuple(KINDS.values())})
-    family = model.build()
-    batch = collate(model.encoder.space, [model.encoder.encode(item) for item in KINDS])
-    asked = model.conditions.encode({"kind": np.array([0.0, 1.0])}, 2)
-    optimiser = torch.optim.Adam(family.parameters(), lr=3e-2)
-    for step in range(120):
-        optimiser.zero_grad()
-        family.loss(batch, asked, Rng(step, range(2))).total.mean().backward()
-        optimiser.step()
-    model.use(family)
-    return model
+    return GenerativeModel.load(conditional_model())
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])

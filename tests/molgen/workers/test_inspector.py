@@ -74,4 +74,15 @@ def test_items_come_back_from_a_column():
     assert Audio().stored(sound).startswith(b"RIFF")
     assert Audio().key(Audio().from_stored(Audio().stored(sound))) == Audio().key(sound)
     assert isinstance(Molecules().from_stored(b"CCO"), Invalid)
+    water = "\n\n\n  3  0  0  0  0  0  0  0  0  0999 V2000\n"
+    for place, element in (
+        ("   0.0000    0.0000    0.1170", "O"),
+        ("   0.0000    0.7570   -0.4680", "H"),
+        ("   0.0000   -0.7570   -0.4680", "H"),
+    ):
+        water += f" {place} {element}   0  0\n"
+    conformer = Molecules().canonical(water + "M  END\n")
+    again = Molecules().from_stored(Molecules().stored(conformer))
+    assert again == conformer == "O"
+    assert np.allclose(again.positions, conformer.positions, atol=1e-4)
     assert isinstance(Images().from_stored(b"no picture"), Invalid)

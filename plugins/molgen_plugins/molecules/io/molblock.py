@@ -34,5 +34,5 @@ def _molecule(item: str | None) -> Chem.Mol:
     if isinstance(found, Invalid):
         return Chem.Mol()
     rdDepictor.Compute2DCoords(found)
-    Chem.Kekulize(found)
+    Chem.Kekulize(found, clearAromaticFlags=True)  # bonds that stay aromatic do not say where hydrogens are
     return found
