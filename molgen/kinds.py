@@ -44,7 +44,7 @@ PRIMITIVES: Mapping[str, str] = {
     "arrange": "molgen.families.parts.elements",
     "of_own_place": "molgen.families.parts.elements",
     "flatten": "molgen.data.store",
-    "restore": "molgen.data.store",
+    "unflatten": "molgen.data.store",
     "storage_type": "molgen.data.store",
     # What is measured of training data.
     "count_field": "molgen.data.statistics",

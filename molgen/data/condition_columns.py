@@ -12,7 +12,7 @@ from molgen.domain import Record
 from molgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from molgen.data.source import Source
+    from molgen.data.source import RowSource
 
 #: The most classes that one condition may have, and how many a message names.
 MOST_CLASSES, SHOWN = 1000, 8
@@ -101,8 +101,8 @@ def _short(text: str) -> str:
 
 
 def with_classes(
-    source: Source, conditions: Sequence[str], named: Sequence[str], known: Mapping[str, tuple[str, ...]]
-) -> Source:
+    source: RowSource, conditions: Sequence[str], named: Sequence[str], known: Mapping[str, tuple[str, ...]]
+) -> RowSource:
     """The source with the classes of every condition that holds no numbers, and with notes of what is not read.
 
     Args:
@@ -135,7 +135,7 @@ def with_classes(
     return replace(source, classes={**source.classes, **classes, **known}, notes=tuple(notes))
 
 
-def _read(source: Source, names: Sequence[str], classes: Collection[str]) -> list[Column]:
+def _read(source: RowSource, names: Sequence[str], classes: Collection[str]) -> list[Column]:
     columns = [Column(name, name in classes) for name in names]
     for record in source.records() if columns else ():
         for column in columns:
@@ -200,7 +200,7 @@ def _of_known_classes(column: Column, known: Sequence[str]) -> Iterator[str]:
     yield f"{text}; in those rows it counts as not known"
 
 
-def _in_the_case_of(conditions: Sequence[str], source: Source) -> Source:
+def _in_the_case_of(conditions: Sequence[str], source: RowSource) -> RowSource:
     """The source with its columns under the names of the conditions where they differ in upper and lower case only."""
     renamed: dict[str, str] = {}
     for name in conditions:

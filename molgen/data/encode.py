@@ -172,7 +172,7 @@ def _encoded_singly(
             yield with_provenance(encoder, items, pack_chunk(encoder.space, samples)), numbers
 
 
-def _chunks(rows: Iterable[Row], columns: Sequence[str], most: int = CHUNK) -> Iterator[Rows]:
+def _chunks(rows: Iterable[Row], columns: Sequence[str], most: int) -> Iterator[Rows]:
     for chunk in chunked(rows, most, CHUNK_BYTES, size=lambda row: byte_size(row[0])):
         numbers = {name: np.array([row[1].get(name, np.nan) for row in chunk], dtype=np.float64) for name in columns}
         yield [row[0] for row in chunk], numbers
@@ -185,7 +185,7 @@ def _encoded(
     if seconds is not None and _importable(make_encoder):
         yield from _encoded_singly(make_encoder, rows, columns, processes, seconds)
         return
-    chunks = _chunks(rows, columns)
+    chunks = _chunks(rows, columns, CHUNK)
     first = [chunk for chunk in (next(chunks, None), next(chunks, None)) if chunk is not None]
     if len(first) < 2 or not _importable(make_encoder):
         # One chunk is done before a worker process would have started.

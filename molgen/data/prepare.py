@@ -21,7 +21,7 @@ import numpy as np
 from molgen.atomic_files import replaced_file
 from molgen.data.bloom import BloomFilter
 from molgen.data.condition_columns import read_class, read_number
-from molgen.data.source import Classes, Source
+from molgen.data.source import Classes, RowSource
 from molgen.data.store import Row
 from molgen.domain import Domain, Invalid, Record
 from molgen.versions import versions
@@ -59,7 +59,7 @@ class TrainingData:
 
 
 def training_data(
-    source: Source,
+    source: RowSource,
     domain: Domain,
     conditions: Sequence[str],
     computed: Sequence[str],
@@ -83,7 +83,7 @@ def training_data(
     return TrainingData(source.name, lambda: rows, digest, keys, source.card, source.classes)
 
 
-def rejected_records(source: Source, reasons: Iterable[tuple[int, str]]) -> Iterator[tuple[Record, str]]:
+def rejected_records(source: RowSource, reasons: Iterable[tuple[int, str]]) -> Iterator[tuple[Record, str]]:
     """The records that were left out, each with its reason, in their order."""
     waiting = iter(reasons)
     place = next(waiting, None)
@@ -127,7 +127,7 @@ class CanonicalRows:
     """
 
     def __init__(
-        self, source: Source, domain: Domain, conditions: Sequence[str] = (), computed: Sequence[str] = ()
+        self, source: RowSource, domain: Domain, conditions: Sequence[str] = (), computed: Sequence[str] = ()
     ) -> None:
         self._source, self._domain = source, domain
         self._conditions, self._computed = conditions, computed
@@ -197,7 +197,7 @@ class CanonicalRows:
 
 
 def _as_stored(
-    source: Source,
+    source: RowSource,
     domain: Domain,
     conditions: Sequence[str],
     computed: Sequence[str],
@@ -222,7 +222,11 @@ def _as_stored(
 
 
 def _find(
-    source: Source, domain: Domain, conditions: Sequence[str], computed: Sequence[str], advance: Callable[[int], object]
+    source: RowSource,
+    domain: Domain,
+    conditions: Sequence[str],
+    computed: Sequence[str],
+    advance: Callable[[int], object],
 ) -> tuple[BloomFilter, dict[str, array[float]]]:
     """The keys of the canonical forms, and the numbers of every record."""
     keys = BloomFilter.of((), expected=source.count or 1)

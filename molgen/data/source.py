@@ -21,7 +21,7 @@ Classes = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Where records come from.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def dataset_source(part: Part, domain: str) -> Source:
+def dataset_source(part: Part, domain: str) -> RowSource:
     """The training split of a data set of the registry.
 
     Raises:
@@ -57,7 +57,7 @@ def dataset_source(part: Part, domain: str) -> Source:
     return source_of(cls(config), part.name, domain)
 
 
-def source_of(dataset: Dataset, name: str, domain: str) -> Source:
+def source_of(dataset: Dataset, name: str, domain: str) -> RowSource:
     """The training split of a data set.
 
     Raises:
@@ -69,7 +69,7 @@ def source_of(dataset: Dataset, name: str, domain: str) -> Source:
         raise UsageError(f"the data set {name} holds {dataset.domain}, and the encoder is one of {domain}")
     dataset.require_split(SPLIT)
     card = {"split": SPLIT, "licence": dataset.licence, "citation": dataset.citation}
-    return Source(
+    return RowSource(
         name,
         lambda: dataset.records(SPLIT),
         list(dataset.columns(SPLIT)),
@@ -81,7 +81,7 @@ def source_of(dataset: Dataset, name: str, domain: str) -> Source:
     )
 
 
-def file_source(path: Path, domain: Domain, column: str | None, format: str | None = None) -> Source:
+def file_source(path: Path, domain: Domain, column: str | None, format: str | None = None) -> RowSource:
     """A file of the user's own, or a folder where the domain reads those.
 
     Args:
@@ -105,10 +105,10 @@ def file_source(path: Path, domain: Domain, column: str | None, format: str | No
         raise UsageError(f"{path} has no row to learn from")
     name = printable(path.name)
     card = {"file": name, "licence": "not stated: it is the user's own file"}
-    return Source(name.partition(".")[0] or name, records, list(first.columns), card=card)
+    return RowSource(name.partition(".")[0] or name, records, list(first.columns), card=card)
 
 
-def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:
+def computed_conditions(source: RowSource, domain: Domain, conditions: Sequence[str], *, required: bool) -> list[str]:
     """The conditions that are no column, so that the domain computes them.
 
     Args:
@@ -132,7 +132,7 @@ def computed_conditions(source: Source, domain: Domain, conditions: Sequence[str
     return [name for name in others if name in known]
 
 
-def embedded_name(source: Source, taken: Iterable[str]) -> str:
+def embedded_name(source: RowSource, taken: Iterable[str]) -> str:
     """The name of the source, made different from those of the data that a model has seen before."""
     taken, name, number = set(taken), source.name, 2
     while name in taken:

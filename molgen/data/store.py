@@ -118,7 +118,7 @@ def flatten(field: Field, array: np.ndarray) -> np.ndarray:
 
 
 @primitive
-def restore(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def unflatten(field: Field, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The inverse of `flatten`; `shape` is that of the sample's axes."""
     if not is_symmetric(field):
         return flat.reshape((*shape, *field.channels_shape))
@@ -228,7 +228,7 @@ class Store:
         for name, field in self.space.items():
             flat = np.asarray(self.fields[name][self.offsets[name][row] : self.offsets[name][row + 1]])
             shape = tuple(int(self._axis_sizes(axis)[row]) for axis in field.axes)
-            sample[name] = restore(field, flat, shape)
+            sample[name] = unflatten(field, flat, shape)
         return sample
 
     def _ragged_batch(self, rows: np.ndarray) -> Batch:

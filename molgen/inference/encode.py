@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from molgen.domain import Domain, Invalid, Item, Record, Sample
-from molgen.inference.score import Scoring, asked_columns, beside, number_columns, written
+from molgen.inference.score import ScoredRows, asked_columns, beside, number_columns, written
 from molgen.model.generative_model import GenerativeModel
 from molgen.workers.inspector import Inspection, Inspector
 
@@ -20,10 +20,10 @@ from molgen.workers.inspector import Inspection, Inspector
 LATENT, SAME = "latent", "same"
 
 
-class LatentRows(Scoring, ABC):
+class LatentRows(ScoredRows, ABC):
     """One row for each record, in their order, with a `status` of `valid`, `invalid` or `unsupported`.
 
-    As for densities (see `Scoring`), it is the canonical form of an item that counts.
+    As for densities (see `ScoredRows`), it is the canonical form of an item that counts.
     """
 
     def _rows(self, records: Sequence[Record], inspections: Sequence[Inspection]) -> Iterator[dict[str, Any]]:

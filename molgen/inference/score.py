@@ -100,7 +100,7 @@ def kept_columns(theirs: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, .
     return tuple(found)
 
 
-class Scoring:
+class ScoredRows:
     """Rows of a file with their densities: workers inspect ahead while the model scores.
 
     Columns of the file that have the name of one of ours stay, with `input_` before their name.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from molgen import registry
 from molgen.config import Part, make_settings, to_settings
 from molgen.data.prepare import TrainingData, rejected_records
-from molgen.data.source import Source, dataset_source, file_source, source_of
+from molgen.data.source import RowSource, dataset_source, file_source, source_of
 from molgen.data.store import Store
 from molgen.dataset import Dataset
 from molgen.domain import Invalid, Record
@@ -99,7 +99,7 @@ def _take_conditions(model: GenerativeModel, names: tuple[str, ...], fresh: bool
     model.config = replace(model.config, conditions=names)
 
 
-def _source(model: GenerativeModel, data: Any, conditions: Any, column: str | None) -> Source:
+def _source(model: GenerativeModel, data: Any, conditions: Any, column: str | None) -> RowSource:
     if isinstance(data, Dataset):
         return source_of(data, type(data).__name__.lower(), model.config.domain)
     if isinstance(data, Path) or (isinstance(data, str) and Path(data).exists()):
@@ -112,7 +112,7 @@ def _source(model: GenerativeModel, data: Any, conditions: Any, column: str | No
     return _items_source(data, conditions if isinstance(conditions, Mapping) else {})
 
 
-def _items_source(data: Iterable[Any], columns: Mapping[str, Sequence[Any]]) -> Source:
+def _items_source(data: Iterable[Any], columns: Mapping[str, Sequence[Any]]) -> RowSource:
     try:
         items = list(data)
     except TypeError:
@@ -130,10 +130,10 @@ def _items_source(data: Iterable[Any], columns: Mapping[str, Sequence[Any]]) -> 
             yield Record(row, item, values, item if isinstance(item, str) else "")
 
     card = {"licence": "not stated: the items were given in Python"}
-    return Source("items", records, list(columns), count=len(items), card=card)
+    return RowSource("items", records, list(columns), count=len(items), card=card)
 
 
-def _prepared(model: GenerativeModel, source: Source) -> tuple[Source, TrainingData]:
+def _prepared(model: GenerativeModel, source: RowSource) -> tuple[RowSource, TrainingData]:
     conditions = model.config.conditions
     source, computed = with_conditions(model, source, conditions)
     return source, prepared_data(model, source, conditions, computed)
@@ -156,7 +156,7 @@ def _folder(output: str | Path | None, resume: bool) -> Iterator[Path]:
     yield folder
 
 
-def _report(store: Store, data: TrainingData, source: Source | None, folder: Path | None) -> FitReport:
+def _report(store: Store, data: TrainingData, source: RowSource | None, folder: Path | None) -> FitReport:
     rejections = list(store.rejections())[:KEPT]
     if source is None:
         rejected = [Rejected(row, "", reason) for row, reason in rejections]

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from molgen.data.cache import cache_folder
 from molgen.data.condition_columns import with_classes
 from molgen.data.prepare import TrainingData, training_data
-from molgen.data.source import Source, computed_conditions, embedded_name
+from molgen.data.source import RowSource, computed_conditions, embedded_name
 
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
 
 
 def with_conditions(
-    model: GenerativeModel, source: Source, names: Sequence[str], classes: Sequence[str] = ()
-) -> tuple[Source, list[str]]:
+    model: GenerativeModel, source: RowSource, names: Sequence[str], classes: Sequence[str] = ()
+) -> tuple[RowSource, list[str]]:
     """The source with the classes of its conditions, and those conditions that the domain computes.
 
     Args:
@@ -41,7 +41,7 @@ def with_conditions(
 
 def prepared_data(
     model: GenerativeModel,
-    source: Source,
+    source: RowSource,
     conditions: Sequence[str],
     computed: Sequence[str],
     advance: Callable[[int], object] = lambda count: None,
@@ -62,7 +62,7 @@ def prepared_data(
     return replace(data, name=embedded_name(source, others))
 
 
-def store_folder(source: Source | None, folder: Path) -> Path:
+def store_folder(source: RowSource | None, folder: Path) -> Path:
     """Where encoded items lie: those of a data set in the cache, a user's own in the folder of the run."""
     return _shared_stores() if source is not None and source.digest else folder / "store"
 

@@ -60,7 +60,7 @@ def require_input(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatch) -> int:
-    from molgen.inference.score import Scoring
+    from molgen.inference.score import ScoredRows
     from molgen.workers.inspector import Inspector
 
     domain = model.domain
@@ -69,7 +69,9 @@ def _score(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatc
     output = Output(domain, args.output, args.format)
     statuses: Counter[str] = Counter()
     with Inspector(domain, args.properties, processes=args.workers) as inspector:
-        scoring = Scoring(model, inspector, args.properties, args.batch_size, dict(args.condition), dict(args.option))
+        scoring = ScoredRows(
+            model, inspector, args.properties, args.batch_size, dict(args.condition), dict(args.option)
+        )
         stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
     stopwatch.lap("scoring")
     _report(args, model, output, stopwatch, stopped, statuses)

@@ -18,7 +18,7 @@ from molgen_cli.signals import Terminated
 if TYPE_CHECKING:
     from molgen.config import Part
     from molgen.data.prepare import TrainingData
-    from molgen.data.source import Source
+    from molgen.data.source import RowSource
     from molgen.data.store import Store
     from molgen.model.generative_model import GenerativeModel
     from molgen.training.config import TrainingConfig
@@ -318,7 +318,7 @@ def _fresh(composition: Composition) -> GenerativeModel:
     return GenerativeModel(parts.encoder, parts.family, network, parts.conditions)
 
 
-def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> Source:
+def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> RowSource:
     from molgen.data.source import dataset_source, file_source, known_datasets
 
     if args.data:
@@ -336,7 +336,7 @@ def _within(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve().is_relative_to(folder.resolve())
 
 
-def _default_output(source: Source, composition: Composition, base: str | None) -> Path:
+def _default_output(source: RowSource, composition: Composition, base: str | None) -> Path:
     return Path("runs") / f"{source.name}-{'tuned' if base else composition.model.family.name}"
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from molgen.data.condition_columns import read_class, read_number, with_classes
-from molgen.data.source import Source
+from molgen.data.source import RowSource
 from molgen.domain import Record
 from molgen.errors import UsageError
 
@@ -14,7 +14,7 @@ PLAIN = [f"{k / 10}" for k in range(40)]
 
 def _source(values, column="y"):
     records = [Record(row, "C", {column: value}) for row, value in enumerate(values)]
-    return Source("mine", lambda: records, [column])
+    return RowSource("mine", lambda: records, [column])
 
 
 def _read(values, named=(), known=None, column="y"):

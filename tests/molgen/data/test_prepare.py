@@ -4,7 +4,7 @@ import pytest
 from support.toys import Tokens
 
 from molgen.data.prepare import REPEATED, CanonicalRows
-from molgen.data.source import Source
+from molgen.data.source import RowSource
 from molgen.domain import Invalid, Record
 
 
@@ -17,6 +17,6 @@ class Drawn(Tokens):
 @pytest.mark.parametrize(("domain", "second"), [(Tokens(), Invalid(REPEATED)), (Drawn(), "ab")])
 def test_an_equal_row_counts_where_the_domain_says_so(domain, second):
     items = ["ab", "ab", "c"]
-    rows = CanonicalRows(Source("words", lambda: (Record(n, item) for n, item in enumerate(items)), []), domain)
+    rows = CanonicalRows(RowSource("words", lambda: (Record(n, item) for n, item in enumerate(items)), []), domain)
     rows.find(lambda count: None)
     assert [item for item, _ in rows] == ["ab", second, "c"]

@@ -14,10 +14,10 @@ import pytest
 from molgen.data import prepare
 from molgen.data.encode import write_store
 from molgen.data.prepare import training_data
-from molgen.data.source import Source
+from molgen.data.source import RowSource
 from molgen.domain import Domain, Encoder, Invalid, Record
 from molgen.evaluation.features import FeatureExtractor
-from molgen.inference.score import Scoring
+from molgen.inference.score import ScoredRows
 from molgen.space import Axis, Real
 from molgen.workers.inspector import Inspector
 from molgen.workers.pool import Workers
@@ -153,7 +153,7 @@ def records(count):
 
 def test_training_on_large_items_takes_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "KEPT_BYTES", 20 * MIB)
-    source = Source("big", lambda: records(150), ())
+    source = RowSource("big", lambda: records(150), ())
     with at_most(200):  # of 600
         data = training_data(source, Big(), (), (), tmp_path, lambda count: None)
         store = write_store(tmp_path / "store", lambda: Big(), Big.space, data.rows())
@@ -163,7 +163,7 @@ def test_training_on_large_items_takes_little_memory(tmp_path, monkeypatch):
 
 
 def test_what_is_inspected_again_is_what_was_kept(tmp_path, monkeypatch):
-    source = Source(
+    source = RowSource(
         "some", lambda: (Record(k, "CCO"[: 1 + k % 3] + "N" * (k // 6), {"y": str(k)}) for k in range(20)), "y"
     )
 
@@ -198,7 +198,7 @@ def test_scoring_large_items_takes_little_memory():
             return [Scored(0.0, Density.EXACT) for _ in encoded]
 
     with at_most(200), Inspector(Big()) as inspector:
-        rows = Scoring(Model(), inspector).rows(records(150))
+        rows = ScoredRows(Model(), inspector).rows(records(150))
         statuses = [row["status"] for row in rows]
     assert statuses.count("invalid") == 22
     assert len(statuses) == 150
