@@ -18,7 +18,7 @@ from support.orderings import (
     keys,
     words,
 )
-from support.toys import Choices, Graph, Grid, Points, Tokens, samples_of
+from support.toys import Choices, Graph, Grid, Tokens, samples_of
 
 from molgen.batch import Batch, Partial, collate, field_mask, levels_to_values, separate
 from molgen.data.statistics import measure
@@ -111,9 +111,10 @@ def test_the_first_weights_give_the_frequencies_of_the_levels():
     torch.testing.assert_close(p, torch.tensor([3.5, 13.5, 0.5], dtype=torch.float64) / 17.5)
 
 
-def test_points_are_refused_by_name():
-    with pytest.raises(UnsupportedSpace, match="'places' rotate or have a common centre"):
-        a_model(Points().space)
+def test_vectors_without_a_common_centre_are_refused_by_name():
+    axis = Axis("atom", 4, ordered=False)
+    with pytest.raises(UnsupportedSpace, match="'force' rotate or have a common centre"):
+        a_model({"force": Real((axis,), channels=(3,), rotates=True)})
 
 
 # --- sampling -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from molgen.backbone import Backbone, Build, Head
 from molgen.batch import Batch, Partial
 from molgen.data.statistics import Statistics
 from molgen.families.parts.elements import ElementNoise, PackedElements, fitted
+from molgen.families.parts.frames import Frames
 from molgen.families.parts.latent import as_condition, with_latents
 from molgen.families.parts.likelihood import Likelihood, likelihood
 from molgen.families.parts.sampling_options import SamplingOptions
@@ -88,15 +89,18 @@ class OneShot(Decoder):
 
     The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
     that may not look at places would predict the same for all of them, for it is given no element. So the density is of
-    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one.
+    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one. Points in space are
+    decoded as coordinates in the frame of the first three, and turned at random; see `parts.frames`.
     """
 
     options = OneShotOptions
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
-        self.space = dict(space)
-        parts = {name: likelihood(field, config.components) for name, field in space.items()}
+        self.frames = Frames(space)
+        #: what is decoded: of points their coordinates, because a latent that does not turn knows no orientation.
+        self.space = self.frames.coordinates
+        parts = {name: likelihood(field, config.components) for name, field in self.space.items()}
         self.likelihoods = NamedModules(parts)
         self.network = build(latents, {name: in_order(part.head) for name, part in parts.items()})
         given = as_condition(latents)
@@ -105,7 +109,9 @@ class OneShot(Decoder):
 
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
         """The sum over free elements and of log p(sizes | z), (B,) in float64."""
+        batch = self.frames.to_coordinates(batch)
         total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
+        total = total + self.frames.log_volume(batch)
         elements = PackedElements.of_batch(self.space, batch)
         parameters = self._parameters_of(latents, condition, elements)
         for name, values in elements.pack_batch(self.placed(batch, parameters)).items():
@@ -162,7 +168,7 @@ class OneShot(Decoder):
             else:
                 uniform = ElementNoise(elements, rng).uniform(name, "element")
                 values[name] = part.sample(parameters, uniform, temperature)
-        return elements.unpack_batch(values)
+        return self.frames.to_points(elements.unpack_batch(values), rng)
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start from the statistics of each field."""

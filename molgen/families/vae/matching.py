@@ -39,6 +39,11 @@ class Matched(OneShot):
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
+        if self.frames.names:
+            raise UnsupportedSpace(
+                f"a matched decoder finds its own order, and the coordinates of {self.frames.names[0]!r} follow from "
+                "the first three points of one; decoder=one_shot and decoder=autoregressive take them"
+            )
         self.free = [axis for axis in axes(space).values() if not axis.ordered]
         for axis in self.free:
             for name, field in space.items():

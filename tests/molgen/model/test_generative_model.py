@@ -274,5 +274,5 @@ def test_every_setting_is_written_out():
 
 
 def test_a_space_that_the_family_cannot_model_is_one_clear_line():
-    with pytest.raises(UsageError, match=r"autoregressive over points: .*'places' rotate.* a diffusion takes them"):
-        GenerativeModel("points", backbone=SMALL).build()
+    with pytest.raises(UsageError, match=r"flow over points: .*matching"):
+        GenerativeModel("points", Part("flow", {"variant": "coupling"})).build()
