@@ -26,6 +26,8 @@ from molgen.space import Real
 HALVINGS = 3
 #: The narrowest cell, in parts of the number or of 1: some steps of float32.
 NARROWEST = 1e-6
+#: Fewer values of a channel say nothing of where others are, where differences have a smallest size.
+FEWEST = 32
 #: The largest share of an outermost cell that lies beyond the data.
 MOST_BEYOND = 0.25
 
@@ -229,3 +231,19 @@ def _shares_beyond(cuts: np.ndarray, edges: np.ndarray, count: int) -> list[floa
     shares = np.linspace(0, 1, len(cuts))
     masses = [np.interp(edges[1], cuts, shares), 1 - np.interp(edges[-2], cuts, shares)]
     return [min(MOST_BEYOND, 1 / (1 + (count + 1) * max(float(mass), 1 / len(cuts) ** 2))) for mass in masses]
+
+
+def quantiles_by_channel(values: np.ndarray, exists: np.ndarray, finest: float) -> Quantiles:
+    """Those of each channel by itself, from the numbers of (B, N, C) that exist: a frame leaves some channels out.
+
+    Differences below `finest` are none, and fewer than `FEWEST` values say nothing of where others are.
+    """
+    values = np.round(values / finest) * finest if finest else values
+    own = [values[..., channel][exists[..., channel]] for channel in range(values.shape[-1])]
+    fewest = FEWEST if finest else 1
+    parts = [Quantiles.of(one[:, None] if len(one) >= fewest else np.array([[-2.0], [2.0]])) for one in own]
+    return Quantiles(
+        min(part.count for part in parts),
+        tuple(part.cuts[0] for part in parts),
+        tuple(max(finest, part.gaps[0]) for part in parts),
+    )

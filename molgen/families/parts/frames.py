@@ -93,8 +93,8 @@ class Frames:
         for name, field in bound.items():
             if not (field.centred and field.rotates and field.channels == (3,)):
                 raise UnsupportedSpace(
-                    f"the numbers of {name!r} rotate or have a common centre, and are not points in space that do both, "
-                    "so they have no coordinates of their own; a diffusion takes them"
+                    f"the numbers of {name!r} rotate or have a common centre, and are not points in space, which do "
+                    "both, so they have no coordinates of their own; a diffusion takes them"
                 )
         if len(bound) > 1:
             raise UnsupportedSpace(
@@ -126,7 +126,6 @@ class Frames:
         device = next(iter(batch.fields.values())).device if batch.fields else None
         total = torch.zeros(len(batch), dtype=torch.float64, device=device)
         for name in self.names:
-            field = self.coordinates[name]
             c = batch.fields[name].double()
             size = field_mask(self.coordinates, batch, name).sum(1)
             total = total + 1.5 * size.clamp(min=1).double().log()

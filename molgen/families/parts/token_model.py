@@ -5,7 +5,9 @@ probability 1 at the maximum of an axis and 0 below its minimum, and what the gr
 probability 0 (see `parts.grammar`), so the probabilities of all samples of a space sum to one. The levels of a
 quantised field have a softmax (van den Oord et al., arXiv 1601.06759, section 3.4): it can be any distribution over
 them, and with up to 256 it costs little, so no mixture needs to stand in for it. Numbers without levels are cut into
-cells of equal mass; log of the density inside the cell is added to log p of its token (see `parts.cells`).
+cells of equal mass; log of the density inside the cell is added to log p of its token (see `parts.cells`). Points in
+space are told by their coordinates in the frame of the first three, so that the density does not depend on how a sample
+is turned, exactly, and any causal network serves (see `parts.frames`).
 
 An axis that the condition has too has its size there: END is then no decision, and costs nothing.
 
@@ -24,11 +26,11 @@ from torch import Tensor
 from molgen.backbone import Build, CausalBackbone, Head
 from molgen.batch import Batch, Partial, field_mask, lengths, pack, pack_field, unpack_field
 from molgen.config import options_of
-from molgen.data.quantiles import Quantiles
 from molgen.data.standardise import standardised_quantiles
 from molgen.data.statistics import Statistics
-from molgen.families.parts.cells import Cells
+from molgen.families.parts.cells import Cells, quantiles_by_channel
 from molgen.families.parts.elements import ElementNoise, PackedElements
+from molgen.families.parts.frames import FINEST, FrameCoordinates, Frames, is_free
 from molgen.families.parts.grammar import LogitMask, RowStates, grammar_of, mask_of_rows
 from molgen.families.parts.sampling_options import SamplingOptions
 from molgen.families.parts.sizes import UNKNOWN, condition_sizes
@@ -79,11 +81,14 @@ class TokenModel(Family):
 
     def __init__(self, space: Space, build: Build, config: TokenConfig, condition: Space | None = None) -> None:
         super().__init__(space, build, config, condition)
-        numbers = {name: f for name, f in space.items() if isinstance(f, Real) and f.levels is None}
+        self.frames = Frames(space)
+        #: what is decided: points are replaced by their coordinates.
+        self.inner = self.frames.coordinates
+        numbers = {name: f for name, f in self.inner.items() if isinstance(f, Real) and f.levels is None}
         self.cells = NamedModules({name: Cells(name, field, config.bins) for name, field in numbers.items()})
         tokens = {cells.name: cells.tokens for cells in self._each_cells()}
         #: what the network reads and decides: numbers are replaced by the numbers of their cells.
-        self.token_space = {**space, **tokens}
+        self.token_space = {**self.inner, **tokens}
         self.ending = ending_fields(space)
         self.classes = {name: vocabulary_size(field) for name, field in self.token_space.items()}
         heads = {
@@ -100,6 +105,7 @@ class TokenModel(Family):
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """-log p(x | condition) in nats; with a grammar, before its mask, which is never less."""
+        batch = self.frames.to_coordinates(batch)
         made = self._tokens(batch)
         inside = self._log_density_inside(batch)
         return Loss(-self._log_probabilities(made, condition, self._read(made, rng)).sum(1) - inside)
@@ -115,18 +121,23 @@ class TokenModel(Family):
         if options:
             raise ValueError(f"the autoregressive density has no option {', '.join(sorted(options))}")
         rows = _padded_rows(len(batch)).to(self.device)
-        whole = batch.take(rows)
+        whole = self.frames.to_coordinates(batch.take(rows))
         made = self._tokens(whole)
         with torch.no_grad():
             log_p = self._log_probabilities(made, condition and condition.take(rows), masks=self._masks(made))
             value = log_p.double().sum(1) + self._log_density_inside(whole)
-        return LogDensity(value[: len(batch)], Density.EXACT, self._elements(batch).counts())
+        return LogDensity(value[: len(batch)], Density.EXACT, self._counts_of(batch))
+
+    def _counts_of(self, batch: Batch) -> Tensor:
+        """The free elements of samples, (B,)."""
+        return PackedElements.of_batch(self.space, batch, self.device).counts()
 
     def log_known(self, known: Partial, condition: Partial | None = None, **options: Any) -> Tensor:
         """The log of the probability that a draw begins with each known part, (B,); options are those of sampling."""
         sampling = options_of(SamplingOptions, "autoregressive sampling", options)
         rows = _padded_rows(len(known.batch)).to(self.device)
-        tokens = Partial(self._to_cells(known.batch.to(self.device)), known.given, known.closed).take(rows)
+        known = self.frames.known(known.to(self.device))
+        tokens = Partial(self._to_cells(known.batch), known.given, known.closed).take(rows)
         ordering = ordering_of(self.token_space, tokens.batch)
         forced = known_tokens(self.token_space, ordering, tokens, None, len(rows)).to(self.device)
         made = TokenBatch(ordering, forced.clamp(min=0), forced >= 0)
@@ -136,7 +147,7 @@ class TokenModel(Family):
         return log_p.double().sum(1)[: len(known.batch)]
 
     def _elements(self, batch: Batch) -> PackedElements:
-        return PackedElements.of(self.space, batch.sizes, lengths(self.space, batch), len(batch), self.device)
+        return PackedElements.of(self.inner, batch.sizes, lengths(self.inner, batch), len(batch), self.device)
 
     def _tokens(self, batch: Batch) -> TokenBatch:
         return batch_to_tokens(self.token_space, self._to_cells(batch))
@@ -145,23 +156,23 @@ class TokenModel(Family):
         """The batch with the cells of numbers in their place, as levels."""
         fields = dict(batch.fields)
         for cells in self._each_cells():
-            exists = field_mask(self.space, batch, cells.name)
+            exists = field_mask(self.inner, batch, cells.name)
             packed = pack_field(cells.field, fields[cells.name], exists)
             fields[cells.name] = unpack_field(cells.field, cells.to_tokens(packed.values), exists)
         return batch.with_fields(fields)
 
     def _log_density_inside(self, batch: Batch) -> Tensor:
-        """log of the density of all numbers inside their cells, (B,) in float64."""
-        total = torch.zeros(len(batch), dtype=torch.float64, device=self.device)
+        """log of the density of all numbers inside their cells, and of points in their coordinates, (B,) in float64."""
+        total = self.frames.log_volume(batch).to(self.device)
         for cells in self._each_cells():
             name = cells.name
-            values, exists = pack_field(cells.field, batch.fields[name], field_mask(self.space, batch, name))
+            values, exists = pack_field(cells.field, batch.fields[name], field_mask(self.inner, batch, name))
             total = total + torch.where(exists, cells.log_density(values), 0.0).sum(1)
         return total
 
     def _masks(self, made: TokenBatch) -> Mapping[str, LogitMask]:
         """What the grammars of fields allow at their slices, (B, S, K + 1)."""
-        grammars = {name: grammar for name, field in self.space.items() if (grammar := grammar_of(field))}
+        grammars = {name: grammar for name, field in self.inner.items() if (grammar := grammar_of(field))}
         steps = made.ordering.steps
         return {
             name: mask_of_rows(grammar, made.ids[:, steps[name]], made.mask[:, steps[name]])
@@ -206,7 +217,7 @@ class TokenModel(Family):
 
     def _possible(self, name: str, logits: Tensor, slices: Sequence[Slice]) -> Tensor:
         """Logits (B, S, W) without END where an axis may not end, and without cells that a channel does not have."""
-        field, width = self.space[name], logits.shape[-1]
+        field, width = self.inner[name], logits.shape[-1]
         possible = torch.ones(len(slices), width, dtype=torch.bool)
         if name in self.ending:
             least = field.axes[0].minimum
@@ -215,17 +226,21 @@ class TokenModel(Family):
             if cells.name == name:
                 channel = [_flat_index(s.index[len(field.axes) :], field.channels_shape) for s in slices]
                 possible[:, : cells.bins] &= cells.used.cpu()[channel]
+                if isinstance(field, FrameCoordinates):
+                    fixed = torch.tensor([not is_free(*s.index) for s in slices])
+                    # What the frame fixes is 0, see `_to_cells`, at no cost.
+                    possible[fixed, : cells.bins] = torch.arange(cells.bins) == cells.bins // 2
         return logits if bool(possible.all()) else logits.masked_fill(~possible.to(logits.device), -torch.inf)
 
     def _sizes(self, condition: Partial | None) -> dict[str, Tensor]:
         """The sizes that the condition has, see `condition_sizes`."""
-        return condition_sizes(variable_axes(self.space), self.condition_space, condition)
+        return condition_sizes(variable_axes(self.inner), self.condition_space, condition)
 
     def _with_sizes(self, name: str, logits: Tensor, slices: Sequence[Slice], sizes: Mapping[str, Tensor]) -> Tensor:
         """Logits (B, S, W) where rows of known size, (B,), end there and nowhere else."""
-        if name not in self.ending or self.space[name].axes[0].name not in sizes:
+        if name not in self.ending or self.inner[name].axes[0].name not in sizes:
             return logits
-        size = sizes[self.space[name].axes[0].name].to(logits.device)[:, None]
+        size = sizes[self.inner[name].axes[0].name].to(logits.device)[:, None]
         index = torch.tensor([s.index[0] for s in slices], device=logits.device)
         ends = torch.tensor([s.ends is not None for s in slices], device=logits.device) & (size != UNKNOWN)
         end = torch.arange(logits.shape[-1], device=logits.device) == logits.shape[-1] - 1
@@ -253,15 +268,17 @@ class TokenModel(Family):
         rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
         ordering = full_ordering(self.token_space)
         self._require_same_sizes(sizes or {}, condition)
-        tokens = known and Partial(self._to_cells(known.batch.to(self.device)), known.given, known.closed)
+        told = known and self.frames.known(known.to(self.device))
+        tokens = told and Partial(self._to_cells(told.batch), told.given, told.closed)
         forced = known_tokens(self.token_space, ordering, tokens, sizes, count).to(self.device)
         rows = _padded_rows(count)
         with torch.no_grad():
             given = condition and condition.take(rows.to(self.device))
             ids, log_p = self._grow(ordering, given, rng.take(rows), forced[rows.to(self.device)], sampling)
-            batch = self._from_tokens(batch_from_tokens(self.token_space, ordering, ids[:count]), rng, known)
+            batch = self._from_tokens(batch_from_tokens(self.token_space, ordering, ids[:count]), rng, told)
             log_p = log_p[:count] + self._log_density_inside(batch)
-        return Generated(batch, LogDensity(log_p, Density.EXACT, self._elements(batch).counts()))
+            batch = self.frames.to_points(batch, rng, known)
+        return Generated(batch, LogDensity(log_p, Density.EXACT, self._counts_of(batch)))
 
     def _require_same_sizes(self, sizes: Mapping[str, Tensor], condition: Partial | None) -> None:
         for name, own in self._sizes(condition).items():
@@ -293,7 +310,7 @@ class TokenModel(Family):
         growing = torch.ones(count, dtype=torch.bool, device=self.device)
         state, states, sizes = (
             self.backbone.start(condition, count),
-            RowStates(self.space, count),
+            RowStates(self.inner, count),
             self._sizes(condition),
         )
         previous: tuple[Slice, Tensor] | None = None
@@ -333,9 +350,10 @@ class TokenModel(Family):
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Cut numbers into cells, and start from the frequencies of tokens."""
+        batch = self.frames.to_coordinates(batch)
         self._cut(batch, statistics)
         made = self._tokens(batch)
-        for name in self.space:
+        for name in self.inner:
             counts = statistics.marginals.get(name) or self._counts(name, made)
             smooth = torch.tensor(counts, dtype=torch.float64) + 0.5
             self.backbone.set_output_bias(name, (smooth / smooth.sum()).log())
@@ -343,12 +361,13 @@ class TokenModel(Family):
     def _cut(self, batch: Batch, statistics: Statistics) -> None:
         """Take the cells from all of the data where the statistics have their quantiles, else from the batch."""
         for cells in self._each_cells():
-            if cells.name in statistics.quantiles:
+            if cells.name in statistics.quantiles and cells.name not in self.frames.names:
                 cells.cut(standardised_quantiles(cells.field, cells.name, statistics))
                 continue
-            values, exists = pack(self.space, batch)[cells.name]
+            values, exists = (part.unflatten(1, (-1, cells.channels)) for part in pack(self.inner, batch)[cells.name])
             if exists.any():
-                cells.cut(Quantiles.of(values[exists].reshape(-1, cells.channels).numpy(force=True)))
+                finest = FINEST if cells.name in self.frames.names else 0.0
+                cells.cut(quantiles_by_channel(values.numpy(force=True), exists.numpy(force=True), finest))
 
     def _counts(self, name: str, made: TokenBatch) -> list[int]:
         """How often each token of a field occurs, END aside."""

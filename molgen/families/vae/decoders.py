@@ -89,8 +89,8 @@ class OneShot(Decoder):
 
     The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
     that may not look at places would predict the same for all of them, for it is given no element. So the density is of
-    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one. Points in space are
-    decoded as coordinates in the frame of the first three, and turned at random; see `parts.frames`.
+    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one. Points in space
+    are decoded as coordinates in the frame of the first three, and turned at random; see `parts.frames`.
     """
 
     options = OneShotOptions
