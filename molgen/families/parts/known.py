@@ -124,3 +124,13 @@ def _about_its_mean(points: Tensor, given: Tensor) -> Tensor:
     kept = torch.where(some, points, 0.0)
     mean = kept.sum(1, keepdim=True) / some.sum(1, keepdim=True).clamp(min=1)
     return torch.where(some, points - mean, 0.0)
+
+
+def with_known(tensor: Tensor, known: Partial, name: str) -> Tensor:
+    """A tensor (B, *axes, *channels) with known numbers as they were given, free of the rounding of cells."""
+    given, values = known.given[name].to(tensor.device), known.batch.fields[name].to(tensor)
+    inside = tuple(slice(min(a, b)) for a, b in zip(tensor.shape[: given.ndim], given.shape, strict=True))
+    own = given[inside].reshape(*given[inside].shape, *(1 for _ in range(tensor.ndim - given.ndim)))
+    tensor = tensor.clone()
+    tensor[inside] = torch.where(own, values[inside], tensor[inside])
+    return tensor

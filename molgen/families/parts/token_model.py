@@ -32,6 +32,7 @@ from molgen.families.parts.cells import Cells, quantiles_by_channel
 from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.frames import FINEST, FrameCoordinates, Frames, is_free
 from molgen.families.parts.grammar import LogitMask, RowStates, grammar_of, mask_of_rows
+from molgen.families.parts.known import with_known
 from molgen.families.parts.sampling_options import SamplingOptions
 from molgen.families.parts.sizes import UNKNOWN, condition_sizes
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss
@@ -296,7 +297,7 @@ class TokenModel(Family):
             drawn = cells.from_tokens(elements.pack(name, fields[name]), noise.uniform(name, "number within"))
             fields[name] = elements.unpack(name, torch.where(elements.exists[name], drawn, 0.0))
             if known is not None and name in known.given:
-                fields[name] = _with_known(fields[name], known, name)
+                fields[name] = with_known(fields[name], known, name)
         return batch.with_fields(fields)
 
     def _grow(
@@ -381,16 +382,6 @@ def _flat_index(index: Sequence[int], shape: Sequence[int]) -> int:
     for place, length in zip(index, shape, strict=True):
         flat = flat * length + place
     return flat
-
-
-def _with_known(tensor: Tensor, known: Partial, name: str) -> Tensor:
-    """A tensor (B, *axes, *channels) with known numbers as they were given, free of the rounding of cells."""
-    given, values = known.given[name].to(tensor.device), known.batch.fields[name].to(tensor)
-    inside = tuple(slice(min(a, b)) for a, b in zip(tensor.shape[: given.ndim], given.shape, strict=True))
-    own = given[inside].reshape(*given[inside].shape, *(1 for _ in range(tensor.ndim - given.ndim)))
-    tensor = tensor.clone()
-    tensor[inside] = torch.where(own, values[inside], tensor[inside])
-    return tensor
 
 
 def _padded_rows(count: int) -> Tensor:
