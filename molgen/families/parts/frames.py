@@ -111,9 +111,9 @@ class Frames:
         """Samples with coordinates."""
         return self._mapped(batch, {name: self._coordinates(batch.fields[name]) for name in self.names})
 
-    def known(self, known: Partial | None) -> Partial | None:
+    def known(self, known: Partial) -> Partial:
         """A known beginning with coordinates."""
-        if known is None or not any(name in known.given for name in self.names):
+        if not any(name in known.given for name in self.names):
             return known
         return replace(known, batch=self.to_coordinates(known.batch))
 
