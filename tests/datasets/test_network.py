@@ -10,6 +10,7 @@ import pytest
 
 from molgen_datasets.sources.moses import Moses
 from molgen_datasets.sources.qm9 import PROPERTIES, QM9
+from molgen_datasets.sources.qm9_geometry import QM9Geometry
 from molgen_datasets.sources.zinc250k import ZINC250k
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1200)]
@@ -28,7 +29,7 @@ def shared_cache(shared, cache, monkeypatch):
     monkeypatch.setenv("MOLGEN_CACHE", str(shared))
 
 
-@pytest.fixture(params=[Moses, QM9, ZINC250k])
+@pytest.fixture(params=[Moses, QM9, QM9Geometry, ZINC250k])
 def source(request, monkeypatch):
     if request.param is ZINC250k:
         if not MIRROR:

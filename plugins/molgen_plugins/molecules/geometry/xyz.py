@@ -16,6 +16,7 @@ from molgen.domain import Invalid
 
 _PAIR = re.compile(r"([A-Za-z_][\w.-]*)=(\"[^\"]*\"|\S+)")
 #: Symbols by atomic number, from 0.
+_COUNT = re.compile(r"\s*[0-9]{1,9}\s*")
 _TABLE = """
 * H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr
 Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb
@@ -29,9 +30,9 @@ NUMBERS: Mapping[str, int] = {symbol: number for number, symbol in enumerate(SYM
 def parsed(text: str) -> tuple[np.ndarray, np.ndarray, dict[str, str]] | Invalid:
     """The atomic numbers uint8 (N,), positions in ångström float64 (N, 3), and columns of an entry; or its fault."""
     lines = text.splitlines()
-    if not lines or not lines[0].strip().isdigit() or int(lines[0]) < 1:
+    count = atom_count(lines[0]) if lines else None
+    if not count:
         return Invalid("an XYZ entry begins with its number of atoms")
-    count = int(lines[0])
     if len(lines) < count + 2:
         return Invalid(f"{count} atoms are announced and {max(0, len(lines) - 2)} follow")
     elements, positions = [], []
@@ -44,6 +45,11 @@ def parsed(text: str) -> tuple[np.ndarray, np.ndarray, dict[str, str]] | Invalid
     return np.array(elements, np.uint8), np.array(positions), columns(lines[1])
 
 
+def atom_count(line: str) -> int | None:
+    """The number of atoms that a line says, or None for any other line."""
+    return int(line) if _COUNT.fullmatch(line) else None
+
+
 def columns(comment: str) -> dict[str, str]:
     """The `key=value` pairs of a comment; without any, the comment as `name`."""
     pairs = {name: value.strip('"') for name, value in _PAIR.findall(comment)}
@@ -54,7 +60,7 @@ def _atom(words: Sequence[str]) -> tuple[int, float, float, float] | None:
     if len(words) < 4:
         return None
     symbol = words[0].capitalize()
-    number = int(symbol) if symbol.isdigit() else NUMBERS.get(symbol, 0)
+    number = atom_count(symbol) or NUMBERS.get(symbol, 0)
     try:
         x, y, z = map(float, words[1:4])
     except ValueError:

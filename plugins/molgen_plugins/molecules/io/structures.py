@@ -48,12 +48,20 @@ def read(stream: IO[bytes], name: str, kind: str) -> Iterator[Record]:
 # --- into entries -----------------------------------------------------------------------------------
 
 
+class _Entry(list[str]):
+    """The lines of an entry, of which no more are kept than show that it is too long."""
+
+    def append(self, line: str) -> None:
+        if len(self) <= MOST_LINES:
+            super().append(line)
+
+
 def _sdf_entries(lines: Iterable[str]) -> Iterator[list[str]]:
-    entry: list[str] = []
+    entry = _Entry()
     for line in lines:
         if line.startswith(_END):
             yield entry
-            entry = []
+            entry = _Entry()
         else:
             entry.append(line)
     if any(line.strip() for line in entry):
@@ -61,11 +69,13 @@ def _sdf_entries(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _mol2_entries(lines: Iterable[str]) -> Iterator[list[str]]:
-    entry: list[str] = []
+    entry, begun = _Entry(), False
     for line in lines:
-        if line.startswith(_MOL2) and any(one.startswith(_MOL2) for one in entry):
-            yield entry
-            entry = []
+        if line.startswith(_MOL2):
+            if begun:
+                yield entry
+                entry = _Entry()
+            begun = True
         entry.append(line)
     if entry:
         yield entry
@@ -73,13 +83,13 @@ def _mol2_entries(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _xyz_entries(lines: Iterable[str]) -> Iterator[list[str]]:
     """By the count in the first line of each; what follows a broken one is looked for at the next line with a count."""
-    entry: list[str] = []
-    missing = 0
+    entry, missing = _Entry(), 0
     for line in lines:
-        if not missing and line.strip().isdigit():
+        count = None if missing else xyz.atom_count(line)
+        if count is not None:
             if entry:
                 yield entry
-            entry, missing = [line], min(int(line), MOST_LINES) + 1
+            entry, missing = _Entry([line]), count + 1
         elif missing:
             entry.append(line)
             missing -= 1

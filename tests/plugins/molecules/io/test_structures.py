@@ -12,7 +12,7 @@ from molgen.domain import Invalid
 from molgen.errors import UnknownFormat, UsageError
 from molgen_plugins.molecules.domain import Molecules
 from molgen_plugins.molecules.geometry.conformer import Conformer
-from molgen_plugins.molecules.io import files
+from molgen_plugins.molecules.io import files, structures
 
 
 def written(rows, kind):
@@ -119,6 +119,34 @@ def test_endings_say_the_kind(tmp_path):
     assert [one.item for one in files.read(path)] == [one.item for one in records()]
     with pytest.raises(UnknownFormat, match="sdf or xyz"):
         files.find_format("a.mol2", writing=True)
+
+
+@pytest.mark.parametrize("kind", ["sdf", "mol2", "xyz"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xc2\xb2\nsuperscript\nC 0 0 0\n",
+        b"9" * 5000 + b"\n",
+        b"999999999\nfar too many\nC 0 0 0\n",
+        b"\xff\xfe\x00\n$$$$\n\n\n",
+        b"\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n" * 3,
+        b"@<TRIPOS>MOLECULE\n" * 4,
+        b"1\ncharge=99999999999999999999\nC 0 0 0\n",
+        b"M  V30 BEGIN CTAB V3000\nM  END\n> <x\n>\n$$$$\n" * 2,
+    ],
+)
+def test_hostile_files_are_rows_that_say_why(kind, content):
+    for record in read(content, kind):
+        found = record.item if isinstance(record.item, Invalid) else Molecules().canonical(record.item)
+        assert isinstance(found, Invalid | str)
+
+
+@pytest.mark.parametrize("kind", ["sdf", "mol2", "xyz"])
+def test_an_entry_without_an_end_is_not_kept_whole(kind, monkeypatch):
+    monkeypatch.setattr(structures, "MOST_LINES", 20)
+    head = {"sdf": "", "mol2": "@<TRIPOS>MOLECULE\n", "xyz": "900\n\n"}[kind]
+    (record,) = read(f"{head}{'C 0 0 0' + chr(10)}".encode() + b"C 0 0 0\n" * 500, kind)
+    assert record.item == Invalid("an entry of more than 20 lines")
 
 
 def test_an_empty_file_says_so():
