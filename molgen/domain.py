@@ -184,6 +184,10 @@ class Domain(ABC):
         """A WAV file by which a canonical item can be heard; None, as by default, for what makes no sound."""
         return None
 
+    def in_space(self, item: Item) -> str | None:
+        """An entry of an SDF file by which a canonical item can be turned in space; None for what has no positions."""
+        return None
+
 
 @dataclass(frozen=True)
 class KnownPart:

@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "reconstruct": ("molgen_cli.verbs.reconstruct", "the items in a file, decoded from their latents"),
     "interpolate": ("molgen_cli.verbs.interpolate", "items on the way from one latent to another"),
     "evaluate": ("molgen_cli.verbs.evaluate", "the metrics of the field for the items in files"),
+    "view": ("molgen_cli.verbs.view", "a page in which molecules of a file can be turned in space"),
     "train": ("molgen_cli.verbs.train", "train a model, or fine-tune one on your own file"),
     "models": ("molgen_cli.verbs.models", "list the models at hand, or describe one"),
     "data": ("molgen_cli.verbs.data", "list, describe or fetch data sets"),

