@@ -211,10 +211,13 @@ def shake(module: nn.Module, seed: int = 0) -> None:
     """Move all weights away from where they start, so that no part of a network is without effect.
 
     A network often starts with weights at zero, and would then keep guarantees that it breaks once it has learned.
+    What is not trained, such as a trained model inside, stays as it is.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
+            if not parameter.requires_grad:
+                continue
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             inputs = max(1, parameter[0].numel()) if parameter.ndim > 1 else 1
             parameter.add_((noise * (0.5 / inputs**0.5 if parameter.ndim > 1 else 0.2)).to(parameter))

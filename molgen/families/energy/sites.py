@@ -146,36 +146,35 @@ class Choices(Site):
         choices: K.
     """
 
-    frequencies: Tensor
+    log_frequencies: Tensor
 
     def __init__(self, field: Field, choices: int) -> None:
         super().__init__(field)
         self.choices = choices
         fixed = not any(axis.variable for axis in field.axes)
         places = (_elements(field),) if field.axes and fixed else ()
-        self.register_buffer("frequencies", torch.full((*places, choices), 1 / choices))
+        # As logarithms, since weights may be stored with fewer digits than rare choices need.
+        self.register_buffer("log_frequencies", torch.full((*places, choices), -log(choices)))
 
     def count(self, state: Tensor, exists: Tensor) -> None:
         """Count them, smoothed towards what they are over all places."""
         counts = torch.where(exists[..., None], one_hot(state, self.choices), 0).sum(0).double()
         everywhere = counts.sum(0) + SMOOTHING / self.choices
         everywhere = everywhere / everywhere.sum()
-        found = counts + SMOOTHING * everywhere if self.frequencies.ndim > 1 else everywhere
-        self.frequencies.copy_(found / found.sum(-1, keepdim=True))
+        found = counts + SMOOTHING * everywhere if self.log_frequencies.ndim > 1 else everywhere
+        self.log_frequencies.copy_(found.log())
 
-    @property
-    def log_frequencies(self) -> Tensor:
-        """log q0 of each choice, (K,) or (E, K), in float64."""
-        return self.frequencies.double().log()
+    def _log_q(self, state: Tensor) -> Tensor:
+        """log q0 of each choice, (E, K) in float64."""
+        return self.log_frequencies.double().log_softmax(-1).expand(*state.shape[1:], self.choices)
 
     def log_reference(self, state: Tensor) -> Tensor:
         """The logarithm of the frequency of each choice."""
-        table = self.log_frequencies.expand(*state.shape[1:], self.choices)
-        return table.expand(len(state), -1, -1).gather(2, state[..., None]).squeeze(-1)
+        return self._log_q(state).expand(len(state), -1, -1).gather(2, state[..., None]).squeeze(-1)
 
     def start(self, uniform: Tensor) -> Tensor:
         """By the inverse of the distribution function."""
-        table = self.frequencies.double().expand(*uniform.shape, self.choices)
+        table = self._log_q(uniform).exp().expand(*uniform.shape, self.choices)
         return inverse_cdf(table.reshape(-1, self.choices), uniform.reshape(-1)).view(uniform.shape)
 
     def gains(self, state: Tensor, slope: Tensor, share: float) -> Tensor:
@@ -186,8 +185,7 @@ class Choices(Site):
             slope: of E by what is read.
             share: of the energy.
         """
-        table = self.log_frequencies.expand(*state.shape[1:], self.choices)
-        gained = table - share * self.along(slope.double())
+        gained = self._log_q(state) - share * self.along(slope.double())
         return gained - gained.gather(2, state[..., None])
 
     @abstractmethod
