@@ -1,7 +1,6 @@
 """The energy family from the command line: over a base whose folder is gone, and what is refused."""
 
 import csv
-from shutil import rmtree
 
 import pytest
 
@@ -46,7 +45,36 @@ def test_a_residual_energy_is_trained_generates_and_scores_without_the_folder_of
     assert main(["score", *model, file, "--option", "draws=64", "-q", "-o", str(out), "--overwrite"]) == 0
     with out.open(newline="") as stream:
         assert {row["log_density_kind"] for row in csv.DictReader(stream)} == {"estimate"}
-    rmtree(tmp_path / "run" / "resume", ignore_errors=True)
+
+
+def test_chains_are_trained_stopped_annealed_and_tuned(file, base, tmp_path, capsys):
+    """With samples of another model to start from, which lie in the checkpoint as well."""
+    copy, out = base.rename(tmp_path / "base"), tmp_path / "found.csv"
+    run = ["train", "family=energy", "family.variant=contrastive", f"family.start={copy}", "family.chain_steps=2"]
+    run += ["family.steps=3", "--data", file, *SMALL, *SHORT, "--output", str(tmp_path / "run")]
+    try:
+        assert main(run) == 0
+        assert main([*run, "training.steps=5", "--resume"]) == 0
+    finally:
+        copy.rename(base)
+    model = ["--model", str(tmp_path / "run")]
+    generate = ["generate", *model, "-n", "4", "--workers", "1", "--properties", "none", "-q", "-o", str(out)]
+    assert main([*generate, "--prefix", "CC"]) == 0
+    with out.open(newline="") as stream:
+        assert all(row["as_generated"].startswith("CC") for row in csv.DictReader(stream) if row["as_generated"])
+    for options, kind in (([], "unnormalised"), (["--option", "annealing=2", "--option", "chains=3"], "estimate")):
+        assert main(["score", *model, file, *options, "-q", "-o", str(out), "--overwrite"]) == 0
+        with out.open(newline="") as stream:
+            assert {row["log_density_kind"] for row in csv.DictReader(stream)} == {kind}
+    tune = ["train", "--from", str(tmp_path / "run"), "--data", file, "conditions=[mw]", *SHORT]
+    assert main([*tune, "--output", str(tmp_path / "tuned")]) == 0
+    assert (
+        main(["generate", "--model", str(tmp_path / "tuned"), *generate[3:], "--overwrite", "--condition", "mw=60"])
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["encode", *model, file, "-o", str(tmp_path / "latents.npz")]) == 2
+    assert "latent" in capsys.readouterr().err
 
 
 REFUSED = [
