@@ -1,13 +1,22 @@
-"""Every block of code in the guides runs, in its order, with the plugin of its page installed."""
+"""Every block of code in the guides runs, in its order, with the plugin of its page installed.
+
+A page that installs a plugin itself has no pyproject.toml: its files are written where they are named.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from molgen import registry
+from molgen_cli.main import main
 
 README = Path(__file__).parents[2] / "README.md"
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
@@ -19,19 +28,52 @@ _NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
 def test_a_guide_runs_as_it_is_printed(guide, tmp_path, monkeypatch, fake_distribution, molgen_command):
     blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
     files = {found[1]: text for _, text in blocks if (found := _NAME.match(text))}
-    if files:
+    walk = any("/" in name for name in files)  # such a page writes a distribution and installs it
+    if files and not walk:
         install(files, fake_distribution)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOLGEN_CACHE", str(tmp_path / "cache"))
     scope: dict[str, object] = {"__name__": "guide"}
     for language, text in blocks:
-        if _NAME.match(text):
-            continue
-        if language == "python":
+        if named := _NAME.match(text):
+            if walk:
+                Path(named[1]).write_text(text[named.end() :])
+        elif language == "python":
             exec(compile(text, f"{guide.name}", "exec"), scope)
         for line in text.splitlines() if language == "console" else ():
-            if line.startswith("$ molgen "):
-                done = molgen_command(*shlex.split(line.partition("#")[0])[2:])
+            if walk:
+                run_line(shlex.split(line.removeprefix("$ "), comments=True), monkeypatch)
+            elif line.startswith("$ molgen "):
+                done = molgen_command(*shlex.split(line, comments=True)[2:])
                 assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+#: pip without an index, into a folder of the test.
+PIP = ["install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", "installed"]
+
+
+def run_line(words, monkeypatch):
+    """Run one line of a page: `molgen`, `pytest`, or `pip install --editable FOLDER`."""
+    if words[0] == "molgen":
+        assert main(words[1:]) == 0, words
+        return
+    if words[0] == "pytest":
+        run_module("pytest", "--import-mode=importlib", "-p", "no:cacheprovider", *words[1:])
+        return
+    assert words[:3] == ["pip", "install", "--editable"]
+    run_module("pip", *PIP, words[3])
+    # The folder itself stands for pip's link to it, which only the environment's own site-packages can hold.
+    paths = [str(Path(words[3]).absolute()), str(Path("installed").absolute())]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ["PYTHONPATH"]]))
+    for path in reversed(paths):
+        monkeypatch.syspath_prepend(path)
+    registry.refresh()
+
+
+def run_module(*arguments):
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, (arguments, done.stdout, done.stderr)
 
 
 def test_the_readme_runs_as_it_is_printed(tmp_path, monkeypatch, capsys):
