@@ -38,7 +38,6 @@ PRIMITIVES: Mapping[str, str] = {
     "code": "molgen.families.flow.dequantise",
     "relaxation": "molgen.families.gan.relaxation",
     "proposal": "molgen.families.energy.sites",
-    "proposal": "molgen.families.energy.sites",
     # Places that are not all free, and numbers that are no floats.
     "pack_field": "molgen.batch",
     "unpack_field": "molgen.batch",
