@@ -27,6 +27,10 @@ EXAMPLES, EXAMPLE_LENGTH = 3, 20
 _ALMOST = re.compile(r"^[<>=~≤≥±≈]*\s*[-+]?\d[\d.,' ]*\s*%?$")
 
 
+#: A number with a comma, and one whose commas may just as well divide thousands.
+_COMMA, _THOUSANDS = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE), re.compile(r"[-+]?\d{1,3}(,\d{3})+")
+
+
 def read_number(text: Any) -> float:
     """A number as it is written, NaN for anything else and for what is not finite."""
     try:
@@ -53,6 +57,7 @@ class Column:
         texts: each other value and how often it occurs.
         values: each value that may be a class, and how often it occurs.
         rows: for each text, the number of the first row that has it.
+        points: how many of the numbers are written with a decimal point.
         may_be_classes: whether numbers may be classes too.
     """
 
@@ -63,6 +68,7 @@ class Column:
     texts: dict[str, int] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
+    points: int = 0
 
     def add(self, row: int, value: Any) -> None:
         """Take in the value of one row."""
@@ -72,11 +78,24 @@ class Column:
             self.values[text] = self.values.get(text, 0) + 1
         if finite:
             self.numbers += 1
+            self.points += "." in text
         elif text.lower() in MISSING:
             self.missing += 1
         else:
             self.texts[text] = self.texts.get(text, 0) + 1
             self.rows.setdefault(text, row)
+
+    @property
+    def has_decimal_commas(self) -> bool:
+        """Whether commas stand for decimal points: some can be nothing else, and no number has a point."""
+        commas = [text for text in self.texts if _COMMA.fullmatch(text)]
+        return not self.points and not all(map(_THOUSANDS.fullmatch, commas))
+
+    def take_commas(self) -> None:
+        """Count what has a decimal comma among the numbers."""
+        for text in [text for text in self.texts if _COMMA.fullmatch(text)]:
+            self.numbers += self.texts.pop(text)
+            self.values.pop(text, None)
 
     @property
     def unreadable(self) -> int:
@@ -131,6 +150,10 @@ def with_classes(
             classes[column.name] = _classes(column, column.name in named)
             notes.append(_classes_note(column.name, classes[column.name]))
         else:
+            if column.has_decimal_commas:
+                column.take_commas()
+                source = _with_decimal_points(column.name, source)
+                notes.append(f"the condition {column.name!r} is written with decimal commas")
             notes.extend(_numbers_note(column))
     return replace(source, classes={**source.classes, **classes, **known}, notes=tuple(notes))
 
@@ -180,6 +203,18 @@ def _numbers_note(column: Column) -> Iterator[str]:
             f"{column.name}:class"
         )
     yield f"{text}; in those rows it counts as not known"
+
+
+def _with_decimal_points(name: str, source: RowSource) -> RowSource:
+    """The source with decimal points in the place of the decimal commas of a column."""
+
+    def records() -> Iterator[Record]:
+        for record in source.records():
+            text = str(record.columns.get(name, "")).strip()
+            read = {name: text.replace(",", ".")} if _COMMA.fullmatch(text) else {}
+            yield replace(record, columns={**record.columns, **read})
+
+    return replace(source, records=records)
 
 
 def _of_known_classes(column: Column, known: Sequence[str]) -> Iterator[str]:

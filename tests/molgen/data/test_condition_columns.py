@@ -42,7 +42,7 @@ def test_numbers_that_cannot_be_read_are_counted_and_shown(values, said):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["3", *(f"{k},5" for k in range(9))], "9 of 10 values of the condition 'y' are no numbers, such as '0,5'"),
+        (["0.5", *(f"{k},5" for k in range(9))], "9 of 10 values of the condition 'y' are no numbers, such as '0,5'"),
         ([f"{k},000" for k in range(1, 9)], "8 of 8 values of the condition 'y' are no numbers, such as '1,000'"),
         ([f">{k}" for k in range(8)], "write numbers with a decimal point"),
         ([f"compound {k}" for k in range(60)], "60 different values in 60 rows: that is a name or an id"),
@@ -54,6 +54,22 @@ def test_a_column_of_which_most_cannot_be_read_is_refused(values, said):
         _read(values)
     assert said in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers", "notes"),
+    [
+        (["3", "0,5", "-1,25", "n/a", "1,234"], ["3", "0.5", "-1.25", "n/a", "1.234"], 1),
+        (["3", "4", "5", "0,5", ">9"], ["3", "4", "5", "0.5", ">9"], 2),
+        (["3", "4", "5", "1,000"], ["3", "4", "5", "1,000"], 1),  # a thousand, or one
+        (["3.5", "4", "5", "0,5"], ["3.5", "4", "5", "0,5"], 1),  # by two hands
+    ],
+)
+def test_decimal_commas_are_read_where_they_can_be_nothing_else(values, numbers, notes):
+    found = _read(values)
+    assert [record.columns["y"] for record in found.records()] == numbers
+    assert len(found.notes) == notes
+    assert ("decimal commas" in found.notes[0]) == (numbers != values)
 
 
 def test_a_column_that_becomes_classes_is_said_to():
