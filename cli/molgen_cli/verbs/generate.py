@@ -76,7 +76,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--scaffold",
         metavar="TEXT",
-        help="a part of every item, of a model of graphs: 'c1ccccc1*' is bound at * alone",
+        help="a part of every item, of a model of graphs or of molecules in space: 'c1ccccc1*' is bound at * alone; "
+        "or a file that holds the part, such as one with positions",
     )
     add(
         "--repair",
@@ -132,6 +133,7 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
 def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
     from molgen.inference.request import Request
 
+    args.scaffold = _part(args.scaffold, model)
     _require_known_part(args, model)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
     return Request(
@@ -145,6 +147,24 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.repair,
         args.max_samples,
     )
+
+
+def _part(scaffold: str | None, model: GenerativeModel) -> str | None:
+    """The part that is asked for: as it is typed, or the first entry of a file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    from molgen.domain import Invalid
+
+    if not scaffold or not Path(scaffold).is_file():
+        return scaffold
+    record = next(iter(model.domain.read(scaffold)), None)
+    if record is None or isinstance(record.item, Invalid):
+        reason = record.item.reason if record is not None and isinstance(record.item, Invalid) else "it has no entry"
+        raise UsageError(f"--scaffold {scaffold}: {reason}")
+    part: str = record.item
+    return part
 
 
 def _require_known_part(args: argparse.Namespace, model: GenerativeModel) -> None:

@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from molgen.domain import Encoder, Invalid, Item, Sample
+from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Axis, Categorical, Field, Real, Space
 from molgen_plugins.molecules.chemistry import rdkit_io as chem
 from molgen_plugins.molecules.geometry import standard
 from molgen_plugins.molecules.geometry.conformer import Conformer
 from molgen_plugins.molecules.geometry.embedding import embedded
+from molgen_plugins.molecules.geometry.fragment import fragment_of
 from molgen_plugins.molecules.geometry.perception import orders_by_length
 from molgen_plugins.molecules.geometry.xyz import NUMBERS, SYMBOLS
 
@@ -201,7 +202,7 @@ class Geometry(Encoder):
         found = sample if isinstance(sample, Invalid) else standard.canonical(self._item(sample))
         return not isinstance(found, Invalid) and found[0] == conformer
 
-    def _sample(self, conformer: Conformer) -> Sample | Invalid:
+    def _sample(self, conformer: Conformer, fake: bool = True) -> Sample | Invalid:
         atoms = self._classes[conformer.elements]
         if (atoms < 0).any():
             return Invalid(
@@ -221,12 +222,12 @@ class Geometry(Encoder):
                 )
             sample["bonds"] = np.array(conformer.bonds)
         positions = conformer.positions - conformer.positions.mean(axis=0)
+        if not fake or not self.config.fake_atoms:
+            return {**sample, "positions": positions.astype(np.float32)}
         return self._with_fake_atoms({**sample, "positions": positions})
 
     def _with_fake_atoms(self, sample: dict[str, np.ndarray]) -> Sample:
         """Put some atoms beside those of the molecule: how many and where, its content decides, as if by chance."""
-        if not self.config.fake_atoms:
-            return sample | {"positions": sample["positions"].astype(np.float32)}
         positions, count = sample["positions"], len(sample["atoms"])
         rng = np.random.default_rng(zlib.crc32(np.round(positions, 3).tobytes()))
         added = int(rng.integers(self.config.fake_atoms + 1))
@@ -268,6 +269,31 @@ class Geometry(Encoder):
         elif self.config.perception == "lengths":
             bonds = orders_by_length(elements, positions)
         return Conformer("", elements, positions, charges, bonds, "model")
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def known_part(self, item: Item) -> KnownPart | Invalid:
+        """A part in space that every molecule contains, up to a motion of the whole.
+
+        It is the text of a molecule file, such as a `.sdf` with one part or several, or SMILES such as `c1ccccc1*`, for
+        which positions are found. Where bonds are a field, new atoms are bonded to atoms at attachment points alone.
+        """
+        if not isinstance(item, str):
+            return Invalid("a part is the text of a molecule file, or SMILES with attachment points")
+        part = fragment_of(item, self.config.seconds)
+        if isinstance(part, Invalid):
+            return part
+        count = len(part.atoms.elements)
+        if count > self._most:
+            return self._too_large()
+        if self.config.bonds and part.atoms.bonds is None:
+            return Invalid("the file names no bonds, which are a field of this model; .sdf and .mol2 files name them")
+        sample = self._sample(part.atoms, fake=False)
+        if isinstance(sample, Invalid):
+            return sample
+        points = int(part.open.sum())
+        note = f"{points} of its {count} atoms may be grown" if points > 1 else ""
+        return KnownPart(sample, {"bonds": ~part.open} if self.config.bonds else {}, note=note)
 
     # --- the vocabulary -----------------------------------------------------------------------------
 

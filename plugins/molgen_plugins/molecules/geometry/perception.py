@@ -126,6 +126,12 @@ def determine_bonds(molecule: Chem.RWMol, charge: int = 0) -> Invalid | None:
                 molecule, charge=charge, useVdw=True, covFactor=RADII, embedChiral=False, maxIterations=TRIED
             )
         except (ValueError, RuntimeError) as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no assignment fits")
-            return Invalid(f"no bonds fit its positions: {reason.partition('. ')[0][:200]}")
+            return Invalid(f"no bonds fit its positions: {_cause(str(error))}")
     return None
+
+
+def _cause(message: str) -> str:
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "no assignment fits")
+    if line.startswith("Final molecular charge"):
+        return "none leaves the molecule with the charge that it has"
+    return line.partition(". ")[0][:200]
