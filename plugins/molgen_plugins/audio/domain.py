@@ -31,7 +31,7 @@ _ANY: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Clipped": ("audio.clipped", {}),
     "Silent": ("audio.silent", {}),
 }
-#: Suites of metrics by what they compare: features of the digit network (see `networks`), or levels in bands.
+#: Suites of metrics by what they compare: features of a network (see `networks` and `voices`), or levels in bands.
 SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "digits": {
         **_ANY,
@@ -40,6 +40,7 @@ SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "Class distance/{}": ("class_distance", {"feature": "digit_classes"}),
     },
     "spectrum": {**_ANY, **_compared("spectrum")},
+    "voices": {**_ANY, **_compared("voices")},
 }
 
 
@@ -55,6 +56,7 @@ class Audio(Domain):
         "digits": "molgen_plugins.audio.networks:digit_features",
         "digit_classes": "molgen_plugins.audio.networks:digit_classes",
         "speaker_classes": "molgen_plugins.audio.networks:speaker_classes",
+        "voices": "molgen_plugins.audio.voices:voice_features",
     }
     default_encoder: ClassVar[str | None] = "audio.mulaw"
     usual_output: ClassVar[str] = "generated"
