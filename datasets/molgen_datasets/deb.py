@@ -87,9 +87,9 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
             raise ValueError("it unpacks to more than there can be")
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
             for member in archive:
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is not None:
-                    yield member.name.removeprefix("./"), stream.read()
+                file = archive.extractfile(member) if member.isreg() else None
+                if file is not None:
+                    yield member.name.removeprefix("./"), file.read()
     except (OSError, EOFError, ValueError, lzma.LZMAError, tarfile.TarError) as error:
         raise MolgenError(f"{path} is damaged ({error})") from error
 
