@@ -17,7 +17,8 @@ class FlowConfig:
 
     Attributes:
         variant: `coupling`, `autoregressive`: each number given those before it, `matching`: flow matching of numbers,
-            or `discrete`: that of classes.
+            or `discrete`: that of classes. Empty stands for `matching` where numbers rotate or have a common centre,
+            and for `coupling` elsewhere.
         dequantisation: of classes and levels: `uniform`, `variational`, `argmax` or `bits`; see `dequantise`. Empty
             leaves it to the variant.
         rounds: of couplings, in each of which both halves of the numbers are transformed; blocks of `autoregressive`,
@@ -30,14 +31,15 @@ class FlowConfig:
         patch: places along each axis of a grid that are one place for `autoregressive`.
         token_size: numbers of one place that `autoregressive` transforms at once; with 1 each is given all before it.
         width, layers, heads: of the transformer in each block of `autoregressive`.
-        pairing: of data and noise in `matching`: `independent`, or `optimal` transport inside each batch.
+        pairing: of data and noise in `matching`: `independent`; `optimal` transport inside each batch; or `aligned`,
+            for points in space and equivariant networks: noise turned and reordered to be near its own sample.
         noise: that classes turn into in `discrete`: `masked`, `uniform` or `marginal`, their frequencies.
         steps: of sampling by `matching` and `discrete`, and of the densities of `matching`, where none are asked for.
         samples: of `discrete` where none are asked for, see `PathOptions`.
         draws: of the bound on the density of classes and levels where none are asked for, see `BoundOptions`.
     """
 
-    variant: str = "coupling"
+    variant: str = ""
     dequantisation: str = ""
     rounds: int = 4
     transform: str = "spline"
@@ -154,12 +156,16 @@ class EquationOptions:
         steps: of the integration; 0 leaves it to the configuration.
         directions: random ones, from which the divergence is estimated; 0 computes it exactly, by a gradient
             for each number of a sample.
+        draws: of the noise in classes and levels, whose importance weights are averaged.
     """
 
     steps: int = 0
     directions: int = 0
+    draws: int = 1
 
     def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, not {self.draws}")
         _require_steps(self.steps)
         if self.directions < 0:
             raise ValueError(f"directions must be 0 (exact) or more, not {self.directions}")

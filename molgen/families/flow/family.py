@@ -27,7 +27,7 @@ from molgen.families.parts.known import least_sizes
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss, parts_by_field
 from molgen.seeding import Rng
-from molgen.space import Space, axes
+from molgen.space import Real, Space, axes
 
 #: The variants by their names in the configuration.
 VARIANTS: Mapping[str, type[Variant]] = {
@@ -36,6 +36,12 @@ VARIANTS: Mapping[str, type[Variant]] = {
     "matching": Matching,
     "discrete": DiscreteMatching,
 }
+
+
+def usual_variant(space: Space) -> str:
+    """The variant that takes a space, where none is asked for."""
+    bound = any(isinstance(field, Real) and (field.centred or field.rotates) for field in space.values())
+    return "matching" if bound else "coupling"
 
 
 class Flow(Family):
@@ -50,6 +56,7 @@ class Flow(Family):
         "rounds": 1,
         "bins": 4,
         "draws": 2,
+        "steps": 2,
         "width": 16,
         "layers": 1,
         "heads": 2,
@@ -58,7 +65,9 @@ class Flow(Family):
 
     def __init__(self, space: Space, build: Build, config: FlowConfig, condition: Space | None = None) -> None:
         super().__init__(space, build, config, condition)
-        self.variant = by_name("variant", config.variant, VARIANTS)(space, build, config, self.condition_space)
+        self.variant = by_name("variant", config.variant or usual_variant(space), VARIANTS)(
+            space, build, config, self.condition_space
+        )
         self.sizes = SizeModel(space, condition)
         self.loss_unit = self.variant.loss_unit
         # Of this object: what a flow can do depends on its variant and on the space.
