@@ -9,7 +9,6 @@ from torch import nn
 
 from molgen.backbone import Backbone
 from molgen.batch import Batch, Partial, helmert
-from molgen.errors import UnsupportedSpace
 from molgen.families.flow import Flow, FlowConfig
 from molgen.families.flow.config import EquationOptions, MatchingSampling
 from molgen.families.flow.pairing import PAIRINGS, alike, exchanged
@@ -157,8 +156,10 @@ def test_what_it_declares_and_refuses():
     assert flow.capability.known is Known.REPLACEMENT
     assert flow.capability.density is Density.EXACT
     assert not flow.loss_unit
-    with pytest.raises(UnsupportedSpace, match="'letters' has classes or levels"):
-        Flow(SPACES["words"], None, FlowConfig(variant="matching"))
+    words = FamilyTrial(Flow, FlowConfig(variant="matching"), Case.of("words", SPACES["words"])).family()
+    assert words.capability.density is Density.LOWER_BOUND
+    with pytest.raises(ValueError, match="draws must be at least 1, not 0"):
+        EquationOptions(draws=0)
     with pytest.raises(ValueError, match="steps must be 0 or more"):
         MatchingSampling(steps=-1)
     with pytest.raises(ValueError, match="directions must be 0"):
