@@ -35,6 +35,7 @@ from molgen.domain import Domain, Invalid, Item
 from molgen.model.generative_model import GenerativeModel
 from molgen.model.sampling import Scored
 from molgen.seeding import Rng
+from molgen.space import variable_axes
 
 #: Test items that are encoded and decoded.
 RECONSTRUCTED = 2000
@@ -67,9 +68,14 @@ def main() -> None:
         "model": about(args.run, model),
         "quality": quality(model, data, args),
         "log-density": density(model, data, args),
-        **({"latent": latent(model, data, args)} if model.family.capability.latent else {}),
+        **({"latent": latent(model, data, args)} if has_rows_of_latents(model) else {}),
     }
     write_result(args.result, result, ("fcd",))
+
+
+def has_rows_of_latents(model: GenerativeModel) -> bool:
+    """Whether items have latents, all of one length."""
+    return model.family.capability.latent and not variable_axes(model.latent_space)
 
 
 def options(words: Sequence[str]) -> dict[str, Any]:

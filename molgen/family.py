@@ -242,7 +242,9 @@ class Family(nn.Module, ABC):
 
     @property
     def latent_space(self) -> Space:
-        """What `encode` gives: fields over fixed axes, standard normal under the prior of a plain model.
+        """What `encode` gives: fields over fixed axes, or over those of the sample, whose sizes they then have.
+
+        They are standard normal under the prior of a plain model.
 
         Raises:
             UnsupportedSpace: the family has no latent space; see `Capability.latent`.

@@ -25,7 +25,7 @@ from molgen.families.parts.elements import PackedElements
 from molgen.families.parts.trained import Trained
 from molgen.family import Capability, Density, Diagnostics, Family, Generated, LogDensity, Loss, Phase
 from molgen.seeding import Rng
-from molgen.space import Space
+from molgen.space import Space, variable_axes
 
 #: How the names of options begin that the autoencoder's decoder takes.
 DECODER = "decode_"
@@ -200,7 +200,10 @@ class Latent(Family):
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Give the prior what was counted of the latents, which are those of a trained autoencoder: always the same."""
-        self.prior.set_statistics(self.statistics)
+        # Where latents have the sizes of samples, these were counted of all items.
+        own = variable_axes(self.latent_space) == variable_axes(self.space)
+        sizes = statistics.sizes if own else self.statistics.sizes
+        self.prior.set_statistics(replace(self.statistics, sizes=sizes))
 
     def begin_step(self, step: int, steps: int) -> None:
         """Tell the prior how far training is."""
@@ -293,7 +296,8 @@ class Latent(Family):
         likeliest = options_of(DecodingOptions, "sampling from a latent model", own).likeliest
         decoding = {name.removeprefix(DECODER): value for name, value in options.items() if name.startswith(DECODER)}
         asked = {name: value for name, value in options.items() if not name.startswith(DECODER)}
-        drawn = self.prior.sample(count, condition, rng.fold(PRIOR), **asked).batch
+        placed = {name: size for name, size in (sizes or {}).items() if name in variable_axes(self.latent_space)}
+        drawn = self.prior.sample(count, condition, rng.fold(PRIOR), sizes=placed or None, **asked).batch
         latents = restore(self.latent_space, self.statistics, drawn)
         return Generated(self.decode(latents, condition, None if likeliest else rng, sizes, **decoding).batch)
 

@@ -24,7 +24,7 @@ from molgen.errors import UnsupportedSpace, UsageError
 from molgen.family import Family
 from molgen.model.workflow import require_items
 from molgen.seeding import Rng
-from molgen.space import Space, axes
+from molgen.space import Space, axes, variable_axes
 
 if TYPE_CHECKING:
     from molgen.config import ModelConfig
@@ -77,8 +77,13 @@ class WithLatents:
         """How many numbers a latent has, D.
 
         Raises:
-            UsageError: the family has none.
+            UsageError: the family has none, or one whose size is that of the sample.
         """
+        if varying := ", ".join(variable_axes(self.latent_space)):
+            raise UsageError(
+                f"the latents of this model have a place for each {varying} of a sample, so they are no rows of one "
+                "length; from Python, family.encode gives them as a batch"
+            )
         return sum(_count(self.latent_space, name) for name in self.latent_space)
 
     def encode(

@@ -182,7 +182,7 @@ def latents_have_their_space(trial: FamilyTrial) -> None:
     if not family.capability.latent:
         _require_no_latents(family)
         raise Skipped("the family declares no latents (Capability.latent)")
-    _require_fixed_axes(family)
+    _require_fixed_axes(trial, family)
     mean = family.encode(trial.batch)
     require_batch(family.latent_space, mean)
     require(len(mean) == len(trial.batch), f"{len(trial.batch)} items have {len(mean)} latents")
@@ -207,6 +207,8 @@ def _require_no_latents(family: Family) -> None:
     require(False, f"the family declares no latents, and has the latent space {dict(found)}")
 
 
-def _require_fixed_axes(family: Family) -> None:
-    own = variable_axes(family.latent_space)
-    require(not own, f"the latent space has the variable axes {', '.join(own)}; latents have fixed ones")
+def _require_fixed_axes(trial: FamilyTrial, family: Family) -> None:
+    own = [name for name in variable_axes(family.latent_space) if name not in variable_axes(trial.space)]
+    require(
+        not own, f"the latent space has the variable axes {', '.join(own)}; latents have fixed ones, or the sample's"
+    )

@@ -123,6 +123,12 @@ def posterior_heads(space: Space) -> dict[str, Head]:
     return {name: Head(2 * _shape(field)[-1], field.axes) for name, field in _reals(space).items()}
 
 
+def bounded_log_scale(raw: Tensor) -> Tensor:
+    """The logarithm of a standard deviation from what a network gives."""
+    above = SMALLEST_LOG_SCALE + softplus(raw + FIRST_LOG_SCALE - SMALLEST_LOG_SCALE)
+    return LARGEST_LOG_SCALE - softplus(LARGEST_LOG_SCALE - above)
+
+
 class Posterior:
     """q(z | x): independent normal numbers with means and scales that a network gives.
 
@@ -137,8 +143,7 @@ class Posterior:
             # Networks may run in 16 bits; densities need more.
             mean, raw = output.to(torch.promote_types(output.dtype, torch.float32)).chunk(2, -1)
             self.means[name] = mean
-            above = SMALLEST_LOG_SCALE + softplus(raw + FIRST_LOG_SCALE - SMALLEST_LOG_SCALE)
-            self.log_scales[name] = LARGEST_LOG_SCALE - softplus(LARGEST_LOG_SCALE - above)
+            self.log_scales[name] = bounded_log_scale(raw)
 
     def mean(self) -> Batch:
         """The means, (B, *axes, D)."""
@@ -152,6 +157,10 @@ class Posterior:
             fields[name] = mean + self.log_scales[name].exp() * noise
         return Batch(fields, {})
 
+    def charge(self, free: float) -> Tensor:
+        """The divergence of each row, (B,), of which a place has at least so many nats."""
+        return self.divergence().clamp(min=free).sum(1)
+
     def divergence(self) -> Tensor:
         """KL(q(z | x) || p(z)) in nats at every place, (B, S) (arXiv 1312.6114, appendix B)."""
         found = []
@@ -160,10 +169,6 @@ class Posterior:
             of_numbers = 0.5 * (mean**2 + (2 * log_scale).exp() - 1) - log_scale
             found.append(of_numbers.sum(-1).flatten(1))
         return torch.cat(found, 1)
-
-    def log_ratio(self, latents: Batch) -> Tensor:
-        """log p(z) - log q(z | x) in nats, (B,) in float64."""
-        return standard_log_density(latents) - self.log_density(latents)
 
     def log_density(self, latents: Batch) -> Tensor:
         """log q(z | x) in nats, (B,) in float64."""

@@ -84,34 +84,44 @@ class Decoder(nn.Module, ABC):
         """Take what follows from how far training is."""
 
 
-class OneShot(Decoder):
+class AllAtOnce(Decoder):
     """p(x | z) = p(sizes | z) times the product over all free elements of p(element | z, sizes).
 
-    The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
-    that may not look at places would predict the same for all of them, for it is given no element. So the density is of
-    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one. Points in space
-    are decoded as coordinates in the frame of the first three, and turned at random; see `parts.frames`.
+    Args:
+        space: what is decoded, of which a sample follows.
     """
 
     options = OneShotOptions
+    network: Backbone
 
     def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
         super().__init__(space, latents, build, config, condition)
-        self.frames = Frames(space)
-        #: what is decoded: of points their coordinates, because a latent that does not turn knows no orientation.
-        self.space = self.frames.coordinates
-        parts = {name: likelihood(field, config.components) for name, field in self.space.items()}
+        self.space = dict(space)
+        parts = {name: likelihood(field, config.components) for name, field in space.items()}
         self.likelihoods = NamedModules(parts)
-        self.network = build(latents, {name: in_order(part.head) for name, part in parts.items()})
-        given = as_condition(latents)
-        self.sizes = SizeModel(space, {**condition, **given})
-        _open_to(self.sizes, given)
+
+    @abstractmethod
+    def log_size(self, batch: Batch, latents: Batch, condition: Partial | None) -> Tensor:
+        """log p(sizes | z), (B,) in float64, or one number for all."""
+
+    @abstractmethod
+    def draw_sizes(
+        self, latents: Batch, condition: Partial | None, rng: Rng | None, fixed: Mapping[str, Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Sizes of samples, (B,) for each variable axis."""
+
+    def to_decoded(self, batch: Batch) -> tuple[Batch, Tensor | float]:
+        """Samples as what is decoded, and what log p(x) has beside its log p, (B,)."""
+        return batch, 0.0
+
+    def from_decoded(self, batch: Batch, rng: Rng | None) -> Batch:
+        """The samples of what is decoded."""
+        return batch
 
     def log_likelihood(self, batch: Batch, latents: Batch, condition: Partial | None, rng: Rng) -> Tensor:
         """The sum over free elements and of log p(sizes | z), (B,) in float64."""
-        batch = self.frames.to_coordinates(batch)
-        total = self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
-        total = total + self.frames.log_volume(batch)
+        batch, volume = self.to_decoded(batch)
+        total = self.log_size(batch, latents, condition) + volume
         elements = PackedElements.of_batch(self.space, batch)
         parameters = self._parameters_of(latents, condition, elements)
         for name, values in elements.pack_batch(self.placed(batch, parameters)).items():
@@ -156,7 +166,7 @@ class OneShot(Decoder):
         if known is not None:
             raise ValueError("a one-shot decoder keeps no known part; one with decoder=autoregressive keeps beginnings")
         temperature = OneShotOptions(**options).temperature
-        drawn = self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=sizes)
+        drawn = self.draw_sizes(latents, condition, rng, sizes)
         reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
         device = next(iter(latents.fields.values())).device
         elements = PackedElements.of(self.space, drawn, reach, len(latents), device)
@@ -168,16 +178,85 @@ class OneShot(Decoder):
             else:
                 uniform = ElementNoise(elements, rng).uniform(name, "element")
                 values[name] = part.sample(parameters, uniform, temperature)
-        return self.frames.to_points(elements.unpack_batch(values), rng)
+        return self.from_decoded(elements.unpack_batch(values), rng)
 
     def initialise(self, batch: Batch, statistics: Statistics) -> None:
         """Start from the statistics of each field."""
         for name in self.space:
             self.network.set_output_bias(name, self.likelihood(name).bias(name, statistics))
 
+
+class OneShot(AllAtOnce):
+    """All elements at once, from a latent that belongs to none of them.
+
+    The elements along an unordered axis are told apart by their place in the encoder's canonical order: a network
+    that may not look at places would predict the same for all of them, for it is given no element. So the density is of
+    that order, as it is in the autoregressive family; `matching.Matched` scores samples without one. Points in space
+    are decoded as coordinates in the frame of the first three, and turned at random; see `parts.frames`.
+    """
+
+    def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
+        # Of points what is decoded are their coordinates, because a latent that does not turn knows no orientation.
+        frames = Frames(space)
+        super().__init__(frames.coordinates, latents, build, config, condition)
+        self.frames = frames
+        self.network = build(latents, {name: in_order(self.likelihood(name).head) for name in self.space})
+        given = as_condition(latents)
+        self.sizes = SizeModel(space, {**condition, **given})
+        _open_to(self.sizes, given)
+
+    def log_size(self, batch: Batch, latents: Batch, condition: Partial | None) -> Tensor:
+        """Of a model of the sizes that reads the latent."""
+        return self.sizes.log_probability(batch.sizes, with_latents(condition, latents))
+
+    def draw_sizes(
+        self, latents: Batch, condition: Partial | None, rng: Rng | None, fixed: Mapping[str, Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Of the same model."""
+        return self.sizes.sample(len(latents), with_latents(condition, latents), rng, fixed=fixed)
+
+    def to_decoded(self, batch: Batch) -> tuple[Batch, Tensor | float]:
+        """Coordinates in the frame."""
+        batch = self.frames.to_coordinates(batch)
+        return batch, self.frames.log_volume(batch)
+
+    def from_decoded(self, batch: Batch, rng: Rng | None) -> Batch:
+        """Points that are turned at random."""
+        return self.frames.to_points(batch, rng)
+
     def set_statistics(self, statistics: Statistics) -> None:
         """Take the frequencies of the sizes."""
         self.sizes.initialise(statistics)
+
+
+class AtPoints(AllAtOnce):
+    """All elements at once, from a latent at each point, which says of which size the sample is; no order matters."""
+
+    def __init__(self, space: Space, latents: Space, build: Build, config: VAEConfig, condition: Space) -> None:
+        super().__init__(space, latents, build, config, condition)
+        self.network = build(latents, {name: self.likelihood(name).head for name in space})
+
+    def log_size(self, batch: Batch, latents: Batch, condition: Partial | None) -> Tensor:
+        """The size is that of the latent."""
+        same = torch.ones(len(latents), dtype=torch.bool, device=next(iter(latents.fields.values())).device)
+        for name, size in latents.sizes.items():
+            same = same & (size == batch.sizes[name].to(size.device))
+        return torch.zeros(len(latents), dtype=torch.float64, device=same.device).masked_fill(~same, -torch.inf)
+
+    def draw_sizes(
+        self, latents: Batch, condition: Partial | None, rng: Rng | None, fixed: Mapping[str, Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Those of the latents.
+
+        Raises:
+            ValueError: others are asked for.
+        """
+        for name, size in (fixed or {}).items():
+            if name not in latents.sizes:
+                raise ValueError(f"no axis {name!r} has a size of its own; known: {', '.join(latents.sizes)}")
+            if bool((size.to(latents.sizes[name].device) != latents.sizes[name]).any()):
+                raise ValueError(f"the latents have other sizes along {name!r} than those that are asked for")
+        return dict(latents.sizes)
 
 
 class AutoregressiveDecoder(Decoder):

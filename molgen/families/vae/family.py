@@ -20,10 +20,11 @@ from molgen.backbone import Build
 from molgen.batch import Batch, Partial
 from molgen.config import options_of
 from molgen.data.statistics import Statistics
+from molgen.errors import UnsupportedSpace
 from molgen.families.parts.elements import PackedElements
-from molgen.families.parts.latent import Posterior, latent_space, posterior_heads, prior
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
-from molgen.families.vae.decoders import AutoregressiveDecoder, Decoder, OneShot, in_order
+from molgen.families.vae.decoders import AtPoints, AutoregressiveDecoder, Decoder, OneShot, in_order
+from molgen.families.vae.latents import Encoded, at_points, latents_of
 from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
@@ -35,6 +36,8 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "matched": Matched,
     "autoregressive": AutoregressiveDecoder,
 }
+#: Those that read latents over axes of the sample.
+AT_POINTS: Mapping[str, type[Decoder]] = {"one_shot": AtPoints}
 #: What has options, for messages; the options that are the prior's rather than the decoder's.
 SAMPLING = "sampling from a vae"
 PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))
@@ -43,8 +46,8 @@ PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))
 class VAE(Family):
     """loss = -(bound on log p(x)); a sample is decoded from a standard normal latent.
 
-    The latent has the places of `latents`: slots or a coarser grid. Conditions go to encoder and decoder, the prior
-    does not depend on them.
+    The latent has the places of `latents`: slots or a coarser grid, or the points of a sample. Conditions go to encoder
+    and decoder; of the prior at most the size depends on them.
     """
 
     Config = VAEConfig
@@ -57,10 +60,13 @@ class VAE(Family):
         super().__init__(space, build, config, condition)
         if config.decoder not in DECODERS:
             raise ValueError(f"no decoder {config.decoder!r}; known: {', '.join(DECODERS)}")
-        self._latent_space = latent_space(space, config)
+        self.latents = latents_of(space, config, self.condition_space)
+        decoders = AT_POINTS if at_points(self.latents.space) else DECODERS
+        if config.decoder not in decoders:
+            raise UnsupportedSpace(f"latents at the points of samples are decoded by {', '.join(decoders)} alone")
         read = {name: in_order(field) for name, field in space.items()} if config.ordered_encoder else space
-        self.encoder = build(read, posterior_heads(self._latent_space))
-        self.decoder = DECODERS[config.decoder](space, self._latent_space, build, config, self.condition_space)
+        self.encoder = build(read, self.latents.heads)
+        self.decoder = decoders[config.decoder](space, self.latents.space, build, config, self.condition_space)
         #: the weight of the divergence now: that of the configuration, or less during the warm-up.
         self.beta: float = config.beta
         # Of this object: what can be kept depends on the decoder.
@@ -68,8 +74,8 @@ class VAE(Family):
 
     @property
     def latent_space(self) -> Space:
-        """One real field `latent` over fixed axes, standard normal under the prior."""
-        return self._latent_space
+        """One real field over fixed axes, standard normal under the prior; at points one of vectors beside it."""
+        return self.latents.space
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng, phase: str = "model") -> Loss:
         """-E_q[log p(x | z)] by one draw plus the weighted divergence, in nats; both are parts, the second unweighted.
@@ -79,13 +85,17 @@ class VAE(Family):
         posterior = self._posterior(batch, condition)
         reconstruction = -self.decoder.log_likelihood(batch, posterior.draw(rng), condition, rng)
         divergence = posterior.divergence()
-        charged = self.beta * divergence.clamp(min=self.config.free_bits).sum(1)
-        return Loss(reconstruction + charged, {"reconstruction": reconstruction, "kl": divergence.sum(1)})
+        charged = self.beta * posterior.charge(self.config.free_bits)
+        parts = {"reconstruction": reconstruction, "kl": divergence.sum(1)}
+        if (log_size := self.latents.log_size(batch.sizes, condition)) is not None:
+            parts["size"] = -log_size.to(reconstruction)
+            charged = charged + parts["size"]
+        return Loss(reconstruction + charged, parts)
 
     def validate(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:
         """The negative evidence lower bound by one draw, in nats, whatever weight the divergence has in training."""
         parts = self.loss(batch, condition, rng).parts
-        return Loss(parts["reconstruction"] + parts["kl"], parts)
+        return Loss(parts["reconstruction"] + (parts["kl"] + parts.get("size", 0.0)), parts)
 
     def begin_step(self, step: int, steps: int) -> None:
         """Take the weight of the divergence at this step of training, and tell the decoder how far it is."""
@@ -94,8 +104,8 @@ class VAE(Family):
         self.beta = self.config.beta * share**self.config.warmup_power
         self.decoder.begin_step(step, steps)
 
-    def _posterior(self, batch: Batch, condition: Partial | None) -> Posterior:
-        return Posterior(self.encoder(batch, None, condition))
+    def _posterior(self, batch: Batch, condition: Partial | None) -> Encoded:
+        return self.latents.posterior(self.encoder(batch, None, condition), batch)
 
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
@@ -122,12 +132,10 @@ class VAE(Family):
         error = relative.std(0) / count**0.5 if count > 1 else None
         return LogDensity(value, Density.LOWER_BOUND, PackedElements.of_batch(self.space, batch).counts(), error)
 
-    def _log_weight(
-        self, batch: Batch, condition: Partial | None, posterior: Posterior, rng: Rng, number: int
-    ) -> Tensor:
+    def _log_weight(self, batch: Batch, condition: Partial | None, posterior: Encoded, rng: Rng, number: int) -> Tensor:
         latents = posterior.draw(rng, number)
         likelihood = self.decoder.log_likelihood(batch, latents, condition, rng)
-        return likelihood.double() + posterior.log_ratio(latents)
+        return likelihood.double() + (self.latents.log_prior(latents, condition) - posterior.log_density(latents))
 
     def log_likelihood(
         self, batch: Batch, latents: Batch, condition: Partial | None = None, rng: Rng | None = None
@@ -189,7 +197,7 @@ class VAE(Family):
         rng = _some(rng, count)
         of_prior = {name: options.pop(name) for name in PRIOR_OPTIONS if name in options}
         scale = options_of(PriorOptions, SAMPLING, of_prior).prior_temperature
-        latents = prior(self._latent_space, rng)
+        latents = self.latents.draw(count, condition, rng, sizes, self.device)
         latents = latents.with_fields({name: scale * z for name, z in latents.fields.items()})
         return self._decoded(latents, condition, rng, known, sizes, options)
 
@@ -216,6 +224,7 @@ class VAE(Family):
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Take over the frequencies of sizes."""
+        self.latents.set_statistics(statistics)
         self.decoder.set_statistics(statistics)
 
 
