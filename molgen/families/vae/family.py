@@ -63,7 +63,8 @@ class VAE(Family):
         self.latents = latents_of(space, config, self.condition_space)
         decoders = AT_POINTS if at_points(self.latents.space) else DECODERS
         if config.decoder not in decoders:
-            raise UnsupportedSpace(f"latents at the points of samples are decoded by {', '.join(decoders)} alone")
+            known = ", ".join(decoders)
+            raise UnsupportedSpace(f"what rotates has latents at its points, which family.decoder={known} alone reads")
         read = {name: in_order(field) for name, field in space.items()} if config.ordered_encoder else space
         self.encoder = build(read, self.latents.heads)
         self.decoder = decoders[config.decoder](space, self.latents.space, build, config, self.condition_space)

@@ -115,6 +115,6 @@ def test_what_latents_at_points_cannot_do_is_one_line():
     model.use(model.build())
     with pytest.raises(UsageError, match="a place for each atom"):
         model.encode([])
-    with pytest.raises(UsageError, match="decoded by one_shot alone"):
+    with pytest.raises(UsageError, match=r"family\.decoder=one_shot alone"):
         GenerativeModel("molecules.geometry", Part("vae", {"decoder": "autoregressive"})).build()
     assert VAEConfig().decoder == "one_shot"
