@@ -14,8 +14,9 @@ class VAEConfig(LatentConfig):
 
     Attributes:
         decoder: `one_shot`, which gives all elements at once, independent of each other under a latent; `matched`, the
-            same for what has no order, such as atoms: a sample is scored in the likeliest order that is found; or
-            `autoregressive`, which gives elements in the generation order, each under the latent and those before it.
+            same for what has no order, such as atoms: a sample is scored in the likeliest order that is found;
+            `autoregressive`, which gives elements in the generation order, each under the latent and those before it;
+            or `points`, all at once from a latent at each point in space, which turns with the sample.
         beta: weight of the divergence from the prior (Higgins et al., ICLR 2017); 1 is the bound itself.
         free_bits: nats at each place of the latent that cost nothing (Kingma et al., arXiv 1606.04934, section C.8,
             there over averages of a batch; here for each item, so that no item's loss depends on others).

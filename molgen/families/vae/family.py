@@ -20,11 +20,10 @@ from molgen.backbone import Build
 from molgen.batch import Batch, Partial
 from molgen.config import options_of
 from molgen.data.statistics import Statistics
-from molgen.errors import UnsupportedSpace
 from molgen.families.parts.elements import PackedElements
 from molgen.families.vae.config import DensityOptions, PriorOptions, VAEConfig
 from molgen.families.vae.decoders import AtPoints, AutoregressiveDecoder, Decoder, OneShot, in_order
-from molgen.families.vae.latents import Encoded, at_points, latents_of
+from molgen.families.vae.latents import Encoded, FixedLatents, Latents, PointLatents
 from molgen.families.vae.matching import Matched
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss
 from molgen.seeding import Rng
@@ -35,9 +34,10 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "one_shot": OneShot,
     "matched": Matched,
     "autoregressive": AutoregressiveDecoder,
+    "points": AtPoints,
 }
-#: Those that read latents over axes of the sample.
-AT_POINTS: Mapping[str, type[Decoder]] = {"one_shot": AtPoints}
+#: The latents that a decoder reads, where they are not those of most.
+LATENTS: Mapping[str, type[Latents]] = {"points": PointLatents}
 #: What has options, for messages; the options that are the prior's rather than the decoder's.
 SAMPLING = "sampling from a vae"
 PRIOR_OPTIONS = tuple(one.name for one in fields(PriorOptions))
@@ -60,14 +60,10 @@ class VAE(Family):
         super().__init__(space, build, config, condition)
         if config.decoder not in DECODERS:
             raise ValueError(f"no decoder {config.decoder!r}; known: {', '.join(DECODERS)}")
-        self.latents = latents_of(space, config, self.condition_space)
-        decoders = AT_POINTS if at_points(self.latents.space) else DECODERS
-        if config.decoder not in decoders:
-            known = ", ".join(decoders)
-            raise UnsupportedSpace(f"what rotates has latents at its points, which family.decoder={known} alone reads")
+        self.latents = LATENTS.get(config.decoder, FixedLatents)(space, config, self.condition_space)
         read = {name: in_order(field) for name, field in space.items()} if config.ordered_encoder else space
         self.encoder = build(read, self.latents.heads)
-        self.decoder = decoders[config.decoder](space, self.latents.space, build, config, self.condition_space)
+        self.decoder = DECODERS[config.decoder](space, self.latents.space, build, config, self.condition_space)
         #: the weight of the divergence now: that of the configuration, or less during the warm-up.
         self.beta: float = config.beta
         # Of this object: what can be kept depends on the decoder.

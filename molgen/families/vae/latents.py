@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from molgen.backbone import Head
 from molgen.batch import Batch, Partial
 from molgen.data.statistics import Statistics
+from molgen.errors import UnsupportedSpace
 from molgen.families.parts.elements import ElementNoise, PackedElements, arrange
 from molgen.families.parts.latent import (
     HALF_LOG_2_PI,
@@ -33,7 +34,7 @@ from molgen.families.parts.latent import (
 )
 from molgen.families.parts.sizes import SizeModel
 from molgen.seeding import Rng
-from molgen.space import Layout, Real, Space, axes, layout, variable_axes
+from molgen.space import Real, Space, axes
 
 #: The field of the vectors of a latent at points, and the output that has their scale.
 PLACES, SCALE = "latent places", "scale of latent places"
@@ -70,6 +71,10 @@ class Latents(nn.Module, ABC):
     heads: dict[str, Head]
 
     @abstractmethod
+    def __init__(self, space: Space, config: LatentConfig, condition: Space) -> None:
+        super().__init__()
+
+    @abstractmethod
     def posterior(self, outputs: Mapping[str, Tensor], batch: Batch) -> Encoded:
         """q(z | x) of the samples that the outputs are about."""
 
@@ -95,7 +100,7 @@ class FixedLatents(Latents):
     """Independent standard normal numbers at fixed places, see `parts.latent`."""
 
     def __init__(self, space: Space, config: LatentConfig, condition: Space) -> None:
-        super().__init__()
+        super().__init__(space, config, condition)
         self.space = latent_space(space, config)
         self.heads = posterior_heads(self.space)
 
@@ -118,11 +123,18 @@ class PointLatents(Latents):
     """At each point channels that do not turn, and a vector; the vectors have a common centre.
 
     The prior is p(size | condition), and standard normal numbers for the free elements.
+
+    Raises:
+        UnsupportedSpace: samples are no points over one axis.
     """
 
     def __init__(self, space: Space, config: LatentConfig, condition: Space) -> None:
-        super().__init__()
-        turning = next(field for field in space.values() if isinstance(field, Real) and field.rotates)
+        super().__init__(space, config, condition)
+        turning = next(
+            (one for one in space.values() if isinstance(one, Real) and one.rotates and len(one.axes) == 1), None
+        )
+        if turning is None:
+            raise UnsupportedSpace("decoder=points is for points in space, and no field over one axis rotates here")
         self.space = {
             LATENT: Real(turning.axes, channels=(config.channels,)),
             PLACES: Real(turning.axes, channels=(3,), centred=turning.centred, rotates=True),
@@ -231,13 +243,3 @@ def _normal(
         numbers = -0.5 * standard**2 - log_scale - HALF_LOG_2_PI
         total = total + torch.where(elements.exists[name], numbers, 0.0).sum(1)
     return total
-
-
-def latents_of(space: Space, config: Any, condition: Space) -> Latents:
-    """Those of points where something turns with space, fixed ones otherwise."""
-    return (PointLatents if layout(space) is Layout.POINTS else FixedLatents)(space, config, condition)
-
-
-def at_points(latents: Space) -> bool:
-    """Whether a latent lies over axes of the sample."""
-    return bool(variable_axes(latents))
