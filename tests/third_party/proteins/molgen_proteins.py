@@ -60,8 +60,8 @@ class Proteins(Domain, Encoder):
         if not (format or name_of(target)).endswith((".fasta", ".fa", "fasta")):
             return super().write(rows, target, format=format)
         with opened_to_write(target) as stream:
-            entries = (f">{n}\n{row['sequence']}\n" for n, row in enumerate(rows) if row["sequence"])
-            return sum(stream.write(entry.encode()) > 0 for entry in entries)
+            kept = ((n, row["sequence"]) for n, row in enumerate(rows) if row["sequence"])
+            return sum(stream.write(f">{n}\n{sequence}\n".encode()) > 0 for n, sequence in kept)
 
 
 def chains(source):

@@ -99,8 +99,7 @@ class Torsions(Domain, Encoder):
 
     @property
     def space(self):
-        along = (Axis("residue", self.config.length),)
-        return {"phi": Angle(along), "psi": Angle(along)}
+        return dict.fromkeys(("phi", "psi"), Angle((Axis("residue", self.config.length),)))
 
     def encode(self, item):
         if not 1 <= len(item) <= self.config.length:
