@@ -21,7 +21,7 @@ from molgen_cli.main import main
 README = Path(__file__).parents[2] / "README.md"
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
+_NAME = re.compile(r"# (\S+\.(?:py|toml|yaml))\n")
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
@@ -29,14 +29,14 @@ def test_a_guide_runs_as_it_is_printed(guide, tmp_path, monkeypatch, fake_distri
     blocks = _BLOCK.findall(guide.read_text(encoding="utf-8"))
     files = {found[1]: text for _, text in blocks if (found := _NAME.match(text))}
     walk = any("/" in name for name in files)  # such a page writes a distribution and installs it
-    if files and not walk:
+    if "pyproject.toml" in files and not walk:
         install(files, fake_distribution)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MOLGEN_CACHE", str(tmp_path / "cache"))
     scope: dict[str, object] = {"__name__": "guide"}
     for language, text in blocks:
         if named := _NAME.match(text):
-            if walk:
+            if walk or named[1].endswith(".yaml"):
                 Path(named[1]).write_text(text[named.end() :])
         elif language == "python":
             exec(compile(text, f"{guide.name}", "exec"), scope)

@@ -78,6 +78,7 @@ def test_pandas_opens_a_file_and_its_metadata_says_where_it_is_from(made):
     pandas = pytest.importorskip("pandas")
     path, manifest = made
     first = path / manifest["files"][0]["path"]
+    assert len(pandas.read_parquet(path / "data")) == 40
     frame = pandas.read_parquet(first)
     assert list(frame.columns) == list(manifest["columns"])
     assert frame["logp"].dtype == np.float64
@@ -90,7 +91,8 @@ def test_the_reader_of_the_hub_opens_the_folder(made, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     path, manifest = made
-    loaded = datasets.load_dataset("parquet", data_dir=str(path / "data"), cache_dir=str(tmp_path))
+    loaded = datasets.load_dataset(str(path), cache_dir=str(tmp_path))
+    assert loaded["test"].features["logp"] == datasets.Value("float64")
     assert {name: list(rows["smiles"]) for name, rows in loaded.items()} == {
         split: smiles_of(path, manifest, split) for split in ("train", "test")
     }
