@@ -46,7 +46,7 @@ class Ray:
         if self._ours:
             _connect(self._ray, address, workers)
         cpus = int(self._ray.cluster_resources().get("CPU", 1))
-        self._most = workers or max(1, cpus // 2)
+        self._most = workers or (cpus if self._ours and address is None else max(1, cpus // 2))
         self._attempts = Attempts(retries)
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task]] = {}
@@ -126,6 +126,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
         if address is not None:
             ray.init(address=address, **quiet)
             return
-        ray.init(num_cpus=2 * (workers or usable_processes()), include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        # one for each actor: Ray starts as many processes ahead of the work
+        ray.init(num_cpus=workers or max(1, usable_processes() // 2), include_dashboard=False, **quiet)
+    except Exception as error:  # Ray raises a bare one where a process of its own does not start
         raise UsageError(f"no Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}") from None

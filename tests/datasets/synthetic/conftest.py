@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sets import quick
 
 from molgen_datasets.synthetic import create
 
@@ -19,10 +20,8 @@ def day(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inspect molecules in this process."""
-    from molgen_plugins.molecules.domain import Molecules
-
-    monkeypatch.setattr(Molecules, "inspector", None)
+    """Sets are made in this process, quickly."""
+    quick(monkeypatch)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from pyarrow import parquet as pq
+from support.sets import quick
 
 from molgen.errors import UsageError
 from molgen_datasets.synthetic import convert, verify
@@ -23,7 +24,6 @@ from molgen_plugins.images.domain import Images
 def made(tmp_path_factory):
     """A set of 40 molecules in two splits, its folder and its manifest."""
     from molgen_datasets.synthetic import create
-    from molgen_plugins.molecules.domain import Molecules
 
     recipe = {
         "model": "moses",
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
         "output": {"shard_size": 15},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Molecules, "inspector", None)
+        quick(patch)
         path = tmp_path_factory.mktemp("cards") / "set"
         return path, create(recipe, path, engine="serial", device="cpu")
 

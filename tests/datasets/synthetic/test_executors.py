@@ -63,8 +63,15 @@ def test_engines_and_addresses_that_there_are_not(tmp_path):
         create(RECIPE, tmp_path / "b", address="auto")
 
 
+@pytest.fixture
+def own_address(monkeypatch):
+    """The processes of a Ray cluster of this machine talk to each other by its own address, which is no loopback."""
+    monkeypatch.setenv("MOLGEN_TESTS_ALLOW_NETWORK", "1")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("own_address")
 def test_ray_makes_the_same_bytes_though_an_actor_is_killed(tmp_path):
     ray = pytest.importorskip("ray")
     from molgen_datasets.synthetic.ray_executor import Ray
@@ -88,6 +95,7 @@ def test_ray_makes_the_same_bytes_though_an_actor_is_killed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("own_address")
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_other_engines_call_the_function(engine, tmp_path):
     pytest.importorskip(engine)
@@ -114,7 +122,7 @@ def table_of(numbers):
 def by_ray(count):
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         made = ray.data.range(count).map_batches(
             draw_table, fn_kwargs={"recipe": DRAWS}, batch_format="pyarrow", batch_size=10

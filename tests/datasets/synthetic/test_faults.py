@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.sets import quick
 
 from molgen.atomic_files import sha256
 from molgen.errors import MolgenError, UsageError
@@ -37,9 +38,7 @@ def contents(path: Path) -> dict[str, str]:
 def undisturbed(tmp_path_factory):
     """A set of 100 items in three parts and four files, made without any disturbance."""
     with pytest.MonkeyPatch.context() as patch:
-        from molgen_plugins.molecules.domain import Molecules
-
-        patch.setattr(Molecules, "inspector", None)
+        quick(patch)
         patch.setenv("SOURCE_DATE_EPOCH", "1790000000")
         path = tmp_path_factory.mktemp("undisturbed") / "set"
         create({"model": "moses", "count": 100, **SETTINGS}, path, engine="serial", device="cpu")
@@ -88,7 +87,7 @@ def test_it_goes_on_after_a_crash_at_any_file(make, undisturbed, tmp_path, inter
             make(100, folder=path, **SETTINGS)
         patch.undo()
     monkeypatch.undo()
-    monkeypatch.setattr("molgen_plugins.molecules.domain.Molecules.inspector", None)
+    quick(monkeypatch)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")  # the clock stands elsewhere by now
     create({"model": "moses", "count": 100, **SETTINGS}, path, engine="serial", device="cpu", resume=True)
     assert contents(path) == contents(undisturbed)
