@@ -159,39 +159,32 @@ class Residual(Variant):
 
     def _partition(self, rows: int, condition: Partial | None, seed: int, draws: int) -> tuple[Tensor, Tensor]:
         """log Z of the condition of each row and its standard error, (B,); rows that ask the same share draws."""
+        self._forget_other_weights()
         asked = numbers_of(condition)
         first, number = alike(asked, rows)
-        found = []
-        for row in first.tolist():
-            what = (seed, draws, *(numbers[row].cpu().numpy().tobytes() for numbers in asked))
-            kept = condition.take(torch.tensor([row])) if condition is not None else None
-            found.append(self._remembered(what, kept, Rng(seed, range(draws)).fold("partition")))
-        log_z, error = (torch.stack(part)[number] for part in zip(*found, strict=True))
-        return log_z, error
+        keys = [(seed, draws, *(part[row].cpu().numpy().tobytes() for part in asked)) for row in first.tolist()]
+        if new := [place for place, key in enumerate(keys) if key not in self._partitions]:
+            found = zip(*self._estimated(condition, first[new], seed, draws), strict=True)
+            self._partitions |= dict(zip([keys[place] for place in new], found, strict=True))
+        log_z, error = (torch.stack(part) for part in zip(*(self._partitions[key] for key in keys), strict=True))
+        return log_z[number], error[number]
 
-    def _remembered(self, what: tuple[Any, ...], condition: Partial | None, rng: Rng) -> tuple[Tensor, Tensor]:
-        """The estimate for what is asked, which is made once for the weights as they are."""
-        version = self._version_of_weights()
+    def _forget_other_weights(self) -> None:
+        """Estimates are remembered for the weights as they are."""
+        version = sum(parameter._version for parameter in self.parameters())
         if version != self._estimated_with:
             self._partitions, self._estimated_with = {}, version
-        if what not in self._partitions:
-            self._partitions[what] = self._estimated(condition, rng)
-        return self._partitions[what]
 
-    def _version_of_weights(self) -> int:
-        """A number that changes with the weights."""
-        return sum(parameter._version for parameter in self.parameters())
-
-    def _estimated(self, condition: Partial | None, rng: Rng) -> tuple[Tensor, Tensor]:
-        """log Z of one condition from draws of the base, and its standard error."""
-        energies = []
+    def _estimated(self, condition: Partial | None, rows: Tensor, seed: int, draws: int) -> tuple[Tensor, Tensor]:
+        """log Z of the conditions of some rows from draws of the base, the same for each, and its standard error."""
+        rng = Rng(seed, torch.arange(draws).repeat(len(rows)).numpy()).fold("partition")
+        asked, energies = rows.repeat_interleave(draws), []
         for start in range(0, len(rng), AT_A_TIME):
-            some = rng.take(slice(start, start + AT_A_TIME))
-            rows = torch.zeros(len(some), dtype=torch.long)
-            asked = condition.take(rows) if condition is not None else None
-            energies.append(self.energy(self._draw(len(some), asked, some), asked).double().cpu())
-        log_z, error = log_mean_exp(-torch.cat(energies)[:, None])
-        return log_z[0], error[0]
+            some = slice(start, start + AT_A_TIME)
+            given = condition.take(asked[some]) if condition is not None else None
+            drawn = self._draw(len(asked[some]), given, rng.take(some))
+            energies.append(self.energy(drawn, given).double().cpu())
+        return log_mean_exp(-torch.cat(energies).view(-1, draws).T)
 
 
 def _split(schema: type[Any], what: str, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
