@@ -219,7 +219,8 @@ def _given(given: Tensor, count: int) -> Tensor:
 
 def frame(first: Tensor, second: Tensor) -> Tensor:
     """Three directions, the rows of (B, 3, 3), without a mirror: along the first vector, beside it, and across both."""
-    along = _unit(first, first.new_tensor([1.0, 0.0, 0.0]).expand_as(first))
+    x = torch.tensor([1.0, 0.0, 0.0], dtype=first.dtype, device=first.device)
+    along = _unit(first, x.expand_as(first))
     # Of the axes one is far from any direction.
     axis = one_hot(along.abs().argmin(-1), 3).to(along)
     beside = _unit(_across(second, along), _across(axis, along))
