@@ -15,7 +15,7 @@ from typing import ClassVar
 from molgen.atomic_files import replaced_file
 from molgen.data.cache import cache_folder
 from molgen.dataset import Dataset, Progress
-from molgen.domain import Record
+from molgen.domain import Item, Record
 from molgen.errors import MolgenError, UsageError
 from molgen_datasets.source import split_of
 
@@ -91,7 +91,7 @@ class EspeakDigits(Dataset):
         self.require_split(split)
         return hashlib.sha256(f"{RECIPE} {version()} {split}".encode()).hexdigest()
 
-    def items(self, split: str) -> Iterator[bytes]:
+    def items(self, split: str) -> Iterator[Item]:
         """The WAV files."""
         return (record.item for record in self.records(split))
 
