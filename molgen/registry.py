@@ -46,6 +46,7 @@ _BUILTIN: dict[Kind, dict[str, str]] = {
     "family": {
         "autoregressive": "molgen.families.autoregressive:Autoregressive",
         "vae": "molgen.families.vae:VAE",
+        "conditional": "molgen.families.conditional:Conditional",
         "diffusion": "molgen.families.diffusion:Diffusion",
         "flow": "molgen.families.flow:Flow",
         "gan": "molgen.families.gan:GAN",
