@@ -19,7 +19,7 @@ from molgen.batch import Batch, Partial
 from molgen.domain import API_VERSION, Config
 from molgen.errors import UnsupportedSpace
 from molgen.seeding import Rng
-from molgen.space import Space
+from molgen.space import Field, Space
 
 if TYPE_CHECKING:
     from molgen.backbone import Build
@@ -164,6 +164,8 @@ class Family(nn.Module, ABC):
     loss_unit: str = ""
     #: whether the network decides element after element in the generation order; chooses the default network.
     causal: ClassVar[bool] = False
+    #: fields that a sample is drawn for, which must be known as a whole; see `families.conditional`.
+    given: Mapping[str, Field] = {}
 
     def __init__(self, space: Space, build: Build, config: Any, condition: Space | None = None) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.data.conditions import Conditions
 from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics
-from molgen.domain import Domain, Encoder, Invalid, Item, Sample
+from molgen.domain import Domain, Encoder, Invalid, Item, KnownPart, Sample
 from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.inference.pictures import as_html
@@ -168,14 +168,23 @@ class WithSamples:
         plain = torch.zeros(len(rng), dtype=torch.long)
         if known is None or isinstance(known, Partial):
             return known.take(plain) if known is not None else None
-        part = self.encoder.known_part(known)
-        if isinstance(part, Invalid):
-            raise UsageError(f"the known part {known!r}: {part.reason}")
+        part = self._part(known)
         batch = self._collate(part.ways or [part.sample])
-        given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
+        given = {name: field_mask(self.encoder.space, batch, name) for name in self.family.given or batch.fields}
         closed = {name: torch.as_tensor(mask)[None].expand(len(batch), -1) for name, mask in part.closed.items()}
         ways = Partial(batch, given, closed)
         return ways.take(self._ways_drawn(ways, rng, condition, options) if len(batch) > 1 else plain)
+
+    def _part(self, known: Item) -> KnownPart:
+        """What of samples a known item says: a part, or of a family that draws some fields of an item all others."""
+        if self.family.given:
+            sample = self.encoder.encode(known)
+            part = sample if isinstance(sample, Invalid) else KnownPart(sample)
+        else:
+            part = self.encoder.known_part(known)
+        if isinstance(part, Invalid):
+            raise UsageError(f"the known part {known!r}: {part.reason}")
+        return part
 
     def _ways_drawn(self, ways: Partial, rng: Rng, condition: Partial | None, options: Mapping[str, Any]) -> Tensor:
         """Which of the ways each row takes, (B,): each as often as draws begin with it; the first if none is known."""

@@ -134,6 +134,7 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
     from molgen.inference.request import Request
 
     args.scaffold = _part(args.scaffold, model)
+    item = _given_item(args, model)
     _require_known_part(args, model)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
     return Request(
@@ -142,11 +143,31 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
         args.seed,
         args.batch_size,
         dict(args.condition),
-        args.prefix or args.scaffold or None,
+        item or args.prefix or args.scaffold or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
         args.repair,
         args.max_samples,
     )
+
+
+def _given_item(args: argparse.Namespace, model: GenerativeModel) -> str | None:
+    """The item that a model is asked for which draws some fields of it, such as positions; it is no other condition.
+
+    Raises:
+        UsageError: the model needs one, and none is named.
+    """
+    if not model.family.given:
+        return None
+    names = (model.config.domain.removesuffix("s"), model.domain.column)
+    asked = dict(args.condition)
+    found = [asked[name] for name in names if name in asked]
+    if not found:
+        raise UsageError(
+            f"this model draws {', '.join(name for name in model.encoder.space if name not in model.family.given)} of "
+            f"a given {names[0]}: name it with --condition {names[0]}=TEXT"
+        )
+    args.condition = [(name, value) for name, value in asked.items() if name not in names]
+    return str(found[0])
 
 
 def _part(scaffold: str | None, model: GenerativeModel) -> str | None:

@@ -276,3 +276,14 @@ def test_every_setting_is_written_out():
 def test_a_space_that_the_family_cannot_model_is_one_clear_line():
     with pytest.raises(UsageError, match=r"flow over points: .*matching"):
         GenerativeModel("points", Part("flow", {"variant": "coupling"})).build()
+
+
+def test_a_model_of_some_fields_draws_them_of_an_item_that_is_given():
+    model = GenerativeModel("points", Part("conditional", {"given": ["types"], "rest_settings": {"steps": 2}}))
+    model.build()
+    water = (("O", "H", "H"), ((0.0, 0.0, 0.5), (1.0, 0.0, -0.25), (-1.0, 0.0, -0.25)))
+    drawn = model.sample_batch(3, known=water, seed=0).fields
+    assert drawn["types"].tolist() == [[2, 0, 0]] * 3
+    assert float((drawn["places"][0] - drawn["places"][1]).abs().max()) > 0.01
+    with pytest.raises(UsageError, match="the known part"):
+        model.sample_batch(3, known=(("X",), ((0.0, 0.0, 0.0),)), seed=0)
