@@ -90,7 +90,7 @@ class Domain(ABC):
     #: the registry name of the encoder of a new model when nobody names one; by default that of the domain itself.
     default_encoder: ClassVar[str | None] = None
     #: what a table of generated items is called in a hint.
-    usual_output: ClassVar[str] = "generated.csv"
+    usual_output: ClassVar[str | None] = "generated.csv"
     #: the name of the embedded model that is used when nobody names one.
     default_model: ClassVar[str | None] = None
 
