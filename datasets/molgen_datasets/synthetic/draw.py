@@ -23,7 +23,7 @@ from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import Judge, Tally
 from molgen_datasets.synthetic.keys import WIDTH, KeyIndex, digest
 from molgen_datasets.synthetic.plan import draws_of, order_of, sampling_seed
-from molgen_datasets.synthetic.recipe import Recipe
+from molgen_datasets.synthetic.recipe import Recipe, set_name
 from molgen_datasets.synthetic.screen import Screen, ScreenList
 
 #: The columns of candidates that the finished set has not: the key, the group and the bits of an item.
@@ -176,7 +176,7 @@ def schema(recipe: Recipe, facts: Mapping[str, Any]) -> pa.Schema:
     if labels.density:
         found += [("log_density", numbers), ("log_density_kind", texts)]
     found += [(f"passes_{name}", pa.bool_()) for name in facts["rules"]]
-    found += [(f"novelty_{name}", texts) for name in labels.novelty]
+    found += [(f"novelty_{set_name(name)}", texts) for name in labels.novelty]
     if facts["lists"]:
         found += [(name, texts) for name in ("screen", "screen_reason", "screen_lists")]
     kinds = {"string": texts, "double": numbers}

@@ -33,7 +33,7 @@ from molgen.workers.stream import chunked
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import split_features
 from molgen_datasets.synthetic.keys import KeyIndex, digest
-from molgen_datasets.synthetic.recipe import TRAINING, Recipe, fingerprint
+from molgen_datasets.synthetic.recipe import TRAINING, Recipe, fingerprint, set_name
 from molgen_datasets.synthetic.screen import read_list
 from molgen_datasets.synthetic.writers import require_format
 
@@ -308,7 +308,7 @@ def statement(name: str, reference: Mapping[str, Any]) -> str:
     """What can be said of an item that is not in a set, and no more."""
     rate = reference.get("false_positive_rate")
     doubt = f", where {rate:.2%} of others are taken for items of it" if rate is not None else ""
-    title = "the training data of its model" if name == TRAINING else name
+    title = "the training data of its model" if name == TRAINING else set_name(name)
     content = f"{reference['items']:,} items, SHA-256 {reference['sha256'][:12]}, read {reference['read']}"
     return f"not seen in {title} ({content}{doubt})"
 

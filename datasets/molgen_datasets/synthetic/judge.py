@@ -13,7 +13,7 @@ from molgen.domain import Domain
 from molgen.inference.generate import Row
 from molgen.workers.inspector import Inspection, Inspector
 from molgen_datasets.synthetic.keys import KeyIndex, digest
-from molgen_datasets.synthetic.recipe import TRAINING, Recipe
+from molgen_datasets.synthetic.recipe import TRAINING, Recipe, set_name
 from molgen_datasets.synthetic.screen import BLOCK, FLAG, Screen
 
 SEEN, PROBABLY_SEEN, NOT_SEEN = "seen", "probably seen", "not seen"
@@ -126,7 +126,7 @@ class Judge:
             return None
         tally.accepted += 1
         found: dict[str, Any] = {f"passes_{name}": row.inspection.flags.get(name) for name in self.rules}
-        found |= {f"novelty_{name}": seen[name] for name in self._recipe.labels.novelty}
+        found |= {f"novelty_{set_name(name)}": seen[name] for name in self._recipe.labels.novelty}
         return found | (verdict.columns() if verdict is not None else {}) | {"_key": key}
 
     @property

@@ -12,6 +12,7 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from molgen.config import make_settings
@@ -122,6 +123,10 @@ class LabelSettings:
     density: bool = False
     novelty: tuple[str, ...] = ()
     provenance: bool = False
+
+    def __post_init__(self) -> None:
+        if len({set_name(text) for text in self.novelty}) < len(self.novelty):
+            raise ValueError("novelty: two sets would have one column, because their files have one name")
 
 
 @dataclass(frozen=True)
@@ -251,6 +256,11 @@ class Recipe:
         """The same as JSON values."""
         found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return found
+
+
+def set_name(text: str) -> str:
+    """What columns and statements call a set: the name of a data set, or that of a file without its folder."""
+    return Path(text).name
 
 
 def recipe_from(values: Any, where: str = "recipe") -> Recipe:

@@ -36,6 +36,7 @@ def recipe(**settings):
         ({"conditions": {"fixed": {"a": 1}, "marginals": ["a"]}}, "a is given in two ways"),
         ({"models": [{"model": "a"}]}, "give either model or models"),
         ({"count": 0}, "at least 1"),
+        ({"labels": {"novelty": ["a/x.smi", "b/x.smi"]}}, "two sets would have one column"),
         ({"filters": {"valid": False}, "output": {"format": "csv"}}, "written as parquet only"),
     ],
 )
