@@ -192,7 +192,8 @@ def _here(
     def inspect(item: Item) -> Inspection:
         canonical = domain.canonical(item)
         if isinstance(canonical, Invalid):
-            return Inspection(None, canonical.reason)
+            of_rows = (name for name in features if name in domain.row_features)
+            return Inspection(None, canonical.reason, features={n: descriptors.features[n](item) for n in of_rows})
         numbers = {name: descriptors.properties[name](canonical) for name in properties}
         flags = {name: passes(canonical) for name, passes in descriptors.filters.items()} if filters else {}
         passes = all(flags.values()) if filters else None

@@ -27,8 +27,14 @@ def sets(**items):
     return {name: ItemSet(name, lambda some=some: iter(some), name, len(some)) for name, some in items.items()}
 
 
-def evaluated(items, metrics, tmp_path, training=None, reference=None):
-    domain = Molecules()
+class Local(Molecules):
+    """The same domain, which inspects in this process: no worker has to start."""
+
+    inspector = canonical_inspector = None
+
+
+def evaluated(items, metrics, tmp_path, training=None, reference=None, domain=Local):
+    domain = domain()
     found = sets(**({"training": training} if training else {}), **({"known": reference} if reference else {}))
     evaluation = Evaluation(
         domain,
@@ -41,10 +47,11 @@ def evaluated(items, metrics, tmp_path, training=None, reference=None):
     return {figure.label: figure for figure in evaluation.evaluate(items)}
 
 
-def test_the_protocol_of_edm_counts_rows_that_are_no_molecule(tmp_path):
+@pytest.mark.parametrize("domain", [Local, Molecules])
+def test_the_protocol_of_edm_counts_rows_that_are_no_molecule(domain, tmp_path):
     """Rows of 3 + 6 + 2 atoms, of which water is stable; the scattered oxygen is given hydrogens, so it is valid."""
     rows = [WATER, CROWDED, SCATTERED, Invalid("unreadable"), WATER]
-    figures = evaluated(rows, ["edm"], tmp_path, training=[SCATTERED, conformers()[0]])
+    figures = evaluated(rows, ["edm"], tmp_path, training=[SCATTERED, conformers()[0]], domain=domain)
     values = {label: figure.estimate.value for label, figure in figures.items()}
     assert [figure.error for figure in figures.values()] == [""] * 5
     # of the crowded one, every hydrogen is bonded to carbon alone
@@ -178,7 +185,7 @@ def two_conformers_molecule(smiles):
 def test_conformers_survive_the_cache(tmp_path):
     from molgen_plugins.molecules.metrics.conformers import Conformers
 
-    with FeatureExtractor(Molecules(), processes=1) as extractor:
+    with FeatureExtractor(Local(), processes=1) as extractor:
         (chunk,) = extractor.chunks([*conformers(), "CCO"])
     first, second = Conformers(), Conformers()
     first.add(chunk)
