@@ -15,16 +15,19 @@ from molgen.workers.stream import chunked
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
 
+#: Kinds of a density that say nothing of probabilities.
+UNNORMALISED = ("unnormalised", "critic")
 #: Decimals of a log-density; those behind depend on the size of the batch.
 DECIMALS = 5
 
 
 class Score(NamedTuple):
-    """log p of an item in nats and what the number means, or NaN, nothing, and why there is none."""
+    """log p of an item in nats and what the number means, or NaN, nothing, and why there is none; and its elements."""
 
     log_density: float = math.nan
     kind: str = ""
     error: str = ""
+    elements: int = 0
 
     def columns(self) -> dict[str, Any]:
         """The density as columns of a table; None where there is none."""
@@ -51,7 +54,10 @@ def score(
         if not options:
             raise
         raise UsageError(str(error)) from error
-    return [Score(s.log_density, s.kind.name.lower() if s.kind is not None else "", s.error or "") for s in scored]
+    kinds = ["" if one.kind is None else one.kind.name.lower() for one in scored]
+    return [
+        Score(one.log_density, kind, one.error or "", one.elements) for one, kind in zip(scored, kinds, strict=True)
+    ]
 
 
 def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[str, Any]:
@@ -126,6 +132,15 @@ class ScoredRows:
         self._model, self._inspector, self._properties = model, inspector, properties
         self._chunk, self._condition, self._options = chunk, condition, options
         self._column = model.domain.column
+        self._nats, self._elements = 0.0, 0
+
+    @property
+    def bits_per_element(self) -> float:
+        """The mean of -log2 p for each element of the items so far, such as a pixel or a moment of a sound.
+
+        NaN where nothing has a density that is normalised.
+        """
+        return -self._nats / self._elements / math.log(2) if self._elements else math.nan
 
     def rows(self, records: Iterator[Record]) -> Iterator[dict[str, Any]]:
         """One row for each record, in their order, with a `status` of `valid`, `invalid` or `unsupported`.
@@ -142,7 +157,13 @@ class ScoredRows:
         scores = iter(score(self._model, encoded, self._condition, self._chunk, self._options))
         for record, inspection in zip(records, inspections, strict=True):
             invalid = inspection.item is None
-            yield self._row(record, inspection, Score(error=inspection.error or "invalid") if invalid else next(scores))
+            found = Score(error=inspection.error or "invalid") if invalid else next(scores)
+            self._count(found)
+            yield self._row(record, inspection, found)
+
+    def _count(self, found: Score) -> None:
+        if math.isfinite(found.log_density) and found.kind not in UNNORMALISED:
+            self._nats, self._elements = self._nats + found.log_density, self._elements + found.elements
 
     def _row(self, record: Record, inspection: Inspection, found: Score) -> dict[str, Any]:
         status = "invalid" if inspection.item is None else "unsupported" if found.error else "valid"

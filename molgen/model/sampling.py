@@ -43,11 +43,12 @@ class RawSample:
 
 @dataclass(frozen=True)
 class Scored:
-    """log p of an item in nats, NaN where the model cannot represent it, with the reason."""
+    """log p of an item in nats, NaN where the model cannot represent it, with the reason; its elements are counted."""
 
     log_density: float
     kind: Density | None
     error: str | None = None
+    elements: int = 0
 
 
 class WithSamples:
@@ -243,7 +244,8 @@ class WithSamples:
         # An estimate is of the item, wherever in a file it stands.
         rng = Rng(seed, [content_key(sample) for sample in samples])
         density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
-        return [Scored(value, density.kind) for value in self._in_user_units(density, batch)]
+        values, elements = self._in_user_units(density, batch), density.dims.tolist()
+        return [Scored(value, density.kind, None, count) for value, count in zip(values, elements, strict=True)]
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         """Samples of the encoder as the family reads them: at unit scale."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -74,7 +75,7 @@ def _score(args: argparse.Namespace, model: GenerativeModel, stopwatch: Stopwatc
         )
         stopped = output.write(watched(args, "scoring", scoring.rows(records), statuses))
     stopwatch.lap("scoring")
-    _report(args, model, output, stopwatch, stopped, statuses)
+    _report(args, model, output, stopwatch, stopped, statuses, scoring.bits_per_element)
     if stopped is not None:
         raise stopped
     return exit_code(statuses)
@@ -113,6 +114,7 @@ def _report(
     stopwatch: Stopwatch,
     stopped: BaseException | None,
     statuses: Counter[str],
+    bits: float,
 ) -> None:
     """Record the run beside its file, and summarise it for people."""
     seconds = stopwatch.record()
@@ -126,6 +128,11 @@ def _report(
         counts=dict(statuses),
         seconds=seconds,
         rows_per_second=per_second,
+        **({"bits_per_element": bits} if math.isfinite(bits) else {}),
     )
     counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common()) or "none"
-    say(f"{output.rows:,} rows ({counts}) in {seconds['scoring']:.1f} s ({per_second:,.0f} rows/s)", quiet=args.quiet)
+    mean = f"; {bits:.4f} bits per element" if math.isfinite(bits) else ""
+    say(
+        f"{output.rows:,} rows ({counts}) in {seconds['scoring']:.1f} s ({per_second:,.0f} rows/s){mean}",
+        quiet=args.quiet,
+    )

@@ -51,6 +51,10 @@ def test_sounds_are_drawn_scored_and_judged(folder):
         rows = list(csv.DictReader(stream))
     assert len(rows) == 40
     assert all(np.isfinite(float(row["log_density"])) for row in rows)
+    nats = -sum(float(row["log_density"]) for row in rows)
+    samples = sum(8000 * float(row["duration"]) for row in rows)
+    record = json.loads((folder / "scored.csv.run.json").read_text())
+    assert record["bits_per_element"] == pytest.approx(nats / samples / np.log(2), rel=1e-5)
     compared = "--domain audio --reference tones --metrics spectrum --workers 1"
     run(folder, "evaluate", "drawn", compared, "--report page.html --output figures.json")
     page = (folder / "page.html").read_text()
@@ -70,3 +74,19 @@ def test_a_file_says_how_samples_begin(folder):
         assert len(found.samples) >= len(begin.samples)
         assert np.abs(found.values()[: len(begin.samples)] - begin.values()).max() < 0.02
     assert len({key(canonical(record.item)) for record in files.read(folder / "more")}) == 2
+
+
+def test_sounds_have_latents_and_ways_between_them(folder):
+    settings = "encoder=audio.spectrogram encoder.length=64 encoder.window=16 encoder.hop=8 encoder.variable=false"
+    network = "backbone=unet backbone.width=8 backbone.levels=2 backbone.heads=0 family=vae training.steps=2"
+    fit = "encoder.fit=true training.batch_size=8"
+    assert main(["train", "--data", str(folder / "tones"), "--output", str(folder / "vae"), "--quiet",
+                 *f"{settings} {fit} {network}".split()]) == 0  # fmt: skip
+    begin = str(folder / "tones" / "000003.wav")
+    end = str(folder / "tones" / "000004.wav")
+    common = ["--model", str(folder / "vae"), "--quiet", "--workers", "1", "--output"]
+    assert main(["encode", str(folder / "tones"), *common, str(folder / "latents.npz")]) == 0
+    assert main(["interpolate", begin, end, "--steps", "3", *common, str(folder / "way")]) == 0
+    assert main(["reconstruct", str(folder / "tones"), *common, str(folder / "again.zip")]) in (0, 3)
+    assert len(list(files.read(folder / "way"))) == 3
+    assert len(list(files.read(folder / "again.zip"))) == 40
