@@ -265,7 +265,9 @@ PRIORS = {
 }
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize(
+    "prior", [pytest.param(name, marks=[] if name == "autoregressive" else pytest.mark.slow) for name in PRIORS]
+)
 @pytest.mark.parametrize("check", FAMILY_CHECKS, ids=lambda check: check.__name__)
 def test_the_kit(check, prior):
     """That of a flow over latents is part of that of all families."""

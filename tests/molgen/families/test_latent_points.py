@@ -29,8 +29,11 @@ TRIALS = {
     "flow": (Latent, LatentConfig(prior_settings={"variant": "matching", "steps": 2}, draws=1), FEW),
     "diffusion": (Latent, LatentConfig("", "diffusion", {"steps": 2, "samples": 2}, draws=1), QUICK),
 }
-EVERY = [(cls, config, check) for cls, config, checks in TRIALS.values() for check in checks]
-IDS = [f"{name}-{check.__name__}" for name, (_, _, checks) in TRIALS.items() for check in checks]
+EVERY = [
+    pytest.param(cls, config, check, id=f"{name}-{check.__name__}", marks=pytest.mark.slow if checks is QUICK else ())
+    for name, (cls, config, checks) in TRIALS.items()
+    for check in checks
+]
 
 
 class OverPoints(Latent):
@@ -43,7 +46,7 @@ class PointVAE(VAE):
     molgen_tiny = {**VAE.molgen_tiny, "decoder": "points"}  # noqa: RUF012
 
 
-@pytest.mark.parametrize(("cls", "config", "check"), EVERY, ids=IDS)
+@pytest.mark.parametrize(("cls", "config", "check"), EVERY)
 def test_the_kit(cls, config, check):
     registry.register("family", "PointVAE", PointVAE)
     cls = OverPoints if cls is Latent else cls
