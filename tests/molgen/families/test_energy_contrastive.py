@@ -53,10 +53,10 @@ class Contrastive(Alone):
     molgen_tiny = {**Alone.molgen_tiny, "variant": "contrastive"}  # noqa: RUF012
 
 
-@pytest.mark.parametrize(
-    "space",
-    [*("graph", "record"), *(pytest.param(name, marks=pytest.mark.slow) for name in ("words", "picture", "signal"))],
-)
+OTHERS = ("words", "picture", "record", "signal")
+
+
+@pytest.mark.parametrize("space", ["graph", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_the_kit(space):
     results = list(run_checks(family_checks(Contrastive, SPACES[space])))
     assert not [(result.check.name, result.reason) for result in results if result.outcome is Outcome.FAILED]
@@ -167,10 +167,10 @@ def test_samples_are_as_frequent_as_their_energy_says(space):
 
 
 def test_a_temperature_sharpens_and_known_parts_condition():
-    family, count = an_energy("classes", variant="contrastive", strength=3, steps=24), 1000
+    family, count = an_energy("classes", variant="contrastive", strength=3, steps=18), 600
     cold, _ = exact(family, "classes", temperature=0.5)
     found = keys("classes", family.sample(count, rng=Rng(0, range(count)), temperature=0.5).batch)
-    assert apart(found, cold) < 0.06
+    assert apart(found, cold) < 0.08
     assert family.capability.known is Known.EXACT
     given = Batch({"colour": ones(count) + 1, "member": ones(count)}, {})
     known = Partial(given, {"colour": torch.ones(count, dtype=torch.bool)})
@@ -179,7 +179,7 @@ def test_a_temperature_sharpens_and_known_parts_condition():
     expected, _ = exact(family, "classes")
     rest = {key: chance for key, chance in expected.items() if "'colour': 1" in key}
     total = sum(rest.values())
-    assert apart(keys("classes", drawn), {key: chance / total for key, chance in rest.items()}) < 0.05
+    assert apart(keys("classes", drawn), {key: chance / total for key, chance in rest.items()}) < 0.07
 
 
 @pytest.mark.parametrize("space", ["words", "graph"])
