@@ -36,6 +36,7 @@ PRIMITIVES: Mapping[str, str] = {
     "from_tokens": "molgen.ordering",
     "process": "molgen.families.diffusion.process",
     "code": "molgen.families.flow.dequantise",
+    "as_numbers": "molgen.families.flow.numbers",
     "relaxation": "molgen.families.gan.relaxation",
     "proposal": "molgen.families.energy.sites",
     # Places that are not all free, and numbers that are no floats.
