@@ -338,6 +338,9 @@ def _elements_of(item: Item) -> np.ndarray:
     if isinstance(item, Conformer):
         return item.elements if "." not in item else np.zeros(0, np.uint8)
     if standard.is_spatial(item):
+        atoms = standard.scattered(item)
+        if atoms is not None and (atoms.elements == 1).any():  # so hydrogens are there, and nothing else is asked
+            return atoms.elements
         found = standard.canonical(item)
         return np.zeros(0, np.uint8) if isinstance(found, Invalid) else _elements_of(found[0])
     molecule = chem.parse(item) if isinstance(item, str) and not _FOREIGN.search(item) else None

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from rdkit import Chem
 from support.geometries import conformers, records
 
 from molgen.domain import Invalid
@@ -12,6 +13,7 @@ from molgen.testing import encoder_checks
 from molgen_plugins.molecules.domain import Molecules
 from molgen_plugins.molecules.geometry import embedding
 from molgen_plugins.molecules.geometry.conformer import Conformer
+from molgen_plugins.molecules.geometry.convert import to_rdkit
 from molgen_plugins.molecules.geometry.encoder import Geometry, GeometryConfig
 
 SETTINGS = [
@@ -70,6 +72,15 @@ def test_text_of_a_file_and_its_conformer_are_one_sample():
     for record, conformer in zip(records(), conformers(), strict=True):
         first, second = made.encode(record.item), made.encode(conformer)
         assert all(np.array_equal(first[name], second[name]) for name in made.space)
+
+
+def test_texts_of_files_prepare_as_their_conformers_do():
+    from_texts = Geometry()
+    from_texts.prepare(record.item for record in records())
+    assert from_texts.state() == encoder().state()
+    heavy = Geometry()
+    heavy.prepare([Chem.MolToMolBlock(Chem.RemoveHs(to_rdkit(conformers()[0])))])  # whose hydrogens are implied
+    assert heavy.state()["largest"] == 7
 
 
 def test_fake_atoms_are_near_real_ones_and_their_number_varies():
