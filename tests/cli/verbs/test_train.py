@@ -124,6 +124,19 @@ def test_what_is_typed_wins_over_a_preset_and_settings_may_refer_to_each_other()
     assert found.model.conditions == ("qed",)
 
 
+@pytest.mark.parametrize("words", [["family.weights.tokens=2"], ["family.weights={tokens: 2}"]], ids=" ".join)
+def test_values_of_a_mapping_are_typed_one_by_one_or_together(words):
+    assert composed(["family=diffusion", *words]).model.family.settings["weights"] == {"tokens": 2}
+
+
+def test_settings_of_a_prior_are_those_of_its_family():
+    words = ["family=latent", "family.prior=flow", "family.prior_settings.variant=matching"]
+    settings = composed([*words, "family.prior_settings.steps=7"]).model.family.settings["prior_settings"]
+    assert (settings["variant"], settings["steps"], settings["rounds"]) == ("matching", 7, 4)
+    with pytest.raises(UsageError, match="family flow: no setting 'stepz'; did you mean 'steps'"):
+        composed([*words, "family.prior_settings.stepz=7"])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
