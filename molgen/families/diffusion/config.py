@@ -25,6 +25,8 @@ class DiffusionConfig:
         order: of sampling where none is asked for, see `Sampling`.
         samples: of the bound where none are asked for, see `Scoring`.
         weights: of the losses of fields by name, 1 where none is given.
+        self_conditioning: the network also reads what was predicted one step before (Chen et al., arXiv 2208.04202): in
+            training of half of the items, by a run of the network of its own.
     """
 
     real: str = "gaussian"
@@ -37,6 +39,7 @@ class DiffusionConfig:
     order: str = "random"
     samples: int = 32
     weights: Mapping[str, float] = field(default_factory=dict)
+    self_conditioning: bool = False
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)

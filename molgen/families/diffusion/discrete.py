@@ -10,6 +10,7 @@ Letters in shapes: B batch, E packed elements, K classes, S classes of a state: 
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import inf
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +20,7 @@ from molgen.backbone import Head
 from molgen.data.statistics import Statistics
 from molgen.families.diffusion.process import Process, ReverseProcess
 from molgen.families.diffusion.schedule import LinearSchedule, NoiseSchedule
-from molgen.space import Categorical
+from molgen.space import Categorical, Field, Real
 
 if TYPE_CHECKING:
     from molgen.families.diffusion.config import DiffusionConfig
@@ -44,6 +45,17 @@ class Discrete(Process):
     def schedule(self) -> NoiseSchedule:
         """Linear."""
         return LinearSchedule()
+
+    no_prediction = -inf
+
+    @property
+    def prediction_field(self) -> Field:
+        """The probability of each class."""
+        return Real(self.categorical.axes, (self.categorical.classes,), symmetric=self.categorical.symmetric)
+
+    def prediction_input(self, prediction: Tensor) -> Tensor:
+        """Probabilities, (B, E K)."""
+        return prediction.exp().flatten(1)
 
     @abstractmethod
     def posterior(self, x: Tensor, p: Tensor, time: Tensor, earlier: Tensor) -> Tensor:

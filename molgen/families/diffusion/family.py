@@ -66,7 +66,8 @@ class Diffusion(Family):
         noise, x0 = ElementNoise(elements, rng).uniforms("noise"), self._states(elements, batch)
         time = rng.uniform("time").to(elements.device)
         x = {name: own.corrupt(x0[name], time, noise[name]) for name, own in self.denoiser.each()}
-        predictions = self.denoiser(x, time, elements, condition)
+        earlier = self._earlier(x, time, elements, condition, rng)
+        predictions = self.denoiser(x, time, elements, condition, earlier=earlier)
         time = self.denoiser.weighting_time(x, time, elements)
         parts = {
             name: own.loss(predictions[name], x0[name], x[name], time, elements.exists[name])
@@ -75,6 +76,17 @@ class Diffusion(Family):
         total = torch.stack([self.config.weights.get(name, 1.0) * part for name, part in parts.items()]).sum(0)
         surprise = -self._log_size(batch, condition).to(total)
         return Loss(total + surprise, parts_by_field(parts, size=surprise))
+
+    def _earlier(
+        self, x: Mapping[str, Tensor], time: Tensor, elements: PackedElements, condition: Partial | None, rng: Rng
+    ) -> dict[str, Tensor] | None:
+        """What the network predicts of half of the rows by itself, and nothing of the others; None without it."""
+        if not self.denoiser.earlier:
+            return None
+        with torch.no_grad():
+            found = self.denoiser(x, time, elements, condition)
+        some = rng.bernoulli(0.5, "self-conditioning").to(elements.device)
+        return {name: self.denoiser.hidden(name, one, some) for name, one in found.items()}
 
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any

@@ -100,6 +100,18 @@ class Process(nn.Module, ABC):
         """The time of this field that the network reads, (B,), from 0 to 1."""
         return None if self.time_independent else time
 
+    @property
+    def prediction_field(self) -> Field:
+        """The field as which the network reads an earlier prediction: that of the numbers."""
+        return self.network_field
+
+    #: a prediction that is read as zeros.
+    no_prediction: ClassVar[float] = 0.0
+
+    def prediction_input(self, prediction: Tensor) -> Tensor:
+        """An earlier prediction as packed elements of that field."""
+        return prediction
+
     @abstractmethod
     def predict(self, output: Tensor, x: Tensor, time: Tensor) -> Tensor:
         """The prediction of x_0, (B, E) or (B, E, K), from the network's output for each element, (B, E, P)."""

@@ -6,7 +6,7 @@ Letters in shapes: B batch, E packed elements.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -38,6 +38,7 @@ class Rows:
         known: what is known.
         elements: which there are.
         condition: what is asked for.
+        earlier: what was predicted at the step before; nothing at the first, or without self-conditioning.
     """
 
     x: Elements
@@ -47,15 +48,18 @@ class Rows:
     known: KnownElements
     elements: PackedElements
     condition: Partial | None
+    earlier: Elements = field(default_factory=dict)
 
     def take(self, rows: Tensor) -> Rows:
         """The given rows."""
-        x, unmasking, noise, known_noise = (
+        x, unmasking, noise, known_noise, earlier = (
             {name: tensor[rows] for name, tensor in part.items()}
-            for part in (self.x, self.unmasking, self.noise, self.known_noise)
+            for part in (self.x, self.unmasking, self.noise, self.known_noise, self.earlier)
         )
         condition = self.condition.take(rows) if self.condition is not None else None
-        return Rows(x, unmasking, noise, known_noise, self.known.take(rows), self.elements.take(rows), condition)
+        return Rows(
+            x, unmasking, noise, known_noise, self.known.take(rows), self.elements.take(rows), condition, earlier
+        )
 
     def put(self, rows: Tensor, new: Rows) -> Rows:
         """These with the states and unmasking times of some rows replaced by new ones."""
@@ -88,7 +92,7 @@ class Sampler:
 
     def _default_steps(self) -> int:
         """One element at a time where the network reads no time, else what the processes ask for."""
-        if self.denoiser.time_independent and not self.options.churn:
+        if self.denoiser.time_independent and not self.options.churn and not self.denoiser.earlier:
             return max(1, int(self.noise.elements.counts().max()))
         return max(own.reverse.default_steps for _, own in self.denoiser.each())
 
@@ -135,7 +139,8 @@ class Sampler:
             lambda name, own: own.reverse.changed_rows(rows.x[name], then, rows.unmasking[name], exists[name])
         )
         changed = torch.stack(list(due.values())).any(0)
-        if bool(changed.all()):
+        # What is read of earlier predictions must not depend on which other rows are due.
+        if bool(changed.all()) or self.denoiser.earlier:
             return self._stepped(rows, time, earlier)
         if not bool(changed.any()):
             return rows
@@ -151,7 +156,7 @@ class Sampler:
         def step(name: str, own: Process) -> Tensor:
             return own.reverse.step(at_start[name], rows.x[name], now, then, rows.noise[name], rows.unmasking[name])
 
-        moved = self._with_known(replace(rows, x=self._each(step)), earlier)
+        moved = self._with_known(replace(rows, x=self._each(step), earlier=self._kept(at_start)), earlier)
         if not any(own.reverse.corrects for _, own in self.denoiser.each()):
             return moved
         at_end = self._predict(moved, then)
@@ -159,7 +164,11 @@ class Sampler:
         def correct(name: str, own: Process) -> Tensor:
             return own.reverse.correct(self.options.solver, moved.x[name], at_end[name], at_start[name], now, then)
 
-        return self._with_known(replace(moved, x=self._each(correct)), earlier)
+        return self._with_known(replace(moved, x=self._each(correct), earlier=self._kept(at_end)), earlier)
+
+    def _kept(self, predictions: Elements) -> Elements:
+        """What the next prediction reads of these."""
+        return predictions if self.denoiser.earlier else {}
 
     def _in_order(self, rows: Rows, predictions: Elements) -> Rows:
         """The same with the unmasking times in the order that was asked for."""
@@ -191,7 +200,7 @@ class Sampler:
     # --- predictions ----------------------------------------------------------------------------------
 
     def _predict(self, rows: Rows, time: Tensor) -> dict[str, Tensor]:
-        found = self.denoiser(rows.x, time, rows.elements, rows.condition, self.options.guidance)
+        found = self.denoiser(rows.x, time, rows.elements, rows.condition, self.options.guidance, rows.earlier)
         if self.options.temperature == 1:
             return found
         return self._each(lambda name, own: own.reverse.temper(found[name], self.options.temperature))

@@ -12,6 +12,7 @@ from molgen.families.flow.variant import Items
 from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.seeding import Rng
 from molgen.space import Axis, Categorical, Real
+from molgen.testing import families
 from molgen.testing.batches import rotation, turned
 from molgen.testing.fixtures import FamilyTrial, tiny_config
 from molgen.testing.spaces import SPACES, Case
@@ -51,7 +52,15 @@ def turned_noise(monkeypatch):
     return apply
 
 
-@pytest.mark.parametrize(("family", "settings"), [("diffusion", {}), ("flow", {}), ("flow", {"pairing": "aligned"})])
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("diffusion", {}),
+        ("diffusion", {"self_conditioning": True, "categorical": "marginal"}),
+        ("flow", {}),
+        ("flow", {"pairing": "aligned"}),
+    ],
+)
 def test_samples_turn_with_their_noise(family, settings, turned_noise):
     own, turn, rng = trial(family, **settings), rotation(1), Rng(0, range(8))
     made = own.family().double()
@@ -82,6 +91,39 @@ def test_the_value_of_a_critic_does_not_depend_on_orientation():
     batch = own.batch.with_fields({n: t.double() if t.is_floating_point() else t for n, t in own.batch.fields.items()})
     first, second = (made.log_density(b).value for b in (batch, turned(own.space, batch, rotation(1))))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
+
+
+SELF_CONDITIONED = [
+    families.gradients_reach_every_parameter,
+    families.loss_is_per_item,
+    families.padding_changes_nothing,
+    families.weights_come_back,
+    families.samples_repeat_with_their_seed,
+    families.known_parts_are_kept,
+    families.log_density_is_as_declared,
+]
+
+
+@pytest.mark.parametrize("check", SELF_CONDITIONED, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("space", ["molecule", "graph"])
+def test_self_conditioning_keeps_the_guarantees(space, check):
+    check(trial("diffusion", space, self_conditioning=True))
+
+
+def test_earlier_predictions_are_read_in_half_of_training_and_in_sampling():
+    own = trial("diffusion", self_conditioning=True)
+    family, seen = own.family(), []
+    read = family.denoiser._read
+    family.denoiser._read = lambda *args: seen.append(args[3]) or read(*args)
+    family.loss(own.batch, None, own.rng)
+    first, second = seen
+    assert first is None
+    hidden = {float(row.abs().max()) == 0 for row in second["places"]}
+    assert hidden == {True, False}
+    seen.clear()
+    family.sample(2, rng=Rng(0, range(2)))
+    assert not seen[0]
+    assert all(seen[1:])
 
 
 # --- alignment --------------------------------------------------------------------------------------
