@@ -132,9 +132,23 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
         torch.set_num_threads(args.threads)
     model = GenerativeModel.load(args.model, device)
     warn_if_unfinished(args.model, model)
+    take_item(args, model)
     for line in model.conditions.outside(dict(args.condition)):  # raises where a name or a value is none
         warn(line)
     return model
+
+
+def item_names(model: GenerativeModel) -> tuple[str, str]:
+    """What `--condition` calls an item of which a model draws some fields: `molecule`, or the column of its domain."""
+    return model.config.domain.removesuffix("s"), model.domain.column
+
+
+def take_item(args: argparse.Namespace, model: GenerativeModel) -> None:
+    """Make such an item `args.item`, None where there is none, in the place of a condition."""
+    asked = dict(args.condition)
+    named = [name for name in item_names(model) if model.family.given and name in asked]
+    args.item = str(asked[named[0]]) if named else None
+    args.condition = [(name, value) for name, value in args.condition if name not in named]
 
 
 def warn_if_unfinished(name: str, model: GenerativeModel) -> None:

@@ -17,6 +17,7 @@ from molgen_cli.arguments import (
     add_option_argument,
     describe_model,
     from_zero,
+    item_names,
     load_model,
     names,
     positive,
@@ -151,23 +152,17 @@ def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
 
 
 def _given_item(args: argparse.Namespace, model: GenerativeModel) -> str | None:
-    """The item that a model is asked for which draws some fields of it, such as positions; it is no other condition.
+    """The item that is named to a model which draws some fields of it, such as positions.
 
     Raises:
         UsageError: the model needs one, and none is named.
     """
-    if not model.family.given:
-        return None
-    names = (model.config.domain.removesuffix("s"), model.domain.column)
-    asked = dict(args.condition)
-    found = [asked[name] for name in names if name in asked]
-    if not found:
-        raise UsageError(
-            f"this model draws {', '.join(name for name in model.encoder.space if name not in model.family.given)} of "
-            f"a given {names[0]}: name it with --condition {names[0]}=TEXT"
-        )
-    args.condition = [(name, value) for name, value in asked.items() if name not in names]
-    return str(found[0])
+    if model.family.given and args.item is None:
+        name = item_names(model)[0]
+        drawn = ", ".join(field for field in model.encoder.space if field not in model.family.given)
+        raise UsageError(f"this model draws {drawn} of a given {name}: name it with --condition {name}=TEXT")
+    item: str | None = args.item
+    return item
 
 
 def _part(scaffold: str | None, model: GenerativeModel) -> str | None:
