@@ -25,6 +25,7 @@ from PIL import Image
 LIMIT = 1_500_000_000
 #: Of noise in a JPEG of this quality, so many pixels take 4 MiB.
 WIDTH, HEIGHT, QUALITY = 2180, 1640, 95
+COMMANDS = ("train", "score", "evaluate")
 #: What training learns of the pictures: small ones, in a network that takes little memory itself.
 SETTINGS = (
     *("encoder=images.pixels", "family=autoregressive", "backbone=unet", "backbone.width=8", "backbone.levels=2"),
@@ -36,6 +37,7 @@ def main() -> None:
     """Measure every count, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=COMMANDS, help="score needs train")
     parser.add_argument("--jobs", type=int, default=2, help="worker processes")
     parser.add_argument("--result", default="large-pictures", help="name of the result file")
     args = parser.parse_args()
@@ -74,7 +76,7 @@ def _runs(count: int, args: Namespace, folder: Path) -> dict[str, Any]:
         "evaluate": ["evaluate", str(some), "--training", str(some), "-o", str(folder / f"{count}.json"), *jobs],
     }
     molgen = str(Path(sys.executable).with_name("molgen"))
-    return {name: measured([molgen, *command]) for name, command in commands.items()}
+    return {name: measured([molgen, *command]) for name, command in commands.items() if name in args.commands}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from molgen.workers.stream import byte_size, chunked
 #: The most records that are inspected together.
 CHUNK = 4096
 #: Bytes of canonical items that are kept in memory; those behind them are found again each time they are asked for.
-KEPT_BYTES = 512 << 20
+KEPT_BYTES = 128 << 20
 #: Why a row is left out that the source holds already.
 REPEATED = "equal to an earlier row"
 
