@@ -120,7 +120,7 @@ SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 class Molecules(Domain):
     """Molecules as SMILES strings, with positions or without; equal ones share RDKit's canonical isomeric SMILES.
 
-    With positions they are `Conformer`s, which are strings too.
+    Each with positions is a `Conformer`, which is a string too.
     """
 
     column: ClassVar[str] = "smiles"
