@@ -117,8 +117,7 @@ CASES = {
     ),
     15: Case(
         "interrupts after a conformer was embedded",
-        (HERE + "test_scope.py::test_nothing_embeds_conformers",),
-        "No conformers are embedded; whoever adds that adds its tests here.",
+        (HERE + "test_conformers.py::test_an_interrupt_is_heard_after_a_conformer_was_embedded",),
     ),
     16: Case(
         "a crash between shards",
@@ -257,8 +256,10 @@ CASES = {
     ),
     35: Case(
         "embedding of conformers without end",
-        (HERE + "test_scope.py::test_nothing_embeds_conformers",),
-        "No conformers are embedded.",
+        (
+            "plugins/molecules/geometry/test_encoder.py::test_a_geometry_that_cannot_be_found_says_so",
+            "plugins/molecules/geometry/test_encoder.py::test_a_large_molecule_is_given_up_in_time",
+        ),
     ),
     36: Case(
         "padding, neighbours, permutations and turns",

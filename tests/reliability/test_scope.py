@@ -15,14 +15,9 @@ REQUIRED = {re.match(r"[\w.-]+", line)[0].lower(): line for line in PROJECT["dep
 
 TREES = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
 NODES = [node for tree in TREES for node in ast.walk(tree)]
-ATTRIBUTES = {node.attr for node in NODES if isinstance(node, ast.Attribute)}
 IMPORTED = {alias.name for node in NODES if isinstance(node, ast.Import) for alias in node.names} | {
     node.module or "" for node in NODES if isinstance(node, ast.ImportFrom)
 }
-
-
-def test_nothing_embeds_conformers():
-    assert not {name for name in ATTRIBUTES if name.startswith(("EmbedM", "ETKDG"))}
 
 
 def test_nothing_comes_from_a_hub():
