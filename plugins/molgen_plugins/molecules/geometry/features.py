@@ -8,6 +8,7 @@ Letters in shapes: N atoms, M lengths, angles or torsions of a molecule.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
@@ -193,6 +194,7 @@ def _buster() -> Callable[[Chem.Mol], bool]:
             from posebusters import PoseBusters
         except ImportError:
             raise MolgenError("PoseBusters is not installed; type: pip install 'molgen-toolkit[posebusters]'") from None
+        logging.getLogger("posebusters").setLevel(logging.CRITICAL)  # a line for each molecule that it cannot judge
         bust = PoseBusters(config="mol").bust
         _made = lambda molecule: bool(bust([molecule], None, None).all(axis=None))  # noqa: E731
     return _made
