@@ -33,7 +33,7 @@ class MulawConfig(ClipConfig):
 class Mulaw(Encoder):
     """Mono sounds as one field `code` of classes along the axis `sample`.
 
-    A value x from -1 to 1 has the code floor((f(x) + 1) / 2 μ + 1/2), where f(x) = sign(x) ln(1 + μ |x|) / ln(1 + μ)
+    A value x from -1 to 1 has the code floor((f(x) + 1) / 2 μ + 1/2), where f(x) = sign(x) ln(1 + μ abs(x)) / ln(1 + μ)
     and μ is one less than the number of classes (van den Oord et al., arXiv 1609.03499, section 2.2), and a code k is
     decoded to the x of f(x) = 2k / μ - 1: fine steps where sounds are quiet and coarse ones where they are loud.
     A density is of the codes: divided by the number of samples and by ln 2 it is in bits per sample.
@@ -41,7 +41,7 @@ class Mulaw(Encoder):
 
     Config: ClassVar[type] = MulawConfig
     lossless = False
-    molgen_tiny: ClassVar[Mapping[str, Any]] = {"length": 6, "classes": 4, "fit": True, "resample": True, "mix": True}
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"length": 4, "classes": 4, "fit": True, "resample": True, "mix": True}
 
     def __init__(self, config: MulawConfig | None = None) -> None:
         self.config = config or MulawConfig()

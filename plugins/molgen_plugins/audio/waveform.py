@@ -43,7 +43,7 @@ class Waveform(Encoder):
     """
 
     Config: ClassVar[type] = WaveformConfig
-    molgen_tiny: ClassVar[Mapping[str, Any]] = {"length": 6, "levels": 4, "fit": True, "resample": True, "mix": True}
+    molgen_tiny: ClassVar[Mapping[str, Any]] = {"length": 4, "levels": 4, "fit": True, "resample": True, "mix": True}
 
     def __init__(self, config: WaveformConfig | None = None) -> None:
         self.config = config or WaveformConfig()
