@@ -100,6 +100,7 @@ def _inspector(
     _check("feature", features, (*FEATURES, *spatial.FEATURES))
     asked = tuple(properties), filters, tuple(features), {text: substructure(text) for text in patterns}
     # Tables are loaded now, so that their time is not charged to the first item.
+    spatial.prepare(features)
     _inspect("CC", read("CC"), *asked)
     return lambda item: _inspect(item, read(item), *asked)
 

@@ -187,6 +187,16 @@ def posebusters(conformer: Conformer) -> bool:
         return False
 
 
+def prepare(names: Iterable[str]) -> None:
+    """Load what features need, so that its time is charged to no molecule.
+
+    Raises:
+        MolgenError: PoseBusters is needed and not installed.
+    """
+    if "posebusters" in names:
+        _buster()
+
+
 def _buster() -> Callable[[Chem.Mol], bool]:
     global _made
     if _made is None:

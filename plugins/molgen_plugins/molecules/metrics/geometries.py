@@ -217,6 +217,9 @@ class PoseBusters(Metric):
 
     def __init__(self, config: Any = None, reference: Any = None, training: Any = None) -> None:
         super().__init__(config, reference, training)
+        from molgen_plugins.molecules.geometry.features import prepare
+
+        prepare(self.needs)  # says here, where the other metrics go on, that it is not installed
         self._share = GroupedMean((0.0, 1.0))
 
     def add(self, chunk: Chunk) -> None:
