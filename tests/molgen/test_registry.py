@@ -51,9 +51,9 @@ def test_a_third_partys_plugin_is_found_by_name_and_imported_on_demand(fake_dist
 
 def test_a_missing_dependency_says_what_to_install(fake_distribution):
     source = "import soundfile_x\n"
-    fake_distribution("molgen-audio", "0.3", {"domain": {"audio": "audio_x:Audio"}}, {"audio_x": source})
-    text = message("domain", "audio")
-    assert "domain 'audio' (from molgen-audio 0.3) needs the package 'soundfile_x'" in text
+    fake_distribution("molgen-audio", "0.3", {"domain": {"recordings": "audio_x:Audio"}}, {"audio_x": source})
+    text = message("domain", "recordings")
+    assert "domain 'recordings' (from molgen-audio 0.3) needs the package 'soundfile_x'" in text
     assert text.endswith("type: pip install soundfile_x")
 
 
@@ -66,8 +66,8 @@ def test_a_missing_dependency_says_what_to_install(fake_distribution):
 )
 def test_a_missing_dependency_names_the_extra_that_brings_it(fake_distribution, target, requires):
     modules = {"audio_x": "import soundfile_x\n"}
-    fake_distribution("molgen-audio", "0.3", {"domain": {"audio": target}}, modules, requires)
-    assert message("domain", "audio").endswith("type: pip install 'molgen-audio[io]'")
+    fake_distribution("molgen-audio", "0.3", {"domain": {"recordings": target}}, modules, requires)
+    assert message("domain", "recordings").endswith("type: pip install 'molgen-audio[io]'")
 
 
 def test_a_plugins_own_missing_module_is_not_taken_for_a_dependency(fake_distribution):
