@@ -7,8 +7,8 @@ import json
 from importlib import import_module
 
 from molgen import registry
-from molgen.plugin_status import status
 from molgen_cli.console import show, table, warn
+from molgen_cli.plugin_status import status
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
