@@ -7,8 +7,9 @@ from support.toys import Points, Tokens, Toy
 
 from molgen.batch import separate
 from molgen.domain import Encoder
+from molgen.errors import UnsupportedSpace
 from molgen.families.autoregressive import Autoregressive
-from molgen.space import Axis, Categorical, Field
+from molgen.space import Axis, Categorical, Field, Real
 from molgen.testing import (
     SPACES,
     Check,
@@ -130,6 +131,15 @@ def test_a_message_says_what_is_wrong_and_by_how_much():
     assert reason == "all small spaces are refused: this family takes nothing at all"
 
 
+class TakesNoPoints(Autoregressive):
+    """A family that says which spaces it does not take."""
+
+    def __init__(self, space, build, config, condition=None):
+        if any(isinstance(field, Real) and field.rotates for field in space.values()):
+            raise UnsupportedSpace("this family takes nothing that rotates")
+        super().__init__(space, build, config, condition)
+
+
 def test_what_is_not_declared_is_skipped_with_the_reason():
     results = {r.check.name: r for r in run_checks(family_checks(Autoregressive, Tokens))}
     assert results["latents_have_their_space"].outcome is Outcome.SKIPPED
@@ -137,7 +147,7 @@ def test_what_is_not_declared_is_skipped_with_the_reason():
     coupled = next(c for c in family_checks(families.DeclaredCoupledLoss, Tokens) if c.name == "loss_is_per_item")
     with pytest.raises(Skipped, match=r"Capability\.coupled"):
         coupled()
-    results = list(run_checks(family_checks(Autoregressive, Points)))
+    results = list(run_checks(family_checks(TakesNoPoints, Points)))
     assert {result.outcome for result in results} == {Outcome.SKIPPED}
     assert all(result.reason for result in results)
 

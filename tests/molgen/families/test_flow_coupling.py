@@ -326,7 +326,7 @@ def test_what_a_coupling_cannot_do_is_said():
     with pytest.raises(UnsupportedSpace, match="one channel"):
         a_flow_of({"weight": Real((_NODE,))})
     with pytest.raises(UnsupportedSpace, match="rotate"):
-        a_flow_of(SPACES["cloud"])
+        a_flow_of(SPACES["cloud"], variant="coupling")
     with pytest.raises(ValueError, match="variant must be one of coupling"):
         a_flow_of(LAYOUTS["record"], variant="nothing")
     with pytest.raises(ValueError, match="rounds must be at least 1"):

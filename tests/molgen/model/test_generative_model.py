@@ -200,7 +200,7 @@ def test_units_are_taken_out_of_densities_alone(kind, monkeypatch):
     answer = LogDensity(torch.tensor([-1.0]), kind, torch.tensor([3]))
     monkeypatch.setattr(model.family, "log_density", lambda *args, **options: answer)
     (scored,) = model.log_density([(0, 1, 175.0)])
-    expected = -1 - math.log(10) if kind >= Density.LOWER_BOUND else -1
+    expected = -1 - math.log(10) if kind >= Density.ESTIMATE else -1
     assert scored.log_density == pytest.approx(expected)
 
 

@@ -15,6 +15,7 @@ from molgen_plugins.molecules.chemistry import features, properties
 from molgen_plugins.molecules.chemistry.features import FEATURES, compute
 from molgen_plugins.molecules.chemistry.inspection import canonical_inspector, inspector
 from molgen_plugins.molecules.domain import EXAMPLES, Molecules
+from molgen_plugins.molecules.geometry.features import FEATURES as SPATIAL
 
 #: With isotopes, a dative bond and hydrogen atoms too, which the faster ways do not know.
 SPECIAL = ("[13CH3]c1ccccc1C(=O)OCC", "[2H]OCCN", "Cl[Pt](Cl)<-N1CCCC1", "[H][H]", "[Na+].[Cl-]", "OC(O)=O", "CC", "C")
@@ -154,5 +155,5 @@ def test_an_unknown_feature_is_an_error():
 
 def test_the_domain_has_them_as_rules():
     descriptors = Molecules().descriptors()
-    assert list(descriptors.features) == list(FEATURES)
+    assert list(descriptors.features) == [*FEATURES, *SPATIAL]
     assert descriptors.features["scaffold"]("c1ccc2ccccc2c1") == "c1ccc2ccccc2c1"
