@@ -129,7 +129,5 @@ def test_a_domain_that_is_its_own_encoder_is_registered_once(fake_distribution):
 
 
 def test_a_domain_that_is_no_encoder_names_its_encoders():
-    with pytest.raises(
-        UsageError, match=r"'molecules' is no encoder; its encoders: molecules\.geom"
-    ):
+    with pytest.raises(UsageError, match=r"'molecules' is no encoder; its encoders: molecules\.geom"):
         settings_of("encoder", Part("molecules"))

@@ -25,6 +25,9 @@ _TYPES = {
 #: The order of an aromatic bond as RDKit counts.
 _AROMATIC_ORDER = 1.5
 
+#: For each atom, of what is still written as SMILES though it is no molecule.
+MOST_BONDS = 4
+
 
 def read_again(smiles: str) -> Chem.Mol | Invalid:
     """The molecule of a canonical SMILES string, whose chemistry need not be checked again: not sanitised."""
@@ -127,8 +130,11 @@ def written(molecule: Chem.Mol, *, merge_hydrogens: bool = False) -> str | Inval
 def unchecked(molecule: Chem.RWMol) -> str | None:
     """SMILES of atoms and bonds as they are, whatever chemistry makes of them; None where RDKit cannot write it.
 
-    Atoms may have too many bonds, and there may be several fragments: most such strings are no molecules.
+    Atoms may have too many bonds, and there may be several fragments: most such strings are no molecules. None too
+    where there are many more bonds than in any molecule: writing the string would take up to a second.
     """
+    if molecule.GetNumBonds() > MOST_BONDS * molecule.GetNumAtoms():
+        return None
     try:
         molecule.UpdatePropertyCache(strict=False)
         return Chem.MolToSmiles(molecule)

@@ -191,6 +191,14 @@ def test_hydrogens_are_atoms_behind_all_others_where_they_are_wanted():
     )
 
 
+@pytest.mark.parametrize(("count", "written"), [(7, True), (30, False)])
+def test_nothing_is_written_of_many_atoms_that_are_all_joined(count, written):
+    """The string would have hundreds of ring bonds, and take most of a second."""
+    encoder = Graph(GraphConfig(aromatic=True))
+    every = [(i, j, "single") for j in range(count) for i in range(j)]
+    assert bool(encoder.decode(graph(["C"] * count, every, encoder)).raw) is written
+
+
 @pytest.mark.parametrize("values", [*list(FORMS.values())[1:], {"stereo": "keep"}], ids=str)
 def test_the_contract_is_kept_under_other_settings(values):
     for check in encoder_checks(Graph(GraphConfig(**values))):
