@@ -137,16 +137,18 @@ def test_numbers_are_positive():
 
 
 def test_closing_kills_the_children(targets):
+    before = set(multiprocessing.active_children())  # other tests' pools may be open still
     with Workers("hostile_targets:times", processes=1) as workers:
         (pid,) = workers.map(["pid"])
         assert running(pid)
     assert not running(pid)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
     with pytest.raises(RuntimeError, match="closed"):
         list(workers.map([1]))
 
 
 def test_another_thread_may_close(targets):
+    before = set(multiprocessing.active_children())
     workers = Workers("hostile_targets:times", processes=1, timeout=60)
     errors = []
 
@@ -162,7 +164,7 @@ def test_another_thread_may_close(targets):
     workers.close()
     thread.join(30)
     assert errors == ["the workers are closed"]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_one_map_at_a_time(targets):
