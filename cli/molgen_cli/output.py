@@ -39,7 +39,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         default="-",
         metavar="FILE",
-        help="where rows go: .csv, .smi, .parquet or .gz (default: stdout)",
+        help="where rows go: .csv, .smi, .sdf, .xyz, .parquet or .gz; a folder of pictures or sounds (default: stdout)",
     )
     parser.add_argument(
         "--format", metavar="NAME", help="format of the rows, where the name of the file does not say it"

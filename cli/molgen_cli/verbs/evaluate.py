@@ -40,7 +40,12 @@ INTERVALS = "95 %, for other samples of as many rows from the same model"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="generated items: .csv, .tsv, .smi or .parquet, also gzipped, or -")
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="generated items: .csv, .tsv, .smi, .sdf, .xyz or .parquet, also gzipped; pictures or sounds; or -",
+    )
     add(
         "-r",
         "--reference",

@@ -30,7 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which file is read."""
     add = parser.add_argument
-    add("input", metavar="FILE", help="a .csv, .tsv, .smi or .parquet file, also gzipped, or - for stdin")
+    add(
+        "input",
+        metavar="FILE",
+        help="a .csv, .tsv, .smi, .sdf, .xyz or .parquet file, also gzipped; pictures or sounds; or - for stdin",
+    )
     add("--input-format", metavar="NAME", help="format of the input, where its name does not say it (stdin: csv)")
     add(
         "--column",

@@ -26,7 +26,7 @@ from molgen.families.parts.known import KnownElements, least_sizes
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, Known, LogDensity, Loss, parts_by_field
 from molgen.seeding import Rng
-from molgen.space import Categorical, Space, axes
+from molgen.space import Categorical, Space
 
 #: What a log-density is made of, beside log p(size): the value and its error, (B,) each.
 Method = Callable[[Denoiser, ElementNoise, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
@@ -135,11 +135,7 @@ class Diffusion(Family):
         rng = self._rng(rng, count)
         with torch.no_grad():
             drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
-            reach = {
-                name: int(drawn[name].max()) if axis.variable else axis.maximum
-                for name, axis in axes(self.space).items()
-            }
-            elements = PackedElements.of(self.space, drawn, reach, count, self.device)
+            elements = PackedElements.of_sizes(self.space, drawn, count, self.device)
             kept = KnownElements.of(known, elements, self._to_state)
             return Generated(Sampler(self.denoiser, sampling, ElementNoise(elements, rng)).sample(kept, condition))
 

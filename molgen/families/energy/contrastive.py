@@ -31,7 +31,6 @@ from molgen.families.parts.sizes import SizeModel
 from molgen.families.parts.trained import Trained
 from molgen.family import Density, Diagnostics, Known, LogDensity, Loss, Phase
 from molgen.seeding import Rng
-from molgen.space import axes
 
 #: Updates after which a chain counts as old.
 OLD = 1000
@@ -161,8 +160,7 @@ class Contrastive(Variant):
         """
         own = options_of(ChainSampling, "sampling from a contrastive energy", options)
         drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
-        reach = {n: int(drawn[n].max()) if a.variable else a.maximum for n, a in axes(self.space).items()}
-        elements = PackedElements.of(self.space, drawn, reach, count, self.device)
+        elements = PackedElements.of_sizes(self.space, drawn, count, self.device)
         held = KnownElements.of(known, elements, lambda name, values: self.model.site(name).state(values))
         target = Target(self.model, elements, condition, held, temperature=own.temperature)
         state = self._started(elements, condition, rng)

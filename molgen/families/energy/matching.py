@@ -31,7 +31,7 @@ from molgen.families.parts.sizes import SizeModel
 from molgen.family import Density, Known, LogDensity, Loss
 from molgen.layers.named import NamedModules
 from molgen.seeding import Rng
-from molgen.space import Space, axes
+from molgen.space import Space
 
 States = Mapping[str, Tensor]
 #: Whether noise goes to the data nearest to it in a batch.
@@ -173,9 +173,8 @@ class EnergyMatching(Variant):
         """
         own = options_of(MatchingSampling, "sampling from energy matching", options)
         drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
-        reach = {n: int(drawn[n].max()) if a.variable else a.maximum for n, a in axes(self.space).items()}
-        hard = PackedElements.of(self.space, drawn, reach, count, self.device)
-        elements = PackedElements.of(self.relaxed, drawn, reach, count, self.device)
+        hard = PackedElements.of_sizes(self.space, drawn, count, self.device)
+        elements = hard.over(self.relaxed)
         held = Held(self, KnownElements.of(known, hard, lambda name, values: self._relax(name, values)), hard)
         start = self._noise(elements, rng, "start")
         x = self._down(elements, start, condition, own.steps or self.config.steps, held)
@@ -243,8 +242,7 @@ class EnergyMatching(Variant):
     def _relaxed(self, batch: Batch) -> tuple[PackedElements, dict[str, Tensor]]:
         """The elements of the relaxed fields of samples, and what they are."""
         hard = PackedElements.of_batch(self.space, batch, self.device)
-        reach = {a.name: batch.fields[n].shape[1 + k] for n, f in self.space.items() for k, a in enumerate(f.axes)}
-        elements = PackedElements.of(self.relaxed, batch.sizes, reach, len(batch), self.device)
+        elements = hard.over(self.relaxed)
         x = {name: self._relax(name, values) for name, values in hard.pack_batch(batch).items()}
         return elements, {name: torch.where(elements.exists[name], one, 0.0) for name, one in x.items()}
 

@@ -176,12 +176,7 @@ class Dequantisation(nn.Module):
 
     def elements(self, elements: PackedElements) -> PackedElements:
         """Where the numbers are, for elements of the original space."""
-        reach = {
-            axis.name: elements.places[name].shape[1 + number]
-            for name, field in self.original.items()
-            for number, axis in enumerate(field.axes)
-        }
-        return PackedElements.of(self.space, elements.sizes, reach, len(elements), elements.device)
+        return elements.over(self.space)
 
     def learned(self, batch: Batch, condition: Partial | None, elements: PackedElements) -> dict[str, Tensor]:
         """Parameters of the noise of each digit, (B, E * J, P) by field; nothing where noise is uniform."""

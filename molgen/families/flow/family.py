@@ -27,7 +27,7 @@ from molgen.families.parts.known import least_sizes
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Family, Generated, LogDensity, Loss, parts_by_field
 from molgen.seeding import Rng
-from molgen.space import Real, Space, axes
+from molgen.space import Real, Space
 
 #: The variants by their names in the configuration.
 VARIANTS: Mapping[str, type[Variant]] = {
@@ -120,7 +120,7 @@ class Flow(Family):
         rng = self._rng(rng, count)
         with torch.no_grad():
             drawn = self.sizes.sample(count, condition, rng, sizes, least_sizes(self.space, known))
-            elements = PackedElements.of(self.space, drawn, self._reach(drawn), count, self.device)
+            elements = PackedElements.of_sizes(self.space, drawn, count, self.device)
             found = self.variant.sample(elements, condition, rng, known, sampling)
             if found.log_density is None:
                 return Generated(found.batch)
@@ -137,12 +137,6 @@ class Flow(Family):
 
     def _items(self, batch: Batch, condition: Partial | None, rng: Rng) -> Items:
         return Items(batch, PackedElements.of_batch(self.space, batch, self.device), condition, rng)
-
-    def _reach(self, sizes: Mapping[str, Tensor]) -> dict[str, int]:
-        """How far tensors of samples of these sizes reach along every axis."""
-        return {
-            name: int(sizes[name].max()) if axis.variable else axis.maximum for name, axis in axes(self.space).items()
-        }
 
     def _log_size(self, batch: Batch, condition: Partial | None) -> Tensor:
         """log p(size | condition), (B,)."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from molgen.batch import Partial
 from molgen.families.parts.elements import PackedElements
 from molgen.layers.named import NamedParameters
-from molgen.space import Real, Space, axes
+from molgen.space import Real
 
 States = Mapping[str, Tensor]
 #: States after a layer, and log |determinant| of the layer, (B,).
@@ -93,13 +93,3 @@ class Standardisation(Layer):
 def zeros(elements: PackedElements) -> Tensor:
     """0 for each row, (B,) in float64."""
     return torch.zeros(len(elements), dtype=torch.float64, device=elements.device)
-
-
-def elements_in(space: Space, elements: PackedElements) -> PackedElements:
-    """The elements of another space of the same samples; axes that are new have a fixed length."""
-    reach = {name: axis.maximum for name, axis in axes(space).items()} | {
-        axis.name: elements.places[name].shape[1 + place]
-        for name, field in elements.space.items()
-        for place, axis in enumerate(field.axes)
-    }
-    return PackedElements.of(space, elements.sizes, reach, len(elements), elements.device)

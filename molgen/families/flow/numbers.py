@@ -131,12 +131,7 @@ class NumberSpace:
 
     def elements(self, elements: PackedElements) -> PackedElements:
         """Where the numbers are, for elements of the space."""
-        reach = {
-            axis.name: elements.places[name].shape[1 + number]
-            for name, field in self.original.items()
-            for number, axis in enumerate(field.axes)
-        }
-        return PackedElements.of(self.space, elements.sizes, reach, len(elements), elements.device)
+        return elements.over(self.space)
 
     def numbers(
         self, values: Mapping[str, Tensor], noise: ElementNoise, step: int = 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from molgen.batch import Partial
 from molgen.errors import UnsupportedSpace
-from molgen.families.flow.layers import Layer, Moved, States, elements_in, zeros
+from molgen.families.flow.layers import Layer, Moved, States, zeros
 from molgen.families.parts.elements import PackedElements
 from molgen.space import Axis, Field, Real, is_pairwise
 
@@ -89,7 +89,7 @@ class Squeeze(Layer):
 
     def after(self, elements: PackedElements) -> PackedElements:
         """The elements over coarse places; fields that other layers made stay."""
-        return elements_in({**elements.space, **self.space}, elements)
+        return elements.over({**elements.space, **self.space})
 
 
 def _divides(field: Field, factor: int) -> bool:
@@ -156,4 +156,4 @@ class Split(Layer):
 
     def after(self, elements: PackedElements) -> PackedElements:
         """The elements of both halves."""
-        return elements_in({**elements.space, **self.space}, elements)
+        return elements.over({**elements.space, **self.space})

@@ -24,7 +24,7 @@ from molgen.families.parts.elements import PackedElements
 from molgen.families.parts.sizes import SizeModel
 from molgen.family import Capability, Density, Diagnostics, Family, Generated, LogDensity, Loss, Phase
 from molgen.seeding import Rng
-from molgen.space import Space, axes
+from molgen.space import Space
 
 #: The head of the critic.
 VALUE = "value"
@@ -146,8 +146,7 @@ class GAN(Family):
         rng = rng if rng is not None else Rng(int(torch.randint(1 << 62, ())), range(count))
         with torch.no_grad():
             drawn = self.sizes.sample(count, condition, rng, sizes)
-            reach = {n: int(drawn[n].max()) if a.variable else a.maximum for n, a in axes(self.space).items()}
-            elements = PackedElements.of(self.space, drawn, reach, count, self.device)
+            elements = PackedElements.of_sizes(self.space, drawn, count, self.device)
             chosen = self.generator(elements, rng, condition, sampling)
             return Generated(elements.unpack_batch(self.generator.values(chosen)))
 

@@ -90,7 +90,7 @@ class Generator(nn.Module):
 
     def _noise(self, elements: PackedElements, rng: Rng, truncation: float | None) -> Batch:
         """The random numbers that the network reads, standard normal or truncated."""
-        own = _over(self.inputs, elements)
+        own = elements.over(self.inputs)
         values = {
             name: truncated_normal(uniform, truncation).to(self._like)
             for name, uniform in ElementNoise(own, rng).uniforms("noise").items()
@@ -102,7 +102,7 @@ class Generator(nn.Module):
         """Uniform numbers for the choices of each field that makes some, (B, E, K)."""
         if not self.chances:
             return {}
-        drawn = ElementNoise(_over({name: field for name, (field, _) in self.chances.items()}, elements), rng)
+        drawn = ElementNoise(elements.over({name: field for name, (field, _) in self.chances.items()}), rng)
         return {
             name: drawn.uniform(name, "choice").reshape(*elements.exists[name].shape, count)
             for name, (_, count) in self.chances.items()
@@ -115,16 +115,6 @@ def truncated_normal(uniform: Tensor, limit: float | None) -> Tensor:
         return torch.special.ndtri(uniform)
     below = torch.special.ndtr(torch.tensor(-limit, dtype=torch.float64, device=uniform.device))
     return torch.special.ndtri(below + (1 - 2 * below) * uniform).clamp(-limit, limit)
-
-
-def _over(space: Space, elements: PackedElements) -> PackedElements:
-    """The packed elements of other fields over the same axes."""
-    lengths = {
-        axis.name: elements.places[name].shape[1 + place]
-        for name, field in elements.space.items()
-        for place, axis in enumerate(field.axes)
-    }
-    return PackedElements.of(space, elements.sizes, lengths, len(elements), elements.device)
 
 
 def _other_name(name: str, taken: Space) -> str:

@@ -43,7 +43,7 @@ from torch.nn.functional import pad
 from molgen.batch import Batch, lengths, mask, pack_field, unpack_field
 from molgen.kinds import primitive
 from molgen.seeding import Rng
-from molgen.space import Field, Real, Space
+from molgen.space import Field, Real, Space, axes
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,28 @@ class PackedElements:
         """The elements of a batch, on its own device or another."""
         device = device or batch.fields[next(iter(space))].device
         return cls.of(space, batch.sizes, lengths(space, batch), len(batch), device)
+
+    @classmethod
+    def of_sizes(cls, space: Space, sizes: Mapping[str, Tensor], rows: int, device: torch.device) -> PackedElements:
+        """The elements of samples of these sizes, padded to the largest of them.
+
+        Args:
+            space: the fields.
+            sizes: of every variable axis, (B,).
+            rows: B.
+            device: where the masks lie.
+        """
+        longest = {name: int(sizes[name].max()) if a.variable else a.maximum for name, a in axes(space).items()}
+        return cls.of(space, sizes, longest, rows, device)
+
+    def over(self, space: Space) -> PackedElements:
+        """The elements of another space of the same samples; axes that are new have a fixed length."""
+        longest = {name: axis.maximum for name, axis in axes(space).items()} | {
+            axis.name: self.places[name].shape[1 + number]
+            for name, field in self.space.items()
+            for number, axis in enumerate(field.axes)
+        }
+        return self.of(space, self.sizes, longest, len(self), self.device)
 
     def take(self, rows: Tensor) -> PackedElements:
         """Those of the given rows."""

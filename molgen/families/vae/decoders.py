@@ -29,7 +29,7 @@ from molgen.layers.condition_embedding import ConditionEmbedding
 from molgen.layers.named import NamedModules
 from molgen.ordering import TokenBatch
 from molgen.seeding import Rng
-from molgen.space import Field, Space, axes
+from molgen.space import Field, Space
 
 #: What lies over axes.
 Placed = TypeVar("Placed", Head, Field)
@@ -167,9 +167,8 @@ class AllAtOnce(Decoder):
             raise ValueError("a one-shot decoder keeps no known part; one with decoder=autoregressive keeps beginnings")
         temperature = OneShotOptions(**options).temperature
         drawn = self.draw_sizes(latents, condition, rng, sizes)
-        reach = {a.name: int(drawn[a.name].max()) if a.variable else a.maximum for a in axes(self.space).values()}
         device = next(iter(latents.fields.values())).device
-        elements = PackedElements.of(self.space, drawn, reach, len(latents), device)
+        elements = PackedElements.of_sizes(self.space, drawn, len(latents), device)
         values = {}
         for name, parameters in self._parameters_of(latents, condition, elements).items():
             part = self.likelihood(name)

@@ -34,7 +34,7 @@ from molgen.families.parts.latent import (
 )
 from molgen.families.parts.sizes import SizeModel
 from molgen.seeding import Rng
-from molgen.space import Real, Space, axes
+from molgen.space import Real, Space
 
 #: The field of the vectors of a latent at points, and the output that has their scale.
 PLACES, SCALE = "latent places", "scale of latent places"
@@ -155,10 +155,7 @@ class PointLatents(Latents):
     ) -> Batch:
         """A size, and standard normal elements."""
         drawn = self.sizes.sample(count, condition, rng, sizes)
-        reach = {
-            name: int(drawn[name].max()) if axis.variable else axis.maximum for name, axis in axes(self.space).items()
-        }
-        elements = PackedElements.of(self.space, drawn, reach, count, device)
+        elements = PackedElements.of_sizes(self.space, drawn, count, device)
         noise = ElementNoise(elements, rng)
         values = {name: torch.where(elements.exists[name], noise.normal(name, "prior"), 0.0) for name in self.space}
         return elements.unpack_batch(values)
