@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -40,10 +41,19 @@ def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...]
         "versions": {p: _version(p) for p in ("molgen-toolkit", "torch", "numpy", "rdkit", *packages)},
         **values,
     }
-    path = RESULTS / f"{name}.json"
-    write_text(path, json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record, indent=1))
+    path, text = RESULTS / f"{name}.json", json.dumps(_finite(record), indent=1, allow_nan=False)
+    write_text(path, text + "\n")
+    print(text)
     return path
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON has not: a figure that could not be computed."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def machine() -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _line(result: Result, name: str) -> str:
     text += f" ({result.reason})" if result.reason else ""
     if result.outcome is not Outcome.FAILED:
         return text
-    text += "".join(f"\n{'':9}{label}: {said}" for label, said in _explained(result, name).items() if said)
+    text += "".join(f"\n{'':9}{label}: {words}" for label, words in _explained(result, name).items() if words)
     if os.environ.get("MOLGEN_DEBUG", "") not in ("", "0"):
         text += f"\n{''.join(format_exception(result.error))}"
     return text
