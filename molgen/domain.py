@@ -82,6 +82,13 @@ class Domain(ABC):
     #: the feature by which a report finds the most similar training items: bits in bytes, uint8 (B,), of which items
     #: that are alike share many.
     bits_feature: ClassVar[str | None] = None
+    #: the feature that says how far items are from each other: bits in bytes, uint8 (B,), by their Tanimoto similarity;
+    #: numbers by their Euclidean distance; a mapping from columns to cells by both. None where nothing says it.
+    distance_feature: ClassVar[str | None] = None
+    #: what learns to predict a label of items from that feature, where synthetic data are judged by their use:
+    #: `forest`, `boosting` or `linear`, or `module:factory`, which is called as `factory(classes=bool, seed=int)`; what
+    #: it gives has `fit(X, y)` and `predict(X)`, as estimators of scikit-learn do.
+    predictor: ClassVar[str] = "forest"
     #: the feature by which a list of things that must not be made knows an item: text that all forms of what is one
     #: thing in substance share, empty where none can be found. By default it is the `key` of the item.
     screening_feature: ClassVar[str | None] = None
@@ -170,6 +177,15 @@ class Domain(ABC):
     def pattern(self, text: str) -> Callable[[Item], bool] | Invalid:
         """Whether an item has what a text asks for in a language of the domain, such as SMARTS; or why that is none."""
         return Invalid(f"{type(self).__name__} has no language of patterns")
+
+    def canary(self, rng: np.random.Generator, items: Sequence[Item]) -> Item | Invalid:
+        """An item made up at random, valid and in nobody's data, by which it shows what a model remembers.
+
+        Args:
+            rng: makes it.
+            items: a few real ones, which say how large it may be.
+        """
+        return Invalid(f"{type(self).__name__} makes up no items")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -63,7 +63,7 @@ def page(
         tag("main", parts),
         tag("footer", f"Written by molgen {__version__}. This page is one file and loads nothing."),
     )
-    return "\n".join(["<!DOCTYPE html>", tag("html", _head(title), tag("body", body), lang="en"), ""])
+    return "\n".join(["<!DOCTYPE html>", tag("html", head(title), tag("body", body), lang="en"), ""])
 
 
 def _names(evaluated: Sequence[Evaluated]) -> str:
@@ -71,7 +71,8 @@ def _names(evaluated: Sequence[Evaluated]) -> str:
     return " and ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _head(title: str) -> Html:
+def head(title: str) -> Html:
+    """The head of a page that loads and runs nothing."""
     sheet = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     return tag(
         "head",

@@ -1,4 +1,4 @@
-"""`molgen dataset`: synthetic data sets, made from a recipe, resumed, checked, converted, described."""
+"""`molgen dataset`: synthetic data sets, made from a recipe, resumed, checked, converted, described, audited."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgen.errors import MolgenError, UsageError
 from molgen_cli.arguments import from_zero, names, parallel, whole
+from molgen_cli.auditing import configure_audit, configure_canaries, run_audit, run_canaries
 from molgen_cli.console import on_terminal, progress, say, show
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     card.add_argument("--print", action="store_true", help="print the card, and write nothing")
     for each in (info, verify, convert, card):
         each.add_argument("set", metavar="SET", help="the folder of the data set")
+    configure_audit(
+        _action(actions, "audit", run_audit, "what a data set gives away of its training data, and its use")
+    )
+    configure_canaries(_action(actions, "canaries", run_canaries, "plant canaries in a training file, for an audit"))
     _configure_list(_action(actions, "list", _list, "make a hashed list for screening from a file of items"))
 
 

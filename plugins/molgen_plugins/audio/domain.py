@@ -10,6 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from molgen.domain import Descriptors, Domain, Invalid, Item, Record
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from molgen_plugins.audio.sound import Sound
 
 
@@ -63,6 +65,8 @@ class Audio(Domain):
     usual_properties: ClassVar[tuple[str, ...]] = ("duration", "loudness", "clipped", "silence")
     inspector: ClassVar[str | None] = "molgen_plugins.audio.inspection:inspector"
     file_ending: ClassVar[str] = "wav"
+    distance_feature: ClassVar[str | None] = "spectrum"
+    predictor: ClassVar[str] = "linear"
 
     def examples(self) -> list[Item]:
         """Tones, a chirp, noise, a click and silence of several lengths, and a stereo sound at another rate."""
@@ -120,6 +124,13 @@ class Audio(Domain):
     def from_stored(self, value: str | bytes) -> Item | Invalid:
         """The samples of a sound that lies in a column as a file."""
         return self.canonical(value)
+
+    def canary(self, rng: np.random.Generator, items: Sequence[Item]) -> Item | Invalid:
+        """A random melody of pure tones, as long and of the rate of the first of some real sounds."""
+        from molgen_plugins.audio import examples
+
+        first = items[0] if items else examples.examples()[0]
+        return examples.melody(rng, first.samples.shape, first.rate)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

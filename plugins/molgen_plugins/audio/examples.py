@@ -34,3 +34,11 @@ def tone(pitch: float, samples: int, rate: int = RATE) -> Sound:
     seconds = np.arange(samples) / rate
     waves = sum(np.sin(2 * np.pi * pitch * n * seconds) / n for n in range(1, 5))
     return Sound.of(0.4 * waves * np.exp(-4 * np.arange(samples) / samples), rate)
+
+
+def melody(rng: np.random.Generator, shape: tuple[int, ...], rate: int) -> Sound:
+    """Eight tones of random pitch and level, one after the other, int16 of the shape (N,) or (N, 2)."""
+    seconds, parts = np.arange(shape[0]) / rate, np.arange(shape[0]) * 8 // max(1, shape[0])
+    pitches = rng.uniform(100.0, rate / 4, size=8)
+    waves = rng.uniform(0.1, 0.5, size=8)[parts] * np.sin(2 * np.pi * pitches[parts] * seconds)
+    return Sound.of(waves if len(shape) == 1 else np.stack([waves] * shape[1], axis=1), rate)

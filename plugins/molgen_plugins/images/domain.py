@@ -53,6 +53,8 @@ class Images(Domain):
     usual_output: ClassVar[str] = "generated"
     inspector: ClassVar[str | None] = "molgen_plugins.images.inspection:inspector"
     file_ending: ClassVar[str] = "png"
+    distance_feature: ClassVar[str | None] = "thumbnail"
+    predictor: ClassVar[str] = "linear"
 
     def examples(self) -> list[Item]:
         """Small drawings in black and white, in grey and in colour, of several sizes."""
@@ -110,6 +112,12 @@ class Images(Domain):
     def from_stored(self, value: str | bytes) -> Item | Invalid:
         """The array of an image that lies in a column as a file."""
         return self.canonical(value)
+
+    def canary(self, rng: np.random.Generator, items: Sequence[Item]) -> Item | Invalid:
+        """Random blocks in black and white, or of random colours, of the size of the first of some real images."""
+        from molgen_plugins.images.examples import blocks
+
+        return blocks(rng, next((item.shape for item in items), (28, 28)))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

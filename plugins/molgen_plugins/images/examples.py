@@ -37,3 +37,10 @@ def ring(side: int) -> np.ndarray:
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     distance = np.abs(np.hypot(x, y) - side / 3)
     return (255 * np.exp(-((distance / 2.5) ** 2))).astype(np.uint8)
+
+
+def blocks(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random squares, seven of them along the shorter side or fewer, uint8 of the shape (H, W) or (H, W, 3)."""
+    side = max(1, min(shape[:2]) // 7)
+    few = rng.integers(0, 2, (-(-shape[0] // side), -(-shape[1] // side), *shape[2:]), dtype=np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(few.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]])

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from PIL import Image
 
 from molgen_plugins.images.raster import brightness
+
+#: Parts of a thumbnail along each side.
+SIDE = 16
 
 
 def intensity(image: np.ndarray) -> float:
@@ -29,5 +33,11 @@ def pixels(image: np.ndarray) -> np.ndarray:
     return image.reshape(-1).astype(np.float32) / 255
 
 
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Means of red, green and blue, 0 to 1, over 16 by 16 parts: one float32 vector (768,) for images of any size."""
+    small = Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float32).reshape(-1) / 255
+
+
 PROPERTIES: Mapping[str, Callable[[np.ndarray], float]] = {"intensity": intensity, "contrast": contrast, "ink": ink}
-FEATURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"pixels": pixels}
+FEATURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"pixels": pixels, "thumbnail": thumbnail}

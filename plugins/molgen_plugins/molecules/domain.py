@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from molgen.domain import Descriptors, Domain, Invalid, Item, Record
 
 if TYPE_CHECKING:
+    import numpy as np
     from rdkit.Chem import Mol
 
 #: Small and large, charged, chiral, isotopic, aromatic and not, rings up to 15 atoms, several fragments.
@@ -134,6 +135,7 @@ class Molecules(Domain):
     group_feature: ClassVar[str | None] = "scaffold"
     group_words: ClassVar[tuple[str, str]] = ("scaffold", "scaffolds")
     bits_feature: ClassVar[str | None] = "fingerprint"
+    distance_feature: ClassVar[str | None] = "fingerprint2048"
     screening_feature: ClassVar[str | None] = "substance"
     file_ending: ClassVar[str] = "smi"
     default_encoder: ClassVar[str | None] = "molecules.smiles"
@@ -230,6 +232,14 @@ class Molecules(Domain):
         from molgen_plugins.molecules.io import files
 
         return files.write(rows, target, format=format)
+
+    def canary(self, rng: np.random.Generator, items: Sequence[Item]) -> Item | Invalid:
+        """A chain of random building blocks, about as long as the first of some real SMILES; none with positions."""
+        from molgen_plugins.molecules.chemistry.chains import chain
+
+        if any(hasattr(item, "positions") for item in items[:1]):
+            return Invalid("no molecules with positions are made up")
+        return chain(rng, max(map(len, items[:1]), default=20))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -34,6 +34,8 @@ class Tables(Domain, Encoder):
     column = "row"
     repeats = True
     metrics = ("column_fidelity", "pair_fidelity", "novelty")
+    distance_feature = "columns"
+    predictor = "boosting"
     molgen_tiny: ClassVar = {"classes": 3}
 
     def __init__(self, config=None):
@@ -54,6 +56,10 @@ class Tables(Domain, Encoder):
 
     def descriptors(self):
         return Descriptors(features={"columns": lambda item: {k: number_or_text(v) for k, v in item.items()}})
+
+    def canary(self, rng, items):
+        """Each cell from another row."""
+        return {name: items[int(rng.integers(len(items)))][name] for name in items[0]}
 
     def prepare(self, items):
         rows = list(items)

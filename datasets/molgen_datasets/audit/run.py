@@ -1,0 +1,326 @@
+"""An audit from end to end: three sets, perhaps a model and canaries, and what they say of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molgen import registry
+from molgen.data.cache import cache_folder
+from molgen.domain import Domain
+from molgen.errors import UsageError
+from molgen.evaluation.reference_cache import Request, Summaries
+from molgen.metrics.identity import Keys, TrainingConfig, hashed
+from molgen.versions import versions
+from molgen_datasets.audit import closeness, exposure, membership
+from molgen_datasets.audit.canaries import Canaries
+from molgen_datasets.audit.closeness import Comparison
+from molgen_datasets.audit.findings import Audit, Section
+from molgen_datasets.audit.items import Examiner, Items
+from molgen_datasets.audit.measure import Measure, nearest, vectors
+from molgen_datasets.audit.membership import Densities, density_of
+from molgen_datasets.audit.sets import domain_name, open_set
+
+if TYPE_CHECKING:
+    from molgen.model.generative_model import GenerativeModel
+
+#: Changes whenever programs that read the JSON would have to.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an audit is done.
+
+    Attributes:
+        most: items of a sample of each set.
+        near: the distance of near copies; by default that of 1 % of held-out items.
+        column: of files, that holds the items.
+        seed: of samples and intervals.
+        batch_size: items that a model scores at a time.
+        options: of the density of the model, such as `draws`.
+        device: of models and feature networks.
+        processes: workers.
+    """
+
+    most: int = 10_000
+    near: float | None = None
+    column: str | None = None
+    seed: int = 0
+    batch_size: int = 512
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    processes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.most < 2:
+            raise UsageError(f"an audit needs samples of 2 items or more, not {self.most}")
+        if self.near is not None and self.near < 0:
+            raise UsageError(f"no distance is below 0, as {self.near:g} is")
+
+
+def audit(
+    synthetic: str | Path,
+    train: str | Path,
+    holdout: str | Path,
+    *,
+    domain: str | None = None,
+    model: GenerativeModel | None = None,
+    reference_model: GenerativeModel | None = None,
+    canaries: str | Path | None = None,
+    settings: Settings | None = None,
+    watch: Callable[[str], object] = lambda doing: None,
+) -> Audit:
+    """What a synthetic set gives away of its training data, and how new and how useful it is.
+
+    Example:
+        >>> from molgen_datasets.audit import audit
+        >>> found = audit("set", "train.smi", "holdout.smi")  # doctest: +SKIP
+        >>> found.figure("closeness", "exact copies of training items").estimate.value  # doctest: +SKIP
+        0.031
+
+    Args:
+        synthetic: the folder of a set, or a file.
+        train: what the generator learned from: a file, or NAME:SPLIT of a data set.
+        holdout: items drawn as the training items were, which the generator has not seen.
+        domain: what the items are, by registry name; by default as the sets say.
+        model: the generator, where it is at hand.
+        reference_model: a model of other data of the same kind, which has seen neither set.
+        canaries: the file of those that were planted in the training data.
+        settings: see `Settings`.
+        watch: called with what is being done.
+
+    Raises:
+        UsageError: a set is not there, holds no item, or is of another domain than the others.
+    """
+    sources = {"synthetic": str(synthetic), "train": str(train), "holdout": str(holdout)}
+    name = domain or next(filter(None, map(domain_name, sources.values())), None)
+    if name is None:
+        raise UsageError("none of the sets says what its items are; name the domain, such as molecules")
+    settings = settings or Settings()
+    return _Run(name, sources, model, reference_model, canaries, settings, watch).audit()
+
+
+class _Run:
+    """One audit; what several sections need is found once."""
+
+    def __init__(
+        self,
+        name: str,
+        sources: Mapping[str, str],
+        model: GenerativeModel | None,
+        reference_model: GenerativeModel | None,
+        canaries: str | Path | None,
+        settings: Settings,
+        watch: Callable[[str], object],
+    ) -> None:
+        self.name, self.settings, self.watch = name, settings, watch
+        self.domain: Domain = registry.get("domain", name)()
+        self.sets = {
+            role: open_set(source, self.domain, name, column=settings.column, split=_SPLITS[role])
+            for role, source in sources.items()
+        }
+        self.model, self.reference_model = model, reference_model
+        for one in (model, reference_model):
+            if one is not None and one.config.domain != name:
+                raise UsageError(f"the model makes {one.config.domain}, and the sets hold {name}")
+        self.canaries = Canaries.load(canaries, self.domain, name) if canaries is not None else None
+
+    def audit(self) -> Audit:
+        """All sections for which there is what they need."""
+        sections = list(self._sections())
+        return Audit(sections, self.about(), self.per_item())
+
+    def _sections(self) -> Iterator[Section]:
+        self.watch("comparing")
+        keys = self.synthetic.keys, self.holdout.keys, self.whole_keys("train")
+        yield (
+            closeness.section(self.compared, keys, self.settings.near, self.rng(0))
+            if self.compared is not None
+            else closeness.without_measure(keys, self.name)
+        )
+        self.watch("inferring membership")
+        yield membership.section(self.compared, self.densities, self.reference_densities, self.rng(1))
+        if self.canaries is not None:
+            self.watch("looking for canaries")
+            yield self._canaries(self.canaries)
+
+    # --- what sections share ----------------------------------------------------------------------
+
+    def rng(self, section: int) -> np.random.Generator:
+        """The randomness of a section, whatever the others draw."""
+        return np.random.default_rng([self.settings.seed, section])
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """Of all three sets."""
+        feature, settings = self.domain.distance_feature, self.settings
+        return Examiner(
+            self.domain,
+            () if feature is None else (feature,),
+            (),
+            settings.most,
+            settings.seed,
+            settings.device,
+            settings.processes,
+        )
+
+    @cached_property
+    def samples(self) -> dict[str, Items]:
+        """A sample of each set, as many training items as held-out ones."""
+        found = {}
+        for role, one in self.sets.items():
+            self.watch(f"reading {one.name}")
+            found[role] = self.examiner.examine(one)
+        size = min(len(found["train"]), len(found["holdout"]))
+        if size < 2:
+            raise UsageError("an audit needs at least 2 training items and 2 held-out ones")
+        return {role: one if role == "synthetic" else one.take(slice(size)) for role, one in found.items()}
+
+    @property
+    def synthetic(self) -> Items:
+        """The sample of the synthetic set."""
+        return self.samples["synthetic"]
+
+    @property
+    def training(self) -> Items:
+        """That of the training set."""
+        return self.samples["train"]
+
+    @property
+    def holdout(self) -> Items:
+        """That of the holdout."""
+        return self.samples["holdout"]
+
+    def whole_keys(self, role: str) -> np.ndarray:
+        """Hashes of the keys of all items of a set, not only of its sample, ascending; kept in the cache."""
+        found = self.sets[role].items()
+        self.watch(f"reading {found.name}")
+        settings = self.settings
+        summaries = Summaries(
+            self.domain, cache_folder() / "summaries", versions(), settings.device, settings.processes
+        )
+        request = Request(Keys, TrainingConfig())
+        summaries.make(found, [request])
+        keys = summaries.get(request, found)
+        assert isinstance(keys, Keys)
+        return keys.hashes
+
+    @cached_property
+    def measured(self) -> tuple[Measure, list[np.ndarray]] | None:
+        """How items are compared, and the vectors of training, holdout, synthetic items and canaries."""
+        feature = self.domain.distance_feature
+        if feature is None:
+            return None
+        sides = [one.features[feature] for one in (self.training, self.holdout, self.synthetic)]
+        if self.canaries is not None:
+            sides += [self.of_items(items).features[feature] for items in (self.planted, self.controls)]
+        return vectors(sides)
+
+    @property
+    def planted(self) -> Sequence[Any]:
+        """The canaries that were planted."""
+        return self.canaries.planted if self.canaries is not None else ()
+
+    @property
+    def controls(self) -> Sequence[Any]:
+        """Those that were not."""
+        return self.canaries.controls if self.canaries is not None else ()
+
+    def of_items(self, items: Sequence[Any]) -> Items:
+        """Items of the caller, examined as samples are."""
+        return self.examiner.examine_all("canaries", items)
+
+    @cached_property
+    def compared(self) -> Comparison | None:
+        """The synthetic items beside the real ones; None where the domain has no distances."""
+        if self.measured is None:
+            return None
+        measure, (training, holdout, synthetic, *_) = self.measured
+        return closeness.compare(measure, synthetic, training, holdout, self.rng(7))
+
+    @cached_property
+    def densities(self) -> Densities | None:
+        """Of the model."""
+        return self._densities(self.model, self.settings.options)
+
+    @cached_property
+    def reference_densities(self) -> Densities | None:
+        """Of the reference model."""
+        return self._densities(self.reference_model, {})
+
+    def _densities(self, model: GenerativeModel | None, options: Mapping[str, Any]) -> Densities | None:
+        if model is None:
+            return None
+        items = (one.items for one in (self.training, self.holdout, self.synthetic))
+        return membership.densities(model, *items, self.settings.batch_size, options)
+
+    # --- canaries ---------------------------------------------------------------------------------
+
+    def _canaries(self, found: Canaries) -> Section:
+        sides = found.planted, found.controls
+        keys = [hashed(map(self.domain.key, items)) for items in sides]
+        densities = distances = None
+        if self.model is not None:
+            densities = tuple(
+                density_of(self.model, items, self.settings.batch_size, self.settings.options)[0] for items in sides
+            )
+        if self.measured is not None:
+            measure, (_, _, synthetic, *canaries) = self.measured
+            distances = tuple(nearest(measure, own, synthetic).first for own in canaries)
+        return exposure.section((keys[0], keys[1], self.whole_keys("synthetic")), densities, distances, self.rng(2))
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    def about(self) -> dict[str, Any]:
+        """What was compared with what, and how."""
+        return {
+            "format": FORMAT,
+            "domain": self.name,
+            "sets": {role: self._set(role) for role in self.sets},
+            "model": _model(self.model),
+            "reference_model": _model(self.reference_model),
+            "canaries": dict(self.canaries.about) if self.canaries is not None else None,
+            "seed": self.settings.seed,
+            "versions": versions(),
+        }
+
+    def _set(self, role: str) -> dict[str, Any]:
+        one, sample = self.sets[role], self.samples[role]
+        rows, drawn = sample.rows
+        return {
+            "name": one.name,
+            "source": one.source,
+            "sha256": one.digest,
+            "rows": rows,
+            "sampled": drawn,
+            "compared": len(sample),
+        }
+
+    def per_item(self) -> dict[str, list[Any]]:
+        """Figures of the real items that were compared, training items first."""
+        size = len(self.training)
+        found: dict[str, list[Any]] = {"set": ["training"] * size + ["holdout"] * size}
+        found["key"] = [f"{key:016x}" for one in (self.training, self.holdout) for key in one.keys.tolist()]
+        for name, one in (("nll", self.densities), ("reference_nll", self.reference_densities)):
+            if one is not None:
+                found[name] = (-np.concatenate([one.training, one.holdout])).tolist()
+        if self.compared is not None:
+            found["nearest_synthetic"] = self.compared.real_to_synthetic.tolist()
+        return found
+
+
+#: The split of a data set that is meant where none is named.
+_SPLITS = {"synthetic": "train", "train": "train", "holdout": "test"}
+
+
+def _model(model: GenerativeModel | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    parts = {kind: getattr(model.config, kind).name for kind in ("encoder", "family", "backbone")}
+    return {"sha256": model.digest, **parts}
