@@ -65,15 +65,14 @@ def density_of(
 
 def densities(
     model: GenerativeModel,
-    training: Sequence[Item],
-    holdout: Sequence[Item],
-    synthetic: Sequence[Item],
+    sides: tuple[Sequence[Item], Sequence[Item], Sequence[Item]],
     batch_size: int = 512,
     options: Mapping[str, Any] | None = None,
 ) -> Densities:
-    """The densities of all three sets."""
-    found = [density_of(model, items, batch_size, options) for items in (training, holdout, synthetic)]
-    return Densities(*(values for values, _ in found), kind=next((kind for _, kind in found if kind), ""))
+    """The densities of training, held-out and synthetic items."""
+    found = [density_of(model, items, batch_size, options) for items in sides]
+    (training, _), (holdout, _), (synthetic, _) = found
+    return Densities(training, holdout, synthetic, next((kind for _, kind in found if kind), ""))
 
 
 # --- attacks --------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ from molgen_datasets.audit.sets import domain_name, open_set
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
 
+Pair = tuple[np.ndarray, np.ndarray]
+
 #: Changes whenever programs that read the JSON would have to.
 FORMAT = 1
 
@@ -257,23 +259,28 @@ class _Run:
     def _densities(self, model: GenerativeModel | None, options: Mapping[str, Any]) -> Densities | None:
         if model is None:
             return None
-        items = (one.items for one in (self.training, self.holdout, self.synthetic))
-        return membership.densities(model, *items, self.settings.batch_size, options)
+        sides = self.training.items, self.holdout.items, self.synthetic.items
+        return membership.densities(model, sides, self.settings.batch_size, options)
 
     # --- canaries ---------------------------------------------------------------------------------
 
     def _canaries(self, found: Canaries) -> Section:
-        sides = found.planted, found.controls
-        keys = [hashed(map(self.domain.key, items)) for items in sides]
-        densities = distances = None
-        if self.model is not None:
-            densities = tuple(
-                density_of(self.model, items, self.settings.batch_size, self.settings.options)[0] for items in sides
-            )
-        if self.measured is not None:
-            measure, (_, _, synthetic, *canaries) = self.measured
-            distances = tuple(nearest(measure, own, synthetic).first for own in canaries)
-        return exposure.section((keys[0], keys[1], self.whole_keys("synthetic")), densities, distances, self.rng(2))
+        planted, controls = (hashed(map(self.domain.key, items)) for items in (found.planted, found.controls))
+        keys = planted, controls, self.whole_keys("synthetic")
+        return exposure.section(keys, self._canary_densities(found), self._canary_distances(), self.rng(2))
+
+    def _canary_densities(self, found: Canaries) -> Pair | None:
+        if self.model is None:
+            return None
+        size, options = self.settings.batch_size, self.settings.options
+        planted, _ = density_of(self.model, found.planted, size, options)
+        return planted, density_of(self.model, found.controls, size, options)[0]
+
+    def _canary_distances(self) -> Pair | None:
+        if self.measured is None:
+            return None
+        measure, (_, _, synthetic, planted, controls) = self.measured
+        return nearest(measure, planted, synthetic).first, nearest(measure, controls, synthetic).first
 
     # --- what is kept -----------------------------------------------------------------------------
 
