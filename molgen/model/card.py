@@ -14,7 +14,7 @@ def model_card(config: ModelConfig, info: Mapping[str, Any]) -> str:
 
     Args:
         config: its parts.
-        info: JSON values; `title`, `data`, `training` and `use` have places of their own here.
+        info: JSON values; `title`, `data`, `training`, `privacy` and `use` have places of their own here.
     """
     data = info.get("data", {})
     sections = [
@@ -23,6 +23,7 @@ def model_card(config: ModelConfig, info: Mapping[str, Any]) -> str:
         _table("Parts", {kind: _describe(config, kind) for kind in ("encoder", "family", "backbone")}),
         _table("Training data", data),
         _table("Training", info.get("training", {})),
+        _table("Differential privacy", info.get("privacy", {})),
         "## Use\n\n" + info.get("use", _USE),
         f"Made with molgen {__version__}. Cite the training data as said above, and molgen by its CITATION.cff.",
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from molgen.config import make_settings
 
 #: Settings by the names that they had before.
 FORMER_NAMES: Mapping[str, str] = {"shards": "gradient_shards"}
@@ -25,6 +27,40 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 #: Numbers of which 1 itself makes no sense.
 _SHARES = ("beta2", "average", "average_from", "validation")
+
+
+@dataclass(frozen=True)
+class PrivacyConfig:
+    """How private a training is: a bound to keep to, or how much noise to add; see `private_steps.PrivateSteps`.
+
+    Attributes:
+        epsilon: the bound that the whole training keeps to; the noise follows from it.
+        noise_multiplier: instead: the standard deviation of the noise as a multiple of `max_grad_norm`; the bound
+            follows from it.
+        delta: the probability that the bound does not hold; by default a tenth of one divided by the number of items.
+        max_grad_norm: the most that the gradient of one item counts; longer ones are clipped.
+        accountant: what adds up the steps, as opacus calls them: `prv` (Gopi et al., arXiv 2106.02848) is tight, `rdp`
+            (Mironov et al., arXiv 1908.10530) looser and quicker.
+
+    Raises:
+        ValueError: neither or both of `epsilon` and `noise_multiplier`, or a number outside of its range.
+    """
+
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    delta: float | None = None
+    max_grad_norm: float = 1.0
+    accountant: Literal["prv", "rdp"] = "prv"
+
+    def __post_init__(self) -> None:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give either epsilon, to which the noise is fitted, or noise_multiplier")
+        for name in ("epsilon", "noise_multiplier", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, not {value}")
+        if self.delta is not None and not 0 < self.delta < 1:
+            raise ValueError(f"delta must be above 0 and below 1, not {self.delta}")
 
 
 @dataclass(frozen=True)
@@ -57,6 +93,8 @@ class TrainingConfig:
         precision: `no`, `bf16` or `fp16`, as accelerate calls them.
         gradient_shards: parts of a batch whose gradients are computed at the same time, one CPU thread each.
             Small recurrent steps keep every core busy that way; 1 gives all threads the whole batch.
+        privacy: settings of `PrivacyConfig` for training with differential privacy; without any it is not private.
+            Then `batch_size` is the expected number of items in a step, and `clip` means nothing.
 
     Raises:
         ValueError: a number outside of its range, or none.
@@ -83,6 +121,7 @@ class TrainingConfig:
     seed: int = 0
     precision: str = "no"
     gradient_shards: int = 1
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, (least, largest) in _RANGES.items():
@@ -96,6 +135,22 @@ class TrainingConfig:
             raise ValueError(f"precision must be no, bf16 or fp16, not {self.precision!r}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
+        if self.private is not None:
+            self._require_private()
+
+    @property
+    def private(self) -> PrivacyConfig | None:
+        """How private the training is, where it is at all."""
+        found: PrivacyConfig | None = None
+        if self.privacy:
+            found = make_settings(PrivacyConfig, self.privacy, "training.privacy")
+        return found
+
+    def _require_private(self) -> None:
+        if self.pool != 1:
+            raise ValueError("pool must be 1 with privacy, for which each item is drawn by itself")
+        if self.precision == "fp16":
+            raise ValueError("precision must be no or bf16 with privacy: fp16 scales gradients that are to be clipped")
 
     def learning_rate_after(self, step: int) -> float:
         """The learning rate of the step after `step` steps."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from molgen.config import ModelConfig, make_settings, to_settings, with_all_settings
 from molgen.data.conditions import Conditions
@@ -123,9 +125,9 @@ def _prepare(
     if fresh:
         before = model.conditions.only(model.config.conditions)
         columns = {name: encoded.columns[name] for name in model.config.conditions if name not in before.names}
-        model.conditions = before.joined(Conditions.fit(columns, data.classes))
+        model.conditions = before.joined(_fitted(columns, data, config))
     elif gained := [name for name in model.config.conditions if name not in model.conditions.names]:
-        model.gain_conditions(Conditions.fit({name: encoded.columns[name] for name in gained}, data.classes))
+        model.gain_conditions(_fitted({name: encoded.columns[name] for name in gained}, data, config))
     split = Data.split(
         encoded,
         model.conditions,
@@ -142,6 +144,12 @@ def _prepare(
         model.build(config.seed).initialise(first, counted)
     model.family.set_statistics(counted)
     return split
+
+
+def _fitted(columns: Mapping[str, np.ndarray], data: TrainingData, config: TrainingConfig) -> Conditions:
+    """Conditions of columns; where training is private, without their distributions, which are values of items."""
+    found = Conditions.fit(columns, data.classes)
+    return replace(found, ranges={}, marginals={}) if config.private else found
 
 
 def _first_reason(store: Store) -> str:
@@ -215,8 +223,23 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
         "minutes": round(trainer.state.seconds / 60, 1),
         "settings": json.dumps(to_settings(trainer.config)),
     }
-    if data.keys is not None:
+    model.info.pop("privacy", None)
+    if trainer.private is not None:
+        report = trainer.private.report(trainer.state.step)
+        model.info["privacy"] = {**report, "not covered": "; ".join(_uncovered(model, trainer.config, earlier))}
+        model.info["training"]["privacy"] = f"epsilon {report['epsilon']:g} at delta {report['delta']:.2g}"
+    elif data.keys is not None:  # which say of every item whether it was there
         model.keys[data.name] = data.keys
+
+
+def _uncovered(model: GenerativeModel, config: TrainingConfig, earlier: object) -> Iterator[str]:
+    """What of the data reaches a privately trained model without noise."""
+    yield "counts and scales of all items that lie beside the weights (sizes, frequencies, means, vocabulary)"
+    yield "how many items there are"
+    yield "the items held out, whose mean loss is stated" + (" and chooses the weights" if config.patience else "")
+    if earlier:
+        yield "what the model had learned before"
+    yield from (f"what the model in family.{name} learned" for name in model.trained)
 
 
 def _former_plans(trainer: Trainer) -> dict[str, str]:

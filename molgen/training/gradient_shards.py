@@ -9,10 +9,11 @@ Letters in shapes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from molgen.errors import UsageError
 from molgen.family import Family, Loss, phases_of
 from molgen.seeding import Rng
 from molgen.space import Space
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class Shard:
         parts = {name: part.detach().sum() / self.whole for name, part in found.parts.items()}
         return parts | {"loss": found.total.sum() / self.whole}
 
+    def gradients(
+        self, family: Callable[..., Loss], phase: str, parameters: Sequence[nn.Parameter]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
+        """The means that `loss` gives, without gradients, and the gradient of that of the loss by each parameter."""
+        means = self.loss(family, phase)
+        gradients = torch.autograd.grad(means["loss"], parameters, allow_unused=True)
+        return {name: mean.detach() for name, mean in means.items()}, gradients
+
 
 class GradientShards:
     """Splits batches into `count` shards and adds their gradients in a fixed order.
@@ -76,18 +87,17 @@ class GradientShards:
     def backward(self, family: Family, phase: str, step: Shard) -> dict[str, Tensor]:
         """Set the gradients of the mean loss of a step, as `backward` would; the means as `Shard.loss` names them."""
         parameters = phases_of(family)[phase].parameters()
-
-        def gradients_of(shard: Shard) -> tuple[dict[str, Tensor], tuple[Tensor | None, ...]]:
-            means = shard.loss(family.loss, phase)
-            gradients = torch.autograd.grad(means["loss"], parameters, allow_unused=True)
-            return {name: mean.detach() for name, mean in means.items()}, gradients
-
-        with _one_thread_each():
-            results = list(self._pool.map(gradients_of, step.split(family.space, self.count)))
+        shards = step.split(family.space, self.count)
+        results = list(self.map(lambda shard: shard.gradients(family.loss, phase, parameters), shards))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in results), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = torch.stack(known).sum(0) if known else None
         return {name: torch.stack([means[name] for means, _ in results]).sum() for name in results[0][0]}
+
+    def map(self, function: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+        """What a function finds of shards, at the same time, in their order."""
+        with _one_thread_each():
+            yield from self._pool.map(function, shards)
 
 
 @contextmanager

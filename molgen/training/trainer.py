@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import index
@@ -29,6 +29,8 @@ from molgen.seeding import Rng
 from molgen.training.averaging import AveragedFamily
 from molgen.training.config import TrainingConfig
 from molgen.training.gradient_shards import GradientShards, Shard
+from molgen.training.optimisers import load_moments, moments_of, optimiser_of
+from molgen.training.private_steps import PrivateSteps
 
 
 class TrainingError(MolgenError):
@@ -83,7 +85,7 @@ class Trainer:
         self.state = TrainingState()
         self.phases = phases_of(family)
         self.averaged = AveragedFamily(family, self.phases, config.average)
-        own = {name: _optimiser(phase, config) for name, phase in self.phases.items()}
+        own = {name: optimiser_of(phase, config) for name, phase in self.phases.items()}
         self.raw_family = family
         self.family, *prepared = self.accelerator.prepare(family, *own.values())
         self.optimisers = dict(zip(own, prepared, strict=True))
@@ -94,6 +96,7 @@ class Trainer:
         self.batches = max(phase.steps for phase in self.phases.values())
         self.plan = BatchPlan(data.sizes(data.train), config.batch_size, config.seed, config.pool)
         self.shards = GradientShards(config.gradient_shards, family) if config.gradient_shards > 1 else None
+        self.private = PrivateSteps(family, config, len(data.train)) if config.private else None
         self._warned: set[str] = set()
 
     @property
@@ -169,21 +172,32 @@ class Trainer:
     def _step(self) -> tuple[dict[str, dict[str, Tensor]], int]:
         """Take a training step; the means of the losses and their parts by phase, and how many items it read."""
         step = self.state.step
-        shards = [self._samples(step, number) for number in range(self.batches)]
+        shards = [] if self.private else [self._samples(step, number) for number in range(self.batches)]
+        count = sum(shard.whole for shard in shards)
         for family in (self.raw_family, self.averaged_family):
             family.begin_step(step, self.config.steps)
         means = {}
         with self._seeded(step):
             for name, phase in self.phases.items():
                 for number in range(phase.steps):
-                    means[name] = self._optimise(name, phase, self._for_phase(name, shards[number]))
+                    own = self._single_samples(step, name, number) if self.private else [shards[number]]
+                    means[name] = self._optimise(name, number, [self._for_phase(name, shard) for shard in own])
+                    count += len(own) if self.private else 0
         self.averaged.update(self.raw_family, restart=step < self.config.average_from * self.config.steps)
         self.state.step += 1
-        return means, sum(shard.whole for shard in shards)
+        return means, count
 
     def _samples(self, step: int, number: int) -> Shard:
         """The items of a batch of a training step, with random numbers for them."""
-        rows = self.data.train[self.plan.rows(step * self.batches + number)]
+        return self._shard(self.data.train[self.plan.rows(step * self.batches + number)], step, number)
+
+    def _single_samples(self, step: int, name: str, number: int) -> list[Shard]:
+        """The items of a private optimiser step, each alone in a batch."""
+        assert self.private is not None
+        rows = self.data.train[self.private.rows(self.private.event(step, name, number))]
+        return [self._shard(rows[place : place + 1], step, number) for place in range(len(rows))]
+
+    def _shard(self, rows: np.ndarray, step: int, number: int) -> Shard:
         rng = Rng(self.config.seed, rows).fold(f"step {step}")
         rng = rng.fold(f"batch {number}") if number else rng
         batch, condition = self.data.batch(rows)
@@ -203,27 +217,35 @@ class Trainer:
             torch.manual_seed((self.config.seed * 1_000_003 + step) % (1 << 63))
             yield
 
-    def _optimise(self, name: str, phase: Phase, shard: Shard) -> dict[str, Tensor]:
-        """One optimiser step; the means of the loss and of its parts before it."""
-        optimiser, parameters = self.optimisers[name], phase.parameters()
+    def _optimise(self, name: str, number: int, shards: Sequence[Shard]) -> dict[str, Tensor]:
+        """One optimiser step of a phase; the means of the loss and of its parts before it."""
+        phase, optimiser = self.phases[name], self.optimisers[name]
+        parameters = phase.parameters()
         self.family.train()
         for group in optimiser.param_groups:
             group["lr"] = phase.learning_rate * self.config.learning_rate_after(self.state.step)
         optimiser.zero_grad()
         with _frozen(self.raw_family, but=parameters):
-            if self.shards:
-                means = self.shards.backward(self.raw_family, name, shard)
-            else:
-                means = shard.loss(self.family, name)
-                self.accelerator.backward(means["loss"])
+            means = self._backward(name, number, shards)
         self._require_finite(float(means["loss"].detach()), "loss")
         self.accelerator.unscale_gradients(optimiser)
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        norm = nn.utils.clip_grad_norm_(parameters, math.inf if self.private else self.config.clip)
         # In float16 the first scales of the loss are too large; the scaler skips such a step and lowers its scale.
         if self.accelerator.scaler is None:
             self._require_finite(float(norm), "gradient")
         optimiser.step()
         return {name: mean.detach() for name, mean in means.items()}
+
+    def _backward(self, name: str, number: int, shards: Sequence[Shard]) -> dict[str, Tensor]:
+        """Set the gradients of an optimiser step; the means of the loss and of its parts."""
+        if self.private:
+            event = self.private.event(self.state.step, name, number)
+            return self.private.backward(self.family, name, shards, event, self.shards.map if self.shards else map)
+        if self.shards:
+            return self.shards.backward(self.raw_family, name, shards[0])
+        means = shards[0].loss(self.family, name)
+        self.accelerator.backward(means["loss"])
+        return means
 
     def _require_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
@@ -294,16 +316,15 @@ class Trainer:
             "seconds": self.state.seconds,
             "plans": self.state.plans,
             "averaged": self.averaged.count,
+            **({"privacy": self.private.state_json(finished=self.finished)} if self.private else {}),
         }
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Raw weights, optimiser moments by parameter name, and the family's own training state."""
         tensors = {f"weights.{name}": tensor for name, tensor in self.raw_family.state_dict().items()}
         for phase, optimiser in self.optimisers.items():
-            names = _parameter_names(self.raw_family)
-            for parameter, moments in optimiser.state.items():
-                for key, value in moments.items():
-                    tensors[f"optimiser.{phase}.{names[parameter]}.{key}"] = value
+            own = moments_of(optimiser, self.raw_family)
+            tensors |= {f"optimiser.{phase}.{name}": tensor for name, tensor in own.items()}
         tensors |= {f"family.{name}": tensor for name, tensor in self.raw_family.training_state().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         return tensors
@@ -323,8 +344,10 @@ class Trainer:
         self.averaged.load(averaged, numbers["averaged"])
         self.raw_family.load_training_state(self._own(tensors, "family"))
         self.best = self._own(tensors, "best")
+        if self.private:
+            self.private.load(numbers["privacy"], self.config.steps)
         for phase, optimiser in self.optimisers.items():
-            _load_moments(optimiser, self.raw_family, _under(tensors, f"optimiser.{phase}"))
+            load_moments(optimiser, self.raw_family, _under(tensors, f"optimiser.{phase}"))
 
     def _own(self, tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in _under(tensors, prefix).items()}
@@ -332,31 +355,6 @@ class Trainer:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def _parameter_names(module: nn.Module) -> dict[Tensor, str]:
-    return {parameter: name for name, parameter in module.named_parameters()}
-
-
-def _load_moments(optimiser: Any, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for parameter, name in _parameter_names(module).items():
-        own = {key.rpartition(".")[2]: value for key, value in tensors.items() if key.rpartition(".")[0] == name}
-        if own:
-            optimiser.state[parameter] = {key: value.to(parameter.device).clone() for key, value in own.items()}
-
-
-def _optimiser(phase: Phase, config: TrainingConfig) -> torch.optim.Optimizer:
-    # Decay pulls matrices towards zero; biases and other vectors stay free.
-    matrices = [p for p in phase.parameters() if p.ndim >= 2]
-    vectors = [p for p in phase.parameters() if p.ndim < 2]
-    decay = config.weight_decay if phase.weight_decay is None else phase.weight_decay
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=phase.learning_rate * config.learning_rate,
-        betas=phase.betas or (0.9, config.beta2),
-        fused=True,
-    )
 
 
 def _by_phase(means: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molgen.data.prepare import TrainingData
     from molgen.data.source import RowSource
     from molgen.data.store import Store
+    from molgen.family import Family
     from molgen.model.generative_model import GenerativeModel
     from molgen.training.config import TrainingConfig
     from molgen_cli.settings import Composition
@@ -169,7 +170,9 @@ class Run:
         self.device = resolve_device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
         self.conditions = composition.model.conditions
-        self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else _fresh(composition)
+        self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else self._fresh()
+        if self.config.private and base:
+            _require_private(self.model.family)
         for name, trained in self.model.trained.items():
             warn_if_unfinished(composition.model.family.settings[name], trained)
         source = _source(args, composition, self.model)
@@ -179,6 +182,17 @@ class Run:
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
         self.started = time.time()
         self.rejected = 0
+
+    def _fresh(self) -> GenerativeModel:
+        from molgen.model.generative_model import GenerativeModel
+
+        parts = self.composition.model
+        # Whether the parts fit together is known at once, not after the data are encoded.
+        family = GenerativeModel(parts.encoder, parts.family, parts.backbone).build()
+        if self.config.private:
+            _require_private(family)
+        network = None if self.composition.default_network else parts.backbone
+        return GenerativeModel(parts.encoder, parts.family, network, parts.conditions)
 
     def train(self) -> None:
         """Train to the end, or to a signal, and record it."""
@@ -220,7 +234,9 @@ class Run:
             data.card = {**data.card, "tuned from": _description(self.args.base, self.model)}
             self.model.info.pop("title", None)
         self._say(
-            f"{keys.count:,} keys of training items, by which {keys.false_positive_rate:.2%} of novel items "
+            "the model will carry no keys of training items, so it cannot say what is novel: training is private"
+            if self.config.private
+            else f"{keys.count:,} keys of training items, by which {keys.false_positive_rate:.2%} of novel items "
             "will be taken for known"
         )
         return data
@@ -298,6 +314,9 @@ class Run:
     def _say_result(self, data: TrainingData | None) -> None:
         from molgen.training.fit import held_out_loss
 
+        privacy = self.model.info["training"].get("privacy")
+        if privacy:
+            self._say(f"differential privacy of the weights: {privacy}; README.md of the model says what that covers")
         self._say(
             f"the model is in {self.folder / 'model'}; held-out loss: {held_out_loss(self.model.info['training'])}. "
             f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
@@ -308,14 +327,10 @@ class Run:
         say(text, quiet=self.args.quiet)
 
 
-def _fresh(composition: Composition) -> GenerativeModel:
-    from molgen.model.generative_model import GenerativeModel
+def _require_private(family: Family) -> None:
+    from molgen.training.private_steps import require_private
 
-    parts = composition.model
-    # Whether the parts fit together is known at once, not after the data are encoded.
-    GenerativeModel(parts.encoder, parts.family, parts.backbone).build()
-    network = None if composition.default_network else parts.backbone
-    return GenerativeModel(parts.encoder, parts.family, network, parts.conditions)
+    require_private(family)
 
 
 def _source(args: argparse.Namespace, composition: Composition, model: GenerativeModel) -> RowSource:

@@ -120,7 +120,7 @@ def card(found: Mapping[str, Any]) -> str:
     sections = [_head(found), f"# {found['title']}", _about(found), _table("Splits", _splits(found))]
     sections += [_table("Columns", {name: f"{one['type']}: {one['what']}" for name, one in found["columns"].items()})]
     sections += [_table(f"Model {place}", rows) for place, rows in enumerate(map(_model, found["models"]), 1)]
-    sections += [_table("From draws to items", dict(_shares(found))), _recipe(found), _LIMITS]
+    sections += [_table("From draws to items", dict(_shares(found))), _recipe(found), _limits(found)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -187,6 +187,7 @@ def _model(one: Mapping[str, Any]) -> dict[str, str]:
         "SHA-256 of the weights": one["sha256"],
         **{kind: one[kind] for kind in ("encoder", "family", "backbone")},
         **{f"training data: {name}": str(value) for name, value in data.items()},
+        **{f"differential privacy: {name}": str(value) for name, value in one.get("privacy", {}).items()},
     }
 
 
@@ -216,10 +217,25 @@ def _recipe(found: Mapping[str, Any]) -> str:
     )
 
 
+def _limits(found: Mapping[str, Any]) -> str:
+    stated = [one.get("privacy") for one in found["models"]]
+    return f"{_LIMITS} {_PRIVATE if all(stated) else _PARTLY_PRIVATE if any(stated) else _NOT_PRIVATE}"
+
+
 _LIMITS = (
     "## Limits\n\nThe items are like the training data of their models, with the errors and the gaps of both. A filter "
     "says what it says and no more: alerts are not toxicity, and to be on no list does not make a thing safe, legal, "
-    "or free of patents. Nothing here says how private the set is: for that, audit it against the training data."
+    "or free of patents."
+)
+_NOT_PRIVATE = "Nothing here says how private the set is: for that, audit it against the training data."
+_PARTLY_PRIVATE = (
+    "One model of the mixture was trained without differential privacy, so nothing here says how private the set is: for "
+    "that, audit it against the training data."
+)
+_PRIVATE = (
+    "What is drawn from a model is as private as the model: its epsilon and delta are above, and so is what they do not "
+    "cover. Bounds of several models that learned from the same items add up. Rows of conditions, reference sets and "
+    "lists that the recipe names are no part of that."
 )
 
 

@@ -88,6 +88,7 @@ def _model(name: str, model: GenerativeModel) -> dict[str, Any]:
         "sha256": model.digest,
         "title": str(model.info.get("title", short)),
         "data": model.info.get("data", {}),
+        **({"privacy": model.info["privacy"]} if "privacy" in model.info else {}),
         **parts,
         "keys": {data: keys.count for data, keys in model.keys.items()},
         "false_positive_rate": false_positive_rate(model) if model.keys else None,

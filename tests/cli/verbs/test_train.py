@@ -460,6 +460,23 @@ def test_what_was_asked_for_stands_beside_what_came(finished, tmp_path, capsys):
     assert "molgen: the condition mw=9999 is outside of what" in capsys.readouterr().err
 
 
+def test_a_private_run_says_how_private_the_model_is(file, tmp_path, capsys):
+    private = ["training.privacy.epsilon=20", "training.privacy.accountant=rdp", "training.batch_size=2"]
+    arguments = ["train", "--data", file, "--column", "structure", *TINY, *SHORT, *private]
+    assert main([*arguments, "--output", str(tmp_path / "run")]) == 0
+    found, printed = GenerativeModel.load(tmp_path / "run").info["privacy"], capsys.readouterr().err
+    assert 0 < found["epsilon"] <= 20
+    assert f"differential privacy of the weights: epsilon {found['epsilon']:g} at delta" in printed
+    assert "carry no keys" in printed
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").training.privacy == {"epsilon": 20, "accountant": "rdp"}
+    assert main([*arguments, "--output", str(tmp_path / "no"), "training.privacy.epsilom=1"]) == 2
+    assert "did you mean 'epsilon'" in capsys.readouterr().err
+    refused = ["family=energy", "family.variant=contrastive", "backbone=transformer", "training.privacy.epsilon=1"]
+    assert main(["train", "--data", file, *refused, "--output", str(tmp_path / "no")]) == 2
+    assert capsys.readouterr().err.startswith("molgen: training.privacy is not for Energy")
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_column_of_free_text_is_no_condition(tmp_path, capsys):
     path = tmp_path / "notes.csv"
     path.write_text("smiles,note\n" + "".join(f"{'C' * (1 + k % 9)},note {k}\n" for k in range(1001)))
