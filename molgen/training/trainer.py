@@ -24,7 +24,7 @@ from molgen.batch import Batch, Partial
 from molgen.data.conditions import drop_at_random
 from molgen.data.loader import BatchPlan, Data
 from molgen.errors import MolgenError, UsageError
-from molgen.family import Family, Phase, phases_of
+from molgen.family import Family, phases_of
 from molgen.seeding import Rng
 from molgen.training.averaging import AveragedFamily
 from molgen.training.config import TrainingConfig

@@ -229,13 +229,13 @@ _LIMITS = (
 )
 _NOT_PRIVATE = "Nothing here says how private the set is: for that, audit it against the training data."
 _PARTLY_PRIVATE = (
-    "One model of the mixture was trained without differential privacy, so nothing here says how private the set is: for "
-    "that, audit it against the training data."
+    "One model of the mixture was trained without differential privacy, so nothing here says how private the set is: "
+    "for that, audit it against the training data."
 )
 _PRIVATE = (
-    "What is drawn from a model is as private as the model: its epsilon and delta are above, and so is what they do not "
-    "cover. Bounds of several models that learned from the same items add up. Rows of conditions, reference sets and "
-    "lists that the recipe names are no part of that."
+    "What is drawn from a model is as private as the model: its epsilon and delta are above, and so is what they do "
+    "not cover. Bounds of several models that learned from the same items add up. Rows of conditions, reference sets "
+    "and lists that the recipe names are no part of that."
 )
 
 

@@ -1,4 +1,4 @@
-"""Training with differential privacy: what every item adds, what noise is added, what is refused, what the card says."""
+"""Training with differential privacy: what every item adds, what noise, what is refused, what the card says."""
 
 import math
 import sys
@@ -179,7 +179,11 @@ def test_a_bound_is_rounded_up():
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("flow", {"variant": "matching", "pairing": "optimal"}), ("energy", {"variant": "contrastive"}), ("energy", {"variant": "matching"})],
+    [
+        ("flow", {"variant": "matching", "pairing": "optimal"}),
+        ("energy", {"variant": "contrastive"}),
+        ("energy", {"variant": "matching"}),
+    ],
 )
 def test_a_family_whose_items_depend_on_each_other_is_refused_by_name(name, settings):
     family = a_family(name, Grid, "transformer", **settings)
