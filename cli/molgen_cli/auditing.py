@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
-from molgen_cli.arguments import add_option_argument, from_zero, load_model, parallel, whole
+from molgen_cli.arguments import add_option_argument, from_zero, load_model, names, parallel, whole
 from molgen_cli.console import Stopwatch, say, show, table
 from molgen_cli.domains import recognised
 from molgen_cli.output import record_path, refuse_existing
@@ -32,6 +32,9 @@ def configure_audit(parser: argparse.ArgumentParser) -> None:
     add("--canaries", metavar="FILE", help="those that `molgen dataset canaries` planted in the training file")
     add("--most", type=whole, default=10_000, metavar="N", help="items of each set that are compared (default: 10000)")
     add("--near", type=_distance, metavar="D", help="how far near copies may be (default: as 1 %% of held-out items)")
+    add("--metrics", type=names, default=(), metavar="LIST", help="of `molgen evaluate`, with commas, or 'none'")
+    add("--label", metavar="NAME", help="the column or property to learn, or 'none' (default: label, or a usual one)")
+    add("--repeats", type=whole, default=5, metavar="N", help="how often it is learned (default: 5)")
     add("--domain", metavar="NAME", help="what the items are (default: as the sets seem to be)")
     add("--column", "--smiles-column", metavar="NAME", help="the column of files that holds the items")
     add("-o", "--output", default="-", metavar="FILE.json", help="where all that was found goes (default: lines)")
@@ -105,6 +108,10 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         most=args.most,
         near=args.near,
+        metrics=None if args.metrics == ("none",) else args.metrics,
+        label=None if args.label == "none" else args.label,
+        use=args.label != "none",
+        repeats=args.repeats,
         column=args.column,
         seed=args.seed,
         batch_size=args.batch_size,

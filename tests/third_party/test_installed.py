@@ -90,3 +90,44 @@ def test_they_keep_their_guarantees_under_every_family(plugin, installed):
 def test_none_is_in_our_distribution():
     ours = {plugin.name for kind in registry.KINDS for plugin in registry.plugins(kind) if plugin.ours}
     assert ours.isdisjoint([*DOMAINS, "torsions"])
+
+
+def test_a_table_is_audited_for_copies_fidelity_and_use(installed, tmp_path):
+    import numpy as np
+
+    from molgen_datasets.audit import Planting, Settings, audit, plant
+    from molgen_datasets.audit.sets import open_set
+
+    rng, own = np.random.default_rng(0), registry.get("domain", "tables")()
+
+    def rows(count, flip=0.0):
+        found = []
+        for x, y, u in rng.uniform(size=(count, 3)):
+            kind = ("low" if x + y < 1 else "high", "high" if x + y < 1 else "low")[int(u < flip)]
+            found.append({"x": f"{x:.3f}", "y": f"{y:.3f}" if u < 0.9 else "", "kind": kind})
+        return found
+
+    def file(name, items):
+        own.write([{own.column: item} for item in items], tmp_path / name)
+        return str(tmp_path / name)
+
+    train, holdout = rows(300), file("holdout.csv", rows(300))
+    how = Settings(metrics=("column_fidelity",), label="kind", repeats=2)
+    sets = {"like": rows(300), "noise": rows(300, flip=0.5), "copies": train[:200] + rows(100)}
+    found = {
+        name: audit(file(f"{name}.csv", items), file("train.csv", train), holdout, domain="tables", settings=how)
+        for name, items in sets.items()
+    }
+    share = {name: one.figure("closeness", "closer to training than to holdout") for name, one in found.items()}
+    assert [share[name].above for name in sets] == [False, False, True]
+    use = {name: one.figure("use", "TSTR: balanced accuracy").estimate.value for name, one in found.items()}
+    assert use["like"] > 0.85 > 0.7 > use["noise"]
+    columns = found["like"].section("fidelity").tables[0]
+    assert [row[0] for row in columns.rows] == ["x", "y", "kind", "y missing"]
+    assert found["like"].figure("fidelity", "columns, mean").estimate.value > 0.9
+    assert found["like"].figure("metrics", "column_fidelity/holdout").estimate.value > 0.9
+    planted = plant(
+        open_set(f"{tmp_path}/train.csv", own, "tables"), tmp_path / "more.csv", own, "tables", Planting(5, 9)
+    )
+    assert len(list(own.read(tmp_path / "more.csv"))) == 305
+    assert len({own.key(item) for item in [*planted.planted, *planted.controls]}) == 14

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from molgen_datasets.audit.canaries import Canaries, Planting, plant
     from molgen_datasets.audit.findings import Audit, Finding, Section
-    from molgen_datasets.audit.run import Settings, audit
+    from molgen_datasets.audit.run import audit
+    from molgen_datasets.audit.settings import Settings
 
 #: Where each name comes from; what it needs is imported when it is used.
 _FROM = {
     **dict.fromkeys(("Canaries", "Planting", "plant"), "canaries"),
     **dict.fromkeys(("Audit", "Finding", "Section"), "findings"),
-    **dict.fromkeys(("Settings", "audit"), "run"),
+    "Settings": "settings",
+    "audit": "run",
 }
 
 __all__ = ["Audit", "Canaries", "Finding", "Planting", "Section", "Settings", "audit", "plant"]

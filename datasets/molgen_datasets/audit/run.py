@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,19 @@ from molgen import registry
 from molgen.data.cache import cache_folder
 from molgen.domain import Domain
 from molgen.errors import UsageError
+from molgen.evaluation.evaluate import chosen as chosen_metrics
 from molgen.evaluation.reference_cache import Request, Summaries
 from molgen.metrics.identity import Keys, TrainingConfig, hashed
 from molgen.versions import versions
-from molgen_datasets.audit import closeness, exposure, membership
+from molgen_datasets.audit import closeness, exposure, fidelity, labels, learners, membership, quality, utility
 from molgen_datasets.audit.canaries import Canaries
 from molgen_datasets.audit.closeness import Comparison
 from molgen_datasets.audit.findings import Audit, Section
 from molgen_datasets.audit.items import Examiner, Items
 from molgen_datasets.audit.measure import Measure, nearest, vectors
 from molgen_datasets.audit.membership import Densities, density_of
-from molgen_datasets.audit.sets import domain_name, open_set
+from molgen_datasets.audit.sets import domain_name, open_set, sampled
+from molgen_datasets.audit.settings import Settings
 
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
@@ -33,37 +34,6 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 #: Changes whenever programs that read the JSON would have to.
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an audit is done.
-
-    Attributes:
-        most: items of a sample of each set.
-        near: the distance of near copies; by default that of 1 % of held-out items.
-        column: of files, that holds the items.
-        seed: of samples and intervals.
-        batch_size: items that a model scores at a time.
-        options: of the density of the model, such as `draws`.
-        device: of models and feature networks.
-        processes: workers.
-    """
-
-    most: int = 10_000
-    near: float | None = None
-    column: str | None = None
-    seed: int = 0
-    batch_size: int = 512
-    options: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    processes: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.most < 2:
-            raise UsageError(f"an audit needs samples of 2 items or more, not {self.most}")
-        if self.near is not None and self.near < 0:
-            raise UsageError(f"no distance is below 0, as {self.near:g} is")
 
 
 def audit(
@@ -131,6 +101,8 @@ class _Run:
         for one in (model, reference_model):
             if one is not None and one.config.domain != name:
                 raise UsageError(f"the model makes {one.config.domain}, and the sets hold {name}")
+        if self.settings.metrics is not None:
+            chosen_metrics(self.domain, self.settings.metrics)  # raises where a name is none
         self.canaries = Canaries.load(canaries, self.domain, name) if canaries is not None else None
 
     def audit(self) -> Audit:
@@ -151,6 +123,13 @@ class _Run:
         if self.canaries is not None:
             self.watch("looking for canaries")
             yield self._canaries(self.canaries)
+        yield from self._fidelity()
+        if self.settings.use:
+            self.watch("learning from real and from synthetic items")
+            yield self._use()
+        if self.settings.metrics is not None:
+            self.watch("evaluating")
+            yield self._metrics(self.settings.metrics)
 
     # --- what sections share ----------------------------------------------------------------------
 
@@ -165,12 +144,18 @@ class _Run:
         return Examiner(
             self.domain,
             () if feature is None else (feature,),
-            (),
+            self._properties(),
             settings.most,
             settings.seed,
             settings.device,
             settings.processes,
         )
+
+    def _properties(self) -> list[str]:
+        """Those that are compared as columns, and the one that is learned."""
+        usual, label = self.domain.usual_properties, self.settings.label
+        asked = [label] if label is not None and label in self.domain.descriptors().properties else []
+        return list(dict.fromkeys([*usual, *asked]))
 
     @cached_property
     def samples(self) -> dict[str, Items]:
@@ -281,6 +266,51 @@ class _Run:
             return None
         measure, (_, _, synthetic, planted, controls) = self.measured
         return nearest(measure, planted, synthetic).first, nearest(measure, controls, synthetic).first
+
+    # --- likeness and use -------------------------------------------------------------------------
+
+    @property
+    def sides(self) -> tuple[Items, Items, Items]:
+        """The samples of training, held-out and synthetic items."""
+        return self.training, self.holdout, self.synthetic
+
+    def _fidelity(self) -> Iterator[Section]:
+        training, holdout, synthetic = (fidelity.cells_of(one, self.domain.distance_feature) for one in self.sides)
+        if training and training[0]:
+            yield fidelity.section(training, holdout, synthetic, self.rng(3))
+
+    def _use(self) -> Section:
+        feature, settings = self.domain.distance_feature, self.settings
+        name = labels.chosen(settings.label, self.domain, self.sides)
+        if name is None or feature is None:
+            return utility.without(
+                name, "no column `label` in all sets, and the domain names no `distance_feature` or property"
+            )
+        found = labels.labels_of(name, self.sides)
+        if found is None:
+            return utility.without(name, "a set does not have it")
+        trials = {
+            "factory": learners.factory(self.domain.predictor),
+            "repeats": settings.repeats,
+            "most": settings.learned,
+            "rng": self.rng(4),
+        }
+        return utility.section(found, feature, self.sides, trials)
+
+    def _metrics(self, names: Sequence[str]) -> Section:
+        records, _ = sampled(self.sets["synthetic"].records(), self.settings.most, self.settings.seed)
+        return quality.section(
+            self.domain,
+            names,
+            (record.item for record in records),
+            self.sets["holdout"].items(),
+            self.sets["train"].items(),
+            cache=cache_folder() / "summaries",
+            versions=versions(),
+            device=self.settings.device,
+            processes=self.settings.processes,
+            seed=self.settings.seed,
+        )
 
     # --- what is kept -----------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ import pytest
 from molgen import registry
 from molgen_cli.main import main
 
+#: Nothing is learned and nothing evaluated.
+PRIVACY = ["--metrics", "none", "--label", "none"]
 #: The file that a set of each domain is written to here.
 FILES = {"molecules": "{}.smi", "images": "{}.npz", "audio": "{}.zip"}
 
@@ -20,7 +22,8 @@ FILES = {"molecules": "{}.smi", "images": "{}.npz", "audio": "{}.zip"}
 def here(monkeypatch, tmp_path):
     """Items are inspected in this process, and nothing is found in the cache of others."""
     for name in FILES:
-        monkeypatch.setattr(registry.get("domain", name), "inspector", None)
+        for inspector in ("inspector", "canonical_inspector"):
+            monkeypatch.setattr(registry.get("domain", name), inspector, None)
     monkeypatch.setenv("MOLGEN_CACHE", str(tmp_path / "cache"))
 
 
@@ -65,7 +68,8 @@ def test_copies_and_canaries_of_any_domain_are_found(name, tmp_path, capsys):
     capsys.readouterr()
     files = ["-o", str(output), "--report", str(tmp_path / "audit.html"), "--items", str(tmp_path / "items.csv")]
     arguments = ["-t", planted, "--holdout", holdout, "--canaries", f"{planted}.canaries.json", "-q"]
-    assert main(["dataset", "audit", drawn, *arguments, *files]) == 0
+    asked = ["--metrics", "validity,novelty", "--repeats", "2"]
+    assert main(["dataset", "audit", drawn, *arguments, *files, *asked]) == 0
     assert capsys.readouterr().err == ""
     found = figures(output)
     assert found["exact copies of training items"]["value"] == 38 / 58
@@ -74,6 +78,11 @@ def test_copies_and_canaries_of_any_domain_are_found(name, tmp_path, capsys):
     assert found["canaries made again"]["value"] == 1
     assert found["canaries by the nearest synthetic item: AUC"]["value"] == 1
     assert found["distance to the nearest synthetic item: AUC"]["above_null"]
+    assert found["validity"]["value"] == 1
+    assert found["novelty"]["value"] == 20 / 54
+    if domain.usual_properties:
+        assert 0.5 < found["columns, mean"]["value"] < 1
+        assert "TSTR less TRTR" in found
     with (tmp_path / "items.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert ([row["set"] for row in rows].count("training"), len(rows)) == (40, 80)
@@ -99,6 +108,7 @@ def test_a_model_that_remembers_is_shown_by_its_densities(model, tmp_path, capsy
     about = {"format": 1, "domain": "molecules", "planted": ["CC#N", "CCCl"], "controls": ["CC#P", "CCI", "NNN", "O"]}
     noted.write_text(json.dumps(about))
     arguments = ["-t", train, "--holdout", holdout, "-m", model, "--canaries", str(noted)]
+    arguments += PRIVACY
     found = []
     for output in (tmp_path / "one.json", tmp_path / "two.json"):
         assert main(["dataset", "audit", drawn, *arguments, "--reference-model", model, "-o", str(output)]) == 0
@@ -127,7 +137,10 @@ def test_a_made_set_and_a_data_set_by_name_are_read(tmp_path, monkeypatch, capsy
     assert main(["dataset", "create", "-m", "moses", "-n", "20", "-o", folder, *options]) == 0
     items = made_up("molecules", 20)
     train, holdout = (written(tmp_path, "molecules", part, str(n)) for n, part in enumerate((items[:10], items[10:])))
-    assert main(["dataset", "audit", folder, "-t", train, "--holdout", holdout, "-o", str(tmp_path / "a.json")]) == 0
+    assert (
+        main(["dataset", "audit", folder, "-t", train, "--holdout", holdout, *PRIVACY, "-o", str(tmp_path / "a.json")])
+        == 0
+    )
     found = json.loads((tmp_path / "a.json").read_text())
     assert (found["domain"], found["sets"]["synthetic"]["compared"]) == ("molecules", 20)
     assert main(["dataset", "audit", folder, "-t", "mnist", "--holdout", holdout]) == 2
@@ -148,6 +161,8 @@ def test_a_made_set_and_a_data_set_by_name_are_read(tmp_path, monkeypatch, capsy
         (["drawn.smi", "-t", "train.smi", "--holdout", "one.smi"], "at least 2 training items"),
         (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--near", "x"], "is not a number from 0"),
         (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "-o", "train.smi"], "train.smi exists"),
+        (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--metrics", "FDC"], "did you mean 'FCD'"),
+        (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--label", "lopg"], "did you mean 'logp'"),
         (["drawn.smi", "-t", "train.smi"], "--holdout"),
         (["drawn.xyz7", "-t", "also.xyz7", "--holdout", "this.xyz7"], "there is no such file"),
     ],
@@ -205,7 +220,7 @@ def test_a_near_copy_is_one_within_the_distance_asked_for(tmp_path):
     from molgen_datasets.audit import Settings, audit
 
     files = [written(tmp_path, "molecules", part, str(n)) for n, part in enumerate(NEAR)]
-    found = audit(*files, domain="molecules", settings=Settings(near=0.0))
+    found = audit(*files, domain="molecules", settings=Settings(near=0.0, metrics=None, use=False))
     one = found.figure("closeness", "near copies of training items")
     assert (one.estimate.value, one.control) == (0.5, 0.0)
     assert one.estimate.note.startswith("within 0;")
