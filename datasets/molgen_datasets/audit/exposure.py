@@ -39,7 +39,7 @@ def exposures(planted: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
     Ties count half. It is at most log2 of one more than the controls.
     """
-    known = np.sort(controls[np.isfinite(controls)])
+    known = np.sort(controls[~np.isnan(controls)])
     above = len(known) - np.searchsorted(known, planted, side="right")
     tied = np.searchsorted(known, planted, side="right") - np.searchsorted(known, planted, side="left")
     return np.asarray(np.log2(len(known) + 1) - np.log2(1 + above + tied / 2))
@@ -47,15 +47,15 @@ def exposures(planted: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 def exposure(planted: np.ndarray, controls: np.ndarray) -> Finding:
     """The mean exposure of the planted canaries that the model can represent."""
-    known = planted[np.isfinite(planted)]
-    if not len(known) or not np.isfinite(controls).any():
+    known, others = planted[~np.isnan(planted)], int((~np.isnan(controls)).sum())
+    if not len(known) or not others:
         return Finding("exposure in bits", Estimate(math.nan, note="the model represents no canary, or no control"))
     bits = exposures(known, controls)
     mean, count = float(bits.mean()), len(bits)
     side = SIDE * float(bits.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
     null = SIDE * _CHANCE / math.sqrt(count)
-    most = math.log2(int(np.isfinite(controls).sum()) + 1)
-    note = f"{count:,} canaries among {int(np.isfinite(controls).sum()):,} controls; at most {most:.2f}"
+    most = math.log2(others + 1)
+    note = f"{count:,} canaries among {others:,} controls; at most {most:.2f}"
     return Finding(
         "exposure in bits",
         Estimate(mean, max(0.0, mean - side), min(most, mean + side), count, note),

@@ -65,12 +65,12 @@ def told_apart(
 
     Args:
         label: what tells them apart.
-        members: numbers of training items, higher for what is taken for one; those that are not finite are left out.
+        members: numbers of training items, higher for what is taken for one; NaN is left out.
         others: the same of held-out items.
         rng: draws the resamples.
         note: what to know of the figures.
     """
-    members, others = members[np.isfinite(members)], others[np.isfinite(others)]
+    members, others = members[~np.isnan(members)], others[~np.isnan(others)]
     if not len(members) or not len(others):
         nothing = Estimate(math.nan, note="no item on one side has such a number")
         return [Finding(f"{label}: AUC", nothing), Finding(f"{label}: TPR at 1 % FPR", nothing)]

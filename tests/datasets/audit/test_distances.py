@@ -144,3 +144,11 @@ def test_a_sample_is_a_function_of_the_seed_and_a_smaller_one_is_its_beginning()
     assert found != sampled(iter(records), 500, 1)[0]
     assert abs(np.mean([one.row for one in found]) - 10_000) < 1000
     assert len(sampled(iter(records[:30]), 500, 0)[0]) == 30
+
+
+def test_what_a_model_thinks_impossible_is_no_member():
+    members, others = np.array([-1.0, -2.0]), np.array([-np.inf, -np.inf, np.nan])
+    assert [one.estimate.value for one in told_apart("it", members, others, np.random.default_rng(0))] == [1.0, 1.0]
+    assert exposures(np.array([-np.inf, -3.0]), np.array([-np.inf, -np.inf, -4.0])) == pytest.approx(
+        [2 - np.log2(3), 2]
+    )
