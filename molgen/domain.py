@@ -251,6 +251,14 @@ class Encoder(ABC):
         A quantised field holds level numbers 0..L-1; the core turns them into the values that networks see.
         """
 
+    def encode_fields(self, item: Item, names: Collection[str]) -> Sample | Invalid:
+        """Some fields of one item, for a model that draws all others; by default those of `encode`.
+
+        An encoder says it where the others take time to find, or are not there.
+        """
+        sample = self.encode(item)
+        return sample if isinstance(sample, Invalid) else {name: sample[name] for name in names}
+
     @abstractmethod
     def decode(self, sample: Sample) -> Item | Invalid:
         """One sample as an item, or why it is none. Never raises on a sample of the space."""

@@ -14,6 +14,7 @@ from molgen_cli.domains import default_model
 if TYPE_CHECKING:
     from molgen.domain import Domain
     from molgen.model.generative_model import GenerativeModel
+    from molgen.model.stages import Model
 
 
 #: The most threads or processes for one processor: more gain nothing, and many more end the process.
@@ -121,21 +122,41 @@ def load_model(args: argparse.Namespace) -> GenerativeModel:
         UsageError: there is no such model or device.
         CheckpointError: the model is damaged.
     """
+    args.model = args.model or default_model()
+    model = open_model(args, args.model)
+    take_item(args, model)
+    check_conditions(args, model)
+    return model
+
+
+def open_model(args: argparse.Namespace, name: str) -> GenerativeModel:
+    """A model on the device that was asked for, with as many threads.
+
+    Raises:
+        UsageError: there is no such model or device.
+        CheckpointError: the model is damaged.
+    """
     import torch
 
     from molgen.model.devices import resolve_device
     from molgen.model.generative_model import GenerativeModel
 
-    args.model = args.model or default_model()
     device = resolve_device(args.device)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    model = GenerativeModel.load(args.model, device)
-    warn_if_unfinished(args.model, model)
-    take_item(args, model)
-    for line in model.conditions.outside(dict(args.condition)):  # raises where a name or a value is none
-        warn(line)
+    model = GenerativeModel.load(name, device)
+    warn_if_unfinished(name, model)
     return model
+
+
+def check_conditions(args: argparse.Namespace, model: Model) -> None:
+    """Say which numbers are beyond what the model was trained on.
+
+    Raises:
+        UsageError: a name or a value is none that it knows.
+    """
+    for line in model.conditions.outside(dict(args.condition)):
+        warn(line)
 
 
 def item_names(model: GenerativeModel) -> tuple[str, str]:

@@ -17,12 +17,12 @@ import numpy as np
 from molgen.domain import Domain, Invalid, Sample
 from molgen.errors import PartialFailure, UsageError
 from molgen.inference.request import CRITERIA, Request, Row, Tally
-from molgen.inference.score import Score, score
+from molgen.inference.score import Score, kind_name, named_parts, score
 from molgen.workers.inspector import Inspection, Inspector
 
 if TYPE_CHECKING:
-    from molgen.model.generative_model import GenerativeModel
     from molgen.model.sampling import RawSample
+    from molgen.model.stages import Model
 
 #: The smallest batch when only a few more draws are needed: fewer would hardly take less time.
 SMALLEST_BATCH = 64
@@ -36,7 +36,7 @@ class Generation:
     """One request as it is carried out: `rows()` does the work, `tally` says how it stands.
 
     Args:
-        model: a fitted or loaded model.
+        model: a fitted or loaded model, or two stages of one.
         request: what to generate.
         inspector: of the model's domain; with filters where the request names them.
         watch: called with the tally after each batch, however few of it were accepted.
@@ -47,7 +47,7 @@ class Generation:
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: Model,
         request: Request,
         inspector: Inspector,
         watch: Callable[[Tally], object] = lambda tally: None,
@@ -126,6 +126,7 @@ class Generation:
                 batch_size=size,
                 condition=request.condition_of(range(self._next, self._next + size)),
                 known=request.known,
+                given=request.given_of(range(self._next, self._next + size)),
                 **request.options,
             )
             self._next += size
@@ -135,7 +136,7 @@ class Generation:
 
     def _after_repairs(self, draw: RawSample) -> RawSample:
         """A draw that is no item after the repairs, if that made it one; its density was of what it was before."""
-        if not isinstance(draw.item, Invalid):
+        if not isinstance(draw.item, Invalid) or not draw.sample:
             return draw
         encoder, sample = self._model.encoder, draw.sample
         for name in self._request.repair:
@@ -144,7 +145,7 @@ class Generation:
         if isinstance(item, Invalid):
             return draw
         self._repaired[draw.index] = draw.item
-        return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None)
+        return replace(draw, item=item, sample=sample, log_density=math.nan, kind=None, parts={})
 
     # --- inspecting -------------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class Generation:
                 continue
             sample = self._model.encoder.encode(inspection.item)
             if draw.kind is not None and _equal(sample, draw.sample):
-                found[place] = Score(draw.log_density, draw.kind.name.lower())
+                found[place] = Score(draw.log_density, kind_name(draw.kind), parts=named_parts(draw.parts))
             else:
                 rest[place] = sample
         asked = self._request.condition_of([kept[place][0].index for place in rest])
@@ -271,7 +272,7 @@ def _require_criteria(domain: Domain, names: Sequence[str]) -> None:
             raise UsageError(f"no criterion is named {name!r}; known: {', '.join(known)}")
 
 
-def _require_repairs(model: GenerativeModel, names: Sequence[str]) -> None:
+def _require_repairs(model: Model, names: Sequence[str]) -> None:
     known = model.encoder.repairs
     for name in names:
         if name not in known:
@@ -283,6 +284,6 @@ def _equal(sample: Sample | Invalid, drawn: Sample) -> bool:
     return not isinstance(sample, Invalid) and all(np.array_equal(array, drawn[name]) for name, array in sample.items())
 
 
-def false_positive_rate(model: GenerativeModel) -> float:
+def false_positive_rate(model: Model) -> float:
     """The probability that `novel` is denied to an item that is novel."""
     return 1 - math.prod(1 - keys.false_positive_rate for keys in model.keys.values())

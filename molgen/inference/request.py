@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from molgen.domain import Item
+from molgen.domain import Invalid, Item
 from molgen.errors import UsageError
 from molgen.inference.score import Score, number_columns
 from molgen.workers.inspector import Inspection
@@ -41,6 +41,8 @@ class Request:
         seen: keys of canonical items that an earlier request gave: they are no longer unique. Any container of
             strings will do, such as a set or a `BloomFilter`; it is only asked, never changed.
         density: whether rows have a log-density, which has to be computed for those that were not drawn as they are.
+        given: items of which a model draws some fields: one for each draw, from `first` on, and after the last one the
+            first again. A draw of what is no item is invalid, for the same reason.
 
     Raises:
         UsageError: a criterion that does not exist, no draw at all, or a number below 0.
@@ -58,11 +60,14 @@ class Request:
     first: int = 0
     seen: Container[str] = ()
     density: bool = True
+    given: Sequence[Item | Invalid] | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.batch_size < 1:
             raise UsageError(f"at least 1 must be asked for, not {min(self.count, self.batch_size)}")
         object.__setattr__(self, "accept", tuple(RENAMED.get(name, name) for name in self.accept))
+        if self.given is not None and not len(self.given):
+            raise UsageError("there is no item of which to draw anything")
         if self.first < 0:
             raise UsageError(f"the number of the first draw is at least 0, not {self.first}")
 
@@ -70,6 +75,12 @@ class Request:
         """What is asked for of some draws, by their numbers: a value for all of them, or an array (draws,)."""
         places = np.asarray(draws, np.int64) - self.first
         return {n: np.asarray(v)[places] if np.ndim(v) else v for n, v in self.condition.items()}
+
+    def given_of(self, draws: Sequence[int]) -> list[Item | Invalid] | None:
+        """The items that some draws are given, by the numbers of the draws; None for nothing."""
+        if self.given is None:
+            return None
+        return [self.given[(draw - self.first) % len(self.given)] for draw in draws]
 
     @property
     def filtered(self) -> bool:

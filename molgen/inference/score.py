@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molgen.domain import Invalid, Item, Record, Sample
@@ -13,7 +14,10 @@ from molgen.workers.inspector import Inspection, Inspector
 from molgen.workers.stream import chunked
 
 if TYPE_CHECKING:
+    from molgen.family import Density
     from molgen.model.generative_model import GenerativeModel
+    from molgen.model.sampling import Parts
+    from molgen.model.stages import Model
 
 #: Kinds of a density that say nothing of probabilities.
 UNNORMALISED = ("unnormalised", "critic")
@@ -22,20 +26,29 @@ DECIMALS = 5
 
 
 class Score(NamedTuple):
-    """log p of an item in nats and what the number means, or NaN, nothing, and why there is none; and its elements."""
+    """log p of an item in nats and what the number means, or NaN, nothing, and why there is none; and its elements.
+
+    Where log p is a sum, its parts are given by name, each with what it means.
+    """
 
     log_density: float = math.nan
     kind: str = ""
     error: str = ""
     elements: int = 0
+    parts: Mapping[str, tuple[float, str]] = MappingProxyType({})
 
     def columns(self) -> dict[str, Any]:
-        """The density as columns of a table; None where there is none."""
-        return {"log_density": cell(round(self.log_density, DECIMALS)), "log_density_kind": self.kind}
+        """The density as columns of a table, and each of its parts; None where there is none."""
+        found = {"": (self.log_density, self.kind), **{f"_{name}": part for name, part in self.parts.items()}}
+        columns: dict[str, Any] = {}
+        for name, (value, kind) in found.items():
+            columns[f"log_density{name}"] = cell(round(value, DECIMALS))
+            columns[f"log_density{name}_kind"] = kind
+        return columns
 
 
 def score(
-    model: GenerativeModel,
+    model: Model,
     encoded: Sequence[Sample | Invalid],
     condition: Mapping[str, float | str] | None = None,
     batch_size: int = 1024,
@@ -54,10 +67,20 @@ def score(
         if not options:
             raise
         raise UsageError(str(error)) from error
-    kinds = ["" if one.kind is None else one.kind.name.lower() for one in scored]
     return [
-        Score(one.log_density, kind, one.error or "", one.elements) for one, kind in zip(scored, kinds, strict=True)
+        Score(one.log_density, kind_name(one.kind), one.error or "", one.elements, named_parts(one.parts))
+        for one in scored
     ]
+
+
+def kind_name(kind: Density | None) -> str:
+    """What a density means, as tables have it; empty where there is none."""
+    return "" if kind is None else kind.name.lower()
+
+
+def named_parts(parts: Parts) -> dict[str, tuple[float, str]]:
+    """Parts of a log-density with the names of what they mean."""
+    return {name: (value, kind_name(kind)) for name, (value, kind) in parts.items()}
 
 
 def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[str, Any]:
@@ -65,7 +88,7 @@ def number_columns(values: Mapping[str, float], names: Iterable[str]) -> dict[st
     return {name: cell(float(f"{values.get(name, math.nan):.6g}")) for name in names}
 
 
-def asked_columns(condition: Mapping[str, float | str] | None) -> dict[str, Any]:
+def asked_columns(condition: Mapping[str, Any] | None) -> dict[str, Any]:
     """A column for each condition with what was asked for."""
     return {f"condition_{name}": value for name, value in (condition or {}).items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,17 +18,25 @@ from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.data.conditions import Conditions
 from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics
-from molgen.domain import Domain, Encoder, Invalid, Item, KnownPart, Sample
+from molgen.domain import Domain, Encoder, Invalid, Item, Sample
 from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.inference.pictures import as_html
 from molgen.model.workflow import require_items
 from molgen.seeding import Rng, content_key
 
+T = TypeVar("T")
+
+#: What a log-density is a sum of, in nats with what each number means, by name.
+Parts = Mapping[str, tuple[float, Density | None]]
+
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample: its number, what it decodes to, and the log-density of `sample`, which it was decoded from."""
+    """One sample: its number, what it decodes to, and the log-density of `sample`, which it was decoded from.
+
+    The sample of an item that could not be given to the model is empty.
+    """
 
     index: int
     item: Item | Invalid
@@ -36,6 +44,7 @@ class RawSample:
     kind: Density | None
     sample: Sample
     domain: Domain | None = field(default=None, repr=False, compare=False)
+    parts: Parts = field(default_factory=dict)
 
     def _repr_html_(self) -> str | None:
         return as_html(self.domain, [self.item]) if self.domain is not None else None
@@ -49,6 +58,7 @@ class Scored:
     kind: Density | None
     error: str | None = None
     elements: int = 0
+    parts: Parts = field(default_factory=dict)
 
 
 class WithSamples:
@@ -83,6 +93,7 @@ class WithSamples:
         batch_size: int = 1024,
         condition: Mapping[str, Any] | None = None,
         known: Item | Partial | None = None,
+        given: Sequence[Item | Invalid] | None = None,
         **options: Any,
     ) -> Iterator[RawSample]:
         """Draw items one after the other, made in batches; the same seed gives the same items.
@@ -94,27 +105,62 @@ class WithSamples:
             batch_size: draws at a time; halved when memory runs out.
             condition: what is asked for, by name: a value for all draws, or one for each.
             known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
+            given: of a model that draws some fields of an item: the items that have the others, one for each draw. A
+                draw of what has not is `Invalid`, with the reason.
             **options: of the family, such as temperature, top_k and top_p.
+
+        Raises:
+            UsageError: items are given to a model that draws whole ones.
         """
-        begin, stop, asked = first, first + count, self.conditions.numbers(condition or {})
-        while first < stop:
-            size = min(batch_size, stop - first)
-            rows = slice(first - begin, first - begin + size)
-            given = {name: values[rows] if values.ndim else values for name, values in asked.items()}
+        rng = Rng(seed, range(first, first + count))
+        return self.draws(rng, batch_size=batch_size, condition=condition, known=known, given=given, **options)
+
+    def draws(
+        self,
+        rng: Rng,
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        known: Item | Partial | None = None,
+        given: Sequence[Item | Invalid] | None = None,
+        **options: Any,
+    ) -> Iterator[RawSample]:
+        """A draw for each row of a generator, which has its number; see `sample`."""
+        asked, start = self.conditions.numbers(condition or {}), 0
+        while start < len(rng):
+            size = min(batch_size, len(rng) - start)
+            rows = slice(start, start + size)
+            here = {name: values[rows] if values.ndim else values for name, values in asked.items()}
             try:
-                drawn = self._draw(range(first, first + size), seed, given, known, options)
+                if given is None:
+                    drawn = self._draw(rng.take(rows), here, known, options)
+                else:
+                    drawn = self._draw_given(rng.take(rows), here, given[rows], options)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or batch_size == 1:
                     raise
                 batch_size = max(1, size // 2)
                 continue
             yield from drawn
-            first += size
+            start += size
 
-    def _draw(
-        self, items: range, seed: int, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]
+    def _draw_given(
+        self, rng: Rng, condition: Mapping[str, Any], items: Sequence[Item | Invalid], options: Mapping[str, Any]
     ) -> list[RawSample]:
-        asked, rng = self.conditions.encode(condition, len(items)), Rng(seed, items)
+        """Draws of what has the given fields, and `Invalid` ones of all else, in order."""
+        encoded = self._given_fields(items)
+        fields = [one for one in encoded if not isinstance(one, Invalid)]
+        rows = np.array([row for row, one in enumerate(encoded) if not isinstance(one, Invalid)], np.int64)
+        here = {name: values[rows] if values.ndim else values for name, values in condition.items()}
+        found = iter(self._draw(rng.take(rows), here, self._given_part(fields), options) if fields else ())
+        return [
+            RawSample(index, one, math.nan, None, {}) if isinstance(one, Invalid) else next(found)
+            for index, one in zip(rng.items.tolist(), encoded, strict=True)
+        ]
+
+    def _draw(self, rng: Rng, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]) -> list[RawSample]:
+        items = rng.items.tolist()
+        asked = self.conditions.encode(condition, len(items))
         generated = self.family.sample(
             len(items),
             condition=asked.to(self.device) if asked else None,
@@ -167,25 +213,50 @@ class WithSamples:
     ) -> Partial | None:
         """What each row of a batch has, one of the ways to have the known part where there are several."""
         plain = torch.zeros(len(rng), dtype=torch.long)
-        if known is None or isinstance(known, Partial):
-            return known.take(plain) if known is not None else None
-        part = self._part(known)
+        if known is None or (isinstance(known, Partial) and len(known) == len(rng)):
+            return known
+        if isinstance(known, Partial):
+            return known.take(plain)
+        if self.family.given:
+            return self._given_part([self._possible(known, one) for one in self._given_fields([known])]).take(plain)
+        part = self._possible(known, self.encoder.known_part(known))
         batch = self._collate(part.ways or [part.sample])
-        given = {name: field_mask(self.encoder.space, batch, name) for name in self.family.given or batch.fields}
+        given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
         closed = {name: torch.as_tensor(mask)[None].expand(len(batch), -1) for name, mask in part.closed.items()}
         ways = Partial(batch, given, closed)
         return ways.take(self._ways_drawn(ways, rng, condition, options) if len(batch) > 1 else plain)
 
-    def _part(self, known: Item) -> KnownPart:
-        """What of samples a known item says: a part, or of a family that draws some fields of an item all others."""
-        if self.family.given:
-            sample = self.encoder.encode(known)
-            part = sample if isinstance(sample, Invalid) else KnownPart(sample)
-        else:
-            part = self.encoder.known_part(known)
-        if isinstance(part, Invalid):
-            raise UsageError(f"the known part {known!r}: {part.reason}")
-        return part
+    def _possible(self, known: Item, found: T | Invalid) -> T:
+        """What of samples a known item says.
+
+        Raises:
+            UsageError: it says nothing.
+        """
+        if isinstance(found, Invalid):
+            raise UsageError(f"the known part {known!r}: {found.reason}")
+        return found
+
+    def _given_fields(self, items: Sequence[Item | Invalid]) -> list[Sample | Invalid]:
+        """The given fields of items, each item encoded once.
+
+        Raises:
+            UsageError: the model draws whole items.
+        """
+        names = self.family.given
+        if not names:
+            raise UsageError("this model draws whole items, and nothing of them can be given")
+        once = {id(item): item for item in items}
+        found = {
+            key: one if isinstance(one, Invalid) else self.encoder.encode_fields(one, names)
+            for key, one in once.items()
+        }
+        return [found[id(item)] for item in items]
+
+    def _given_part(self, fields: Sequence[Sample]) -> Partial:
+        """The given fields of some samples as their known part, a row for each."""
+        space = {name: self.encoder.space[name] for name in self.family.given}
+        batch = standardise(space, self.statistics, collate(space, fields))
+        return Partial(batch, {name: field_mask(space, batch, name) for name in space})
 
     def _ways_drawn(self, ways: Partial, rng: Rng, condition: Partial | None, options: Mapping[str, Any]) -> Tensor:
         """Which of the ways each row takes, (B,): each as often as draws begin with it; the first if none is known."""

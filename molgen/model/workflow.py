@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from molgen.data.prepare import TrainingData
     from molgen.dataset import Dataset
-    from molgen.domain import Item
+    from molgen.domain import Invalid, Item
     from molgen.evaluation.evaluate import Figure
     from molgen.inference.pictures import Rows, Samples
     from molgen.model.generative_model import GenerativeModel
+    from molgen.model.stages import Model
     from molgen.training.config import TrainingConfig
     from molgen.training.python_run import FitReport
     from molgen.training.trainer import Progress
@@ -27,7 +28,94 @@ if TYPE_CHECKING:
     Data = Iterable[Item] | str | Path | Dataset | TrainingData
 
 
-class Workflow:
+class SampledRows:
+    """What all that draws samples can do with them: `sample_rows`, `sample_items`, `sample_table`."""
+
+    @property
+    def _sampled(self) -> Model:
+        return self  # type: ignore[return-value] # only the classes that it names have these methods
+
+    def sample_rows(
+        self,
+        count: int,
+        *,
+        accept: Sequence[str] = (),
+        properties: Sequence[str] = (),
+        seed: int = 0,
+        condition: Mapping[str, float | str] | None = None,
+        known: Item | None = None,
+        given: Sequence[Item | Invalid] | None = None,
+        batch_size: int = 1024,
+        workers: int | None = None,
+        **options: Any,
+    ) -> Rows:
+        """Samples that the domain has inspected, one `inference.request.Row` each, as `molgen generate` makes them.
+
+        A notebook shows the list as pictures with log-densities, and that of `sample_items` as pictures.
+
+        Args:
+            count: how many samples; where `accept` names something, how many that meet it.
+            accept: of `valid`, `unique`, `novel` and `filters`, what each must be; without it every sample is a row.
+            properties: names of properties to compute.
+            seed: of all randomness.
+            condition: what is asked for, by name.
+            known: what every sample has.
+            given: items of which the model draws the rest: one for each sample, and after the last the first again.
+            batch_size: samples at a time.
+            workers: processes that inspect; by default as many as the usable processors.
+            **options: of the family, such as `temperature`.
+
+        Raises:
+            UsageError: the model cannot do what is asked for.
+            PartialFailure: nearly no sample is acceptable.
+        """
+        from molgen.inference.generate import Generation
+        from molgen.inference.pictures import Rows
+        from molgen.inference.request import Request
+        from molgen.workers.inspector import Inspector, chosen_properties
+
+        request = Request(count, tuple(accept), seed, batch_size, dict(condition or {}), known, options, given=given)
+        names = chosen_properties(self._sampled.domain, list(properties)) if properties else []
+        with Inspector(self._sampled.domain, names, "filters" in request.accept, workers) as inspector:
+            return Rows(Generation(self._sampled, request, inspector).rows(), self._sampled.domain)
+
+    def sample_items(self, count: int, **how: Any) -> Samples[Item]:
+        """As many valid items in canonical form; see `sample_rows` for what else can be asked for.
+
+        Example:
+            >>> from molgen import GenerativeModel
+            >>> model = GenerativeModel.load("moses")
+            >>> len(model.sample_items(3, seed=1, accept=("valid", "unique")))
+            3
+        """
+        from molgen.inference.pictures import Samples
+
+        accept = tuple(how.pop("accept", ()))
+        rows = self.sample_rows(count, accept=("valid", *accept), **how)
+        return Samples((row.item for row in rows), rows.domain)
+
+    def sample_table(self, count: int, *, properties: Sequence[str] = (), **how: Any) -> pa.Table:
+        """Samples as a `pyarrow.Table` with density, status and properties; `.to_pandas()` where pandas is installed.
+
+        Takes what `sample_rows` takes. The columns are those of `molgen generate`; an item that is no text, such as a
+        picture, is left out of the table.
+
+        Example:
+            >>> from molgen import GenerativeModel
+            >>> table = GenerativeModel.load("moses").sample_table(3, seed=1, properties=["logp"])
+            >>> table.column_names[0], table.num_rows
+            ('smiles', 3)
+        """
+        import pyarrow as pa
+
+        rows = self.sample_rows(count, properties=properties, **how)
+        columns = [row.columns(self._sampled.domain.column, properties) for row in rows]
+        plain = [{name: value for name, value in row.items() if _is_plain(value)} for row in columns]
+        names = [name for name in columns[0] if any(name in row for row in plain)]
+        return pa.table({name: [row.get(name) for row in plain] for name in names})
+
+
+class Workflow(SampledRows):
     """What a model can do from data to figures: `fit`, `sample_items`, `sample_table`, `evaluate`."""
 
     #: what `fit` left out, and why; None before it.
@@ -91,83 +179,6 @@ class Workflow:
 
         run = (column, training, settings, output, device, resume)
         return fit_model(self._model, data, conditions, *run, progress=progress)
-
-    def sample_rows(
-        self,
-        count: int,
-        *,
-        accept: Sequence[str] = (),
-        properties: Sequence[str] = (),
-        seed: int = 0,
-        condition: Mapping[str, float | str] | None = None,
-        known: Item | None = None,
-        batch_size: int = 1024,
-        workers: int | None = None,
-        **options: Any,
-    ) -> Rows:
-        """Samples that the domain has inspected, one `inference.request.Row` each, as `molgen generate` makes them.
-
-        A notebook shows the list as pictures with log-densities, and that of `sample_items` as pictures.
-
-        Args:
-            count: how many samples; where `accept` names something, how many that meet it.
-            accept: of `valid`, `unique`, `novel` and `filters`, what each must be; without it every sample is a row.
-            properties: names of properties to compute.
-            seed: of all randomness.
-            condition: what is asked for, by name.
-            known: what every sample has.
-            batch_size: samples at a time.
-            workers: processes that inspect; by default as many as the usable processors.
-            **options: of the family, such as `temperature`.
-
-        Raises:
-            UsageError: the model cannot do what is asked for.
-            PartialFailure: nearly no sample is acceptable.
-        """
-        from molgen.inference.generate import Generation
-        from molgen.inference.pictures import Rows
-        from molgen.inference.request import Request
-        from molgen.workers.inspector import Inspector, chosen_properties
-
-        request = Request(count, tuple(accept), seed, batch_size, dict(condition or {}), known, options)
-        names = chosen_properties(self._model.domain, list(properties)) if properties else []
-        with Inspector(self._model.domain, names, "filters" in request.accept, workers) as inspector:
-            return Rows(Generation(self._model, request, inspector).rows(), self._model.domain)
-
-    def sample_items(self, count: int, **how: Any) -> Samples[Item]:
-        """As many valid items in canonical form; see `sample_rows` for what else can be asked for.
-
-        Example:
-            >>> from molgen import GenerativeModel
-            >>> model = GenerativeModel.load("moses")
-            >>> len(model.sample_items(3, seed=1, accept=("valid", "unique")))
-            3
-        """
-        from molgen.inference.pictures import Samples
-
-        accept = tuple(how.pop("accept", ()))
-        rows = self.sample_rows(count, accept=("valid", *accept), **how)
-        return Samples((row.item for row in rows), rows.domain)
-
-    def sample_table(self, count: int, *, properties: Sequence[str] = (), **how: Any) -> pa.Table:
-        """Samples as a `pyarrow.Table` with density, status and properties; `.to_pandas()` where pandas is installed.
-
-        Takes what `sample_rows` takes. The columns are those of `molgen generate`; an item that is no text, such as a
-        picture, is left out of the table.
-
-        Example:
-            >>> from molgen import GenerativeModel
-            >>> table = GenerativeModel.load("moses").sample_table(3, seed=1, properties=["logp"])
-            >>> table.column_names[0], table.num_rows
-            ('smiles', 3)
-        """
-        import pyarrow as pa
-
-        rows = self.sample_rows(count, properties=properties, **how)
-        columns = [row.columns(self._model.domain.column, properties) for row in rows]
-        plain = [{name: value for name, value in row.items() if _is_plain(value)} for row in columns]
-        names = [name for name in columns[0] if any(name in row for row in plain)]
-        return pa.table({name: [row.get(name) for row in plain] for name in names})
 
     def evaluate(
         self,

@@ -116,6 +116,11 @@ class Inspector:
         """Begin to inspect a few items; the caller goes on meanwhile. What is `Invalid` already stays so."""
         return self._thread.submit(lambda: list(self._inspections(items)))
 
+    def canonical(self, items: Sequence[Item | Invalid]) -> list[Item | Invalid]:
+        """The canonical form of each of a few items, or why there is none."""
+        found = self.submit(items).result()
+        return [Invalid(one.error or "invalid") if one.item is None else one.item for one in found]
+
     def _inspections(self, items: Sequence[Item | Invalid]) -> Iterator[Inspection]:
         with self._turn, closing(self._found(items)) as found:
             for item in items:

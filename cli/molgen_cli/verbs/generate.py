@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import math
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
 from molgen_cli.arguments import (
     add_model_arguments,
     add_option_argument,
+    check_conditions,
     describe_model,
     from_zero,
     item_names,
     load_model,
     names,
+    open_model,
     positive,
     properties_of,
     share,
+    take_item,
     whole,
 )
+from molgen_cli.asked import ConditionError, first_of, given_items
 from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.contact_sheets import require_sheet, write_sheet
+from molgen_cli.domains import default_model
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, to_terminal, write_record
 
 if TYPE_CHECKING:
     from molgen.inference.generate import Generation
     from molgen.inference.request import Request, Row, Tally
     from molgen.model.generative_model import GenerativeModel
+    from molgen.model.stages import Model
 
 #: The most items of a contact sheet.
 DRAWN = 60
@@ -62,6 +67,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_output_arguments(parser)
     add_model_arguments(parser)
+    add(
+        "--then",
+        metavar="NAME|FOLDER",
+        help="a second model, which draws the rest of what the first one draws, such as positions of its molecules; "
+        "its options of sampling are named behind then_",
+    )
+    add(
+        "--no-density",
+        dest="density",
+        action="store_false",
+        help="without log-densities, where finding them takes longer than the samples",
+    )
     add(
         "--seed",
         type=from_zero,
@@ -98,15 +115,31 @@ def run(args: argparse.Namespace) -> int:
     require_sheet(args.draw)
     if args.seed is None:
         args.seed = secrets.randbits(32)
-    model = load_model(args)
-    request = _request(args, model)
-    stopwatch.lap("loading")
-    return _generate(args, model, request, stopwatch)
+    with ExitStack() as stack:
+        model = _models(args, stack)
+        request = _request(args, model)
+        stopwatch.lap("loading")
+        return _generate(args, model, request, stopwatch)
 
 
-def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request, stopwatch: Stopwatch) -> int:
+def _models(args: argparse.Namespace, stack: ExitStack) -> Model:
+    """The model, or both of two stages; what the first one drew is then checked in workers of its own."""
+    if args.then is None:
+        return load_model(args)
+    from molgen.model.stages import Stages
+    from molgen.workers.inspector import Inspector
+
+    args.model = args.model or default_model()
+    first, second = open_model(args, args.model), open_model(args, args.then)
+    take_item(args, first)
+    model = Stages(first, second)
+    model.canonical = stack.enter_context(Inspector(model.domain, processes=args.workers)).canonical
+    check_conditions(args, model)
+    return model
+
+
+def _generate(args: argparse.Namespace, model: Model, request: Request, stopwatch: Stopwatch) -> int:
     from molgen.inference.generate import Generation
-    from molgen.inference.score import asked_columns
     from molgen.workers.inspector import Inspector
 
     domain = model.domain
@@ -116,9 +149,12 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     with Inspector(domain, args.properties, request.filtered, args.workers) as inspector:
         generation = Generation(model, request, inspector, LowAcceptance(args.quiet))
         sheet: list[Row] = []
-        asked = asked_columns(request.condition)
         rows = (
-            {**row.columns(domain.column, args.properties), **asked, **({ID: row.index} if args.draw else {})}
+            {
+                **row.columns(domain.column, args.properties),
+                **_asked_of(row, request, first_of(model)),
+                **({ID: row.index} if args.draw else {}),
+            }
             for row in _watched(args, generation, sheet, errors)
         )
         stopped = output.write(rows)
@@ -131,38 +167,40 @@ def _generate(args: argparse.Namespace, model: GenerativeModel, request: Request
     return 0
 
 
-def _request(args: argparse.Namespace, model: GenerativeModel) -> Request:
+def _asked_of(row: Row, request: Request, model: GenerativeModel) -> dict[str, Any]:
+    """Columns with what was asked for, and of which item the row was drawn."""
+    from molgen.domain import Invalid
+    from molgen.inference.score import asked_columns
+
+    asked = asked_columns(request.condition)
+    for item in request.given_of([row.index]) or ():
+        asked |= asked_columns({item_names(model)[0]: item.raw if isinstance(item, Invalid) else item})
+    return asked
+
+
+def _request(args: argparse.Namespace, model: Model) -> Request:
     from molgen.inference.request import Request
 
-    args.scaffold = _part(args.scaffold, model)
-    item = _given_item(args, model)
-    _require_known_part(args, model)
+    first = first_of(model)
+    args.scaffold = _part(args.scaffold, first)
+    given = given_items(args, first)
+    _require_known_part(args, first)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
+    each = args.count
+    args.count *= max(1, len(given))
     return Request(
         args.count,
         args.accept,
         args.seed,
         args.batch_size,
         dict(args.condition),
-        item or args.prefix or args.scaffold or None,
+        args.prefix or args.scaffold or None,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
         args.repair,
         args.max_samples,
+        density=args.density,
+        given=[item for item in given for _ in range(each)] or None,
     )
-
-
-def _given_item(args: argparse.Namespace, model: GenerativeModel) -> str | None:
-    """The item that is named to a model which draws some fields of it, such as positions.
-
-    Raises:
-        UsageError: the model needs one, and none is named.
-    """
-    if model.family.given and args.item is None:
-        name = item_names(model)[0]
-        drawn = ", ".join(field for field in model.encoder.space if field not in model.family.given)
-        raise UsageError(f"this model draws {drawn} of a given {name}: name it with --condition {name}=TEXT")
-    item: str | None = args.item
-    return item
 
 
 def _part(scaffold: str | None, model: GenerativeModel) -> str | None:
@@ -219,14 +257,14 @@ def _accepted_share(tally: Tally) -> str:
     return "" if tally.accepted is None else f"{tally.rates().get('accepted', 0.0):.1%} of samples accepted"
 
 
-def _draw(path: str, model: GenerativeModel, sheet: list[Row]) -> None:
+def _draw(path: str, model: Model, sheet: list[Row]) -> None:
     legends = [f"id {row.index}: {row.score.log_density:.1f}" for row in sheet]
     write_sheet(Path(path), model.domain.draw([row.item for row in sheet], legends))
 
 
 def _report(
     args: argparse.Namespace,
-    model: GenerativeModel,
+    model: Model,
     generation: Generation,
     output: Output,
     stopwatch: Stopwatch,
@@ -243,7 +281,7 @@ def _report(
         args,
         stopped,
         seed=args.seed,
-        model=describe_model(model, args.model),
+        **_described(args, model),
         counts=counts,
         rates=tally.rates(),
         novel_false_positive_rate=_false_positive_rate(model),
@@ -255,7 +293,14 @@ def _report(
         say(line, quiet=args.quiet)
 
 
-def _false_positive_rate(model: GenerativeModel) -> float | None:
+def _described(args: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """What the record says of the model, or of both of two stages."""
+    found = {"model": describe_model(first_of(model), args.model)}
+    second = getattr(model, "second", None)
+    return found if second is None else {**found, "then": describe_model(second, args.then)}
+
+
+def _false_positive_rate(model: Model) -> float | None:
     from molgen.inference.generate import false_positive_rate
 
     return false_positive_rate(model) if model.keys else None
@@ -263,14 +308,15 @@ def _false_positive_rate(model: GenerativeModel) -> float | None:
 
 def _summary(
     args: argparse.Namespace,
-    model: GenerativeModel,
+    model: Model,
     generation: Generation,
     rows: int,
     seconds: Mapping[str, float],
     per_second: float,
 ) -> Iterator[str]:
     where = "" if args.output == "-" else f" in {args.output}"
-    yield f"{rows:,} rows{where} from {generation.tally.drawn:,} samples of {args.model}, seed {args.seed}"
+    then = f", then of {args.then}" if args.then else ""
+    yield f"{rows:,} rows{where} from {generation.tally.drawn:,} samples of {args.model}{then}, seed {args.seed}"
     yield "  " + ", ".join(f"{name} {rate:.2%}" for name, rate in generation.tally.rates().items())
     if model.keys and "novel" in generation.tally.rates():
         yield f"  (of the novel ones, {_false_positive_rate(model):.2%} are taken for training items by mistake)"
@@ -313,48 +359,6 @@ class LowAcceptance:
         )
 
 
-class ConditionError:
-    """How far the properties of rows are from the numbers that they were conditioned on.
-
-    Args:
-        condition: what was asked for, by name.
-        properties: those that the domain computes; others, such as a class, can only be asked for.
-    """
-
-    def __init__(self, condition: Mapping[str, str], properties: Iterable[str]) -> None:
-        numbers = {name: _number(condition[name]) for name in properties if name in condition}
-        self.asked = {name: value for name, value in numbers.items() if math.isfinite(value)}
-        self._found: dict[str, list[float]] = {name: [] for name in self.asked}
-
-    def take(self, row: Row) -> None:
-        """Take in one row; values that cannot be computed do not count."""
-        for name, values in self._found.items():
-            value = row.properties.get(name, math.nan)
-            if math.isfinite(value):
-                values.append(value)
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """For each property the number asked for and, over the rows that have it, the mean and how far they are off."""
-        return {
-            name: {
-                "asked": asked,
-                "rows": len(values),
-                "mean": fmean(values),
-                "mean absolute difference": fmean(abs(value - asked) for value in values),
-            }
-            for (name, asked), values in zip(self.asked.items(), self._found.values(), strict=True)
-            if values
-        }
-
-    def lines(self) -> Iterator[str]:
-        """The same for people."""
-        for name, found in self.facts().items():
-            yield (
-                f"  {name}: asked for {found['asked']:g}, obtained {found['mean']:.4g} on average; "
-                f"{found['mean absolute difference']:.4g} off on average, over {found['rows']:,} rows"
-            )
-
-
 def criteria(text: str) -> tuple[str, ...]:
     """Names of criteria with commas, as an argument; a former name is understood and said to be one."""
     from molgen.inference.request import RENAMED
@@ -364,10 +368,3 @@ def criteria(text: str) -> tuple[str, ...]:
         if name in RENAMED:
             say(f"--accept {name} is now called {RENAMED[name]}")
     return tuple(RENAMED.get(name, name) for name in asked)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

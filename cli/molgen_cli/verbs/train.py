@@ -313,14 +313,17 @@ class Run:
 
     def _say_result(self, data: TrainingData | None) -> None:
         from molgen.training.fit import held_out_loss
+        from molgen_cli.asked import needed_conditions
 
         privacy = self.model.info["training"].get("privacy")
         if privacy:
             self._say(f"differential privacy of the weights: {privacy}; README.md of the model says what that covers")
+        needed = needed_conditions(self.model, self.config.condition_dropout)
+        words = [*map(shlex.quote, ("molgen", "generate", "--model", str(self.folder))), *needed]
+        output = self.model.encoder.usual_output or self.model.domain.usual_output
         self._say(
             f"the model is in {self.folder / 'model'}; held-out loss: {held_out_loss(self.model.info['training'])}. "
-            f"To generate with it, type:\n  {shlex.join(['molgen', 'generate', '--model', str(self.folder)])} "
-            f"--count 1000 --output {self.model.encoder.usual_output or self.model.domain.usual_output}"
+            f"To generate with it, type:\n  {' '.join(words)} --count 1000 --output {output}"
         )
 
     def _say(self, text: str) -> None:

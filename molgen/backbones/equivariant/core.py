@@ -145,5 +145,8 @@ class Messages(nn.Module):
 
     def forward(self, scalars: Tensor, invariants: Tensor, pairs: Tensor | None) -> Tensor:
         """(B, T, T, D) before its activation."""
-        found = self.receiver(scalars)[:, :, None] + self.sender(scalars)[:, None] + self.between(invariants)
-        return found if self.pair is None else found + self.pair(pairs)
+        found: Tensor = self.between(invariants)
+        # Into what a product left, which no gradient needs: pairs are many, and each buffer of them costs.
+        if self.pair is not None:
+            found.add_(self.pair(pairs))
+        return found.add_(self.receiver(scalars)[:, :, None]).add_(self.sender(scalars)[:, None])

@@ -10,9 +10,11 @@ Letters in shapes: B batch, T tokens, D width, V vectors of a token, P pair widt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from molgen.backbones.equivariant.config import EquivariantConfig
 from molgen.backbones.equivariant.core import Core, Geometry, Messages, Modulation, State, distances, norms, written
@@ -56,18 +58,31 @@ class Block(nn.Module):
         apart = distances(state.vectors)
         message = self.messages(scalars, torch.cat([apart, geometry.radial], -1), state.pairs)
         message = silu(self.second(silu(message)))
-        heard = message * (geometry.others * torch.sigmoid(self.weigh(message)))
-        moves = self._moves(message, apart, state.vectors, geometry)
+        weight, share, told = self._read(message)
+        # The sum of weighted messages, as a product that makes no buffer of pairs.
+        heard = ((geometry.others * torch.sigmoid(weight)).transpose(2, 3) @ message).squeeze(2)
+        moves = self._moves(share, apart, state.vectors, geometry)
         crossed, invariants = self.products(moves)
-        hidden = self.update(torch.cat([scalars, heard.sum(2) / geometry.neighbours, invariants], -1))
+        hidden = self.update(torch.cat([scalars, heard / geometry.neighbours, invariants], -1))
         mixed = self.mix(moves.transpose(2, 3)).transpose(2, 3)
         vectors = state.vectors + mixed + self.across(hidden)[..., None] * crossed
-        pairs = state.pairs if self.pairs is None else state.pairs + self.pairs(message)
+        pairs = state.pairs if state.pairs is None or self.pairs is None else state.pairs + told
         return State(state.scalars + gate * self.scalars(hidden), vectors, pairs)
 
-    def _moves(self, message: Tensor, apart: Tensor, vectors: Tensor, geometry: Geometry) -> Tensor:
+    def _read(self, message: Tensor) -> Sequence[Tensor]:
+        """What messages weigh, (B, T, T, 1), where they move vectors, (B, T, T, V), and what they tell pairs.
+
+        All layers over messages at once: each pass over pairs takes as long as a layer.
+        """
+        layers = [layer for layer in (self.weigh, self.along, self.pairs) if layer is not None]
+        weights = torch.cat([layer.weight for layer in layers])
+        biases = torch.cat([layer.bias for layer in layers])
+        sizes = [self.weigh.out_features, self.along.out_features]
+        return linear(message, weights, biases).tensor_split([sizes[0], sum(sizes)], -1)
+
+    def _moves(self, share: Tensor, apart: Tensor, vectors: Tensor, geometry: Geometry) -> Tensor:
         """Each vector's sum of its differences from those of the others, (B, T, V, 3)."""
-        share = self.along(message) * geometry.others / (1 + apart)
+        share = share * geometry.others / (1 + apart)
         toward = share.permute(0, 3, 1, 2) @ vectors.transpose(1, 2)
         own = share.sum(2)[..., None] * vectors
         return (own - toward.transpose(1, 2)) / geometry.neighbours[..., None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
 from molgen.space import Axis, Categorical, Field, Real, Space
 from molgen_plugins.molecules.chemistry import rdkit_io as chem
-from molgen_plugins.molecules.geometry import standard
+from molgen_plugins.molecules.geometry import standard, stereo
 from molgen_plugins.molecules.geometry.conformer import Conformer
 from molgen_plugins.molecules.geometry.embedding import embedded
 from molgen_plugins.molecules.geometry.fragment import fragment_of
@@ -52,6 +52,8 @@ class GeometryConfig:
     Attributes:
         bonds: bonds are a field of the model; otherwise they are found from the positions that it draws.
         charges: formal charges are a field of the model; otherwise they are found with the bonds.
+        stereo: which stereoisomer it is is a field of pairs of atoms, beside bonds, to be given to a model that draws
+            positions (`family.given`); otherwise that follows from the positions alone.
         elements: the only elements of the model, such as H, C, N, O and F; by default all usual ones.
         max_atoms: the largest number of atoms, hydrogens included; by default that of the largest training item.
         fake_atoms: up to so many atoms that stand for nothing are added in training, so that a model can decide late
@@ -64,6 +66,7 @@ class GeometryConfig:
 
     bonds: bool = False
     charges: bool = False
+    stereo: bool = False
     elements: tuple[str, ...] | None = None
     max_atoms: int | None = None
     fake_atoms: int = 0
@@ -76,6 +79,8 @@ class GeometryConfig:
             raise ValueError(f"max_atoms must be from 1 to {MAX_ATOMS}, not {self.max_atoms}")
         if self.fake_atoms < 0 or self.fake_atoms > MAX_ATOMS:
             raise ValueError(f"fake_atoms must be from 0 to {MAX_ATOMS}, not {self.fake_atoms}")
+        if self.stereo and not self.bonds:
+            raise ValueError("stereo needs bonds=true: it is said of neighbours")
         if self.seconds < 1:
             raise ValueError(f"seconds must be at least 1, not {self.seconds}")
         if self.elements is not None:
@@ -94,7 +99,8 @@ class Geometry(Encoder):
     """Conformers as `atoms`, class ids (N,), and `positions` in ångström (N, 3), along an axis without order.
 
     Positions are centred, and equivariant networks alone transform them. With `bonds=true` there is a symmetric field
-    of bond orders (N, N), with `charges=true` one of formal charges (N,). Atoms stand in the order of the canonical
+    of bond orders (N, N), with `charges=true` one of formal charges (N,), and with `stereo=true` one of classes of
+    ordered pairs (N, N), see `stereo`. Atoms stand in the order of the canonical
     SMILES, hydrogens behind all others, so that every heavy atom but the first is bonded to an earlier one.
 
     Without bonds as a field, what a sample stands for is found from its positions by the domain, in a worker that may
@@ -127,6 +133,8 @@ class Geometry(Encoder):
             fields["charges"] = Categorical((atom,), classes=len(CHARGES))
         if self.config.bonds:
             fields["bonds"] = Categorical((atom, atom), classes=len(BONDS), symmetric=True)
+        if self.config.stereo:
+            fields["stereo"] = Categorical((atom, atom), classes=len(stereo.CLASSES))
         return {**fields, "positions": Real((atom,), channels=(3,), centred=True, rotates=True)}
 
     @property
@@ -144,6 +152,18 @@ class Geometry(Encoder):
         if foreign := _FOREIGN.search(conformer):
             return Invalid(_FOREIGN_CAUSE[foreign[0][0]])
         return self._too_large() if len(conformer.elements) > self._most else self._sample(conformer)
+
+    def encode_fields(self, item: Item, names: Collection[str]) -> Sample | Invalid:
+        """Some fields of a molecule; where positions are none of them, none are looked for."""
+        if "positions" in names or standard.is_spatial(item) or not isinstance(item, str):
+            return super().encode_fields(item, names)
+        if foreign := _FOREIGN.search(item):
+            return Invalid(_FOREIGN_CAUSE[foreign[0][0]])
+        flat = standard.without_positions(item)
+        if isinstance(flat, Invalid):
+            return flat
+        sample = self._too_large() if len(flat.elements) > self._most else self._sample(flat, fake=False)
+        return sample if isinstance(sample, Invalid) else {name: sample[name] for name in names}
 
     def _too_large(self) -> Invalid:
         return Invalid(f"more than the {self._most} atoms that this model can write")
@@ -221,10 +241,17 @@ class Geometry(Encoder):
                     "formal charges, without which its bonds are no molecule; encoder.charges=true keeps them"
                 )
             sample["bonds"] = np.array(conformer.bonds)
+        if self.config.stereo:
+            sample["stereo"] = self._stereo(conformer, sample["bonds"])
         positions = conformer.positions - conformer.positions.mean(axis=0)
         if not fake or not self.config.fake_atoms:
             return {**sample, "positions": positions.astype(np.float32)}
         return self._with_fake_atoms({**sample, "positions": positions})
+
+    def _stereo(self, conformer: Conformer, bonds: np.ndarray) -> np.ndarray:
+        found = stereo.pair_classes(str(conformer), bonds)
+        spread = np.ptp(conformer.positions, axis=0).any()
+        return stereo.as_positions_have_it(found, bonds, conformer.positions) if spread else found
 
     def _with_fake_atoms(self, sample: dict[str, np.ndarray]) -> Sample:
         """Put some atoms beside those of the molecule: how many and where, its content decides, as if by chance."""
@@ -255,7 +282,14 @@ class Geometry(Encoder):
             return Invalid("it has no atom that is not fake")
         if not np.isfinite(sample["positions"]).all():
             return Invalid("positions that are no numbers")
-        return self._item(sample)
+        return self._isomer(sample) if self.config.stereo else self._item(sample)
+
+    def _isomer(self, sample: Sample) -> Item | Invalid:
+        """The conformer, or that it is another stereoisomer than the sample says."""
+        real = np.flatnonzero(self._numbers[sample["atoms"]])
+        classes, bonds = (sample[name][np.ix_(real, real)] for name in ("stereo", "bonds"))
+        fault = stereo.contradiction(classes, bonds, sample["positions"][real].astype(np.float64))
+        return Invalid(fault, self._item(sample)) if fault else self._item(sample)
 
     def _item(self, sample: Sample) -> Conformer:
         real = np.flatnonzero(self._numbers[sample["atoms"]])

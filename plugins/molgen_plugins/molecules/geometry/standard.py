@@ -86,6 +86,19 @@ def conformer_of(molecule: Chem.Mol, origin: str = "") -> Conformer | Invalid:
     return found[0] if isinstance(found[0], Conformer) else Invalid("it has no positions in three dimensions")
 
 
+def without_positions(smiles: str) -> Conformer | Invalid:
+    """The atoms and bonds that a canonical conformer of a molecule has, in its order, with all atoms at one place."""
+    with rdBase.BlockLogs():
+        written = chem.canonical(smiles)
+        molecule = written if isinstance(written, Invalid) else chem.parse(written)
+        if isinstance(molecule, Invalid):
+            return molecule
+        whole = Chem.AddHs(molecule)
+        nowhere = Chem.Conformer(whole.GetNumAtoms())
+        whole.AddConformer(nowhere)
+        return _conformer(str(written), Chem.RenumberAtoms(whole, _written(whole)[1]), "")
+
+
 # --- reading ----------------------------------------------------------------------------------------
 
 

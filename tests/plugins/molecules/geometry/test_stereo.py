@@ -1,0 +1,73 @@
+"""Stereochemistry that is given to a model of positions: it agrees with positions, and mirror images contradict it."""
+
+import numpy as np
+import pytest
+from support.geometries import conformers
+
+from molgen.domain import Invalid
+from molgen_plugins.molecules.geometry.encoder import Geometry, GeometryConfig
+
+GRAPH = ("atoms", "charges", "bonds", "stereo")
+ENCODER = Geometry(GeometryConfig(bonds=True, charges=True, stereo=True))
+MOLECULES = [
+    "C[C@H](N)O",
+    "C[C@@](F)(Cl)Br",
+    "C/C=C/C",
+    "C/C=C\\C",
+    "CC(=[N+]=[N-])C",
+    "O=[S@](C)CC",
+    "[H]/N=C/C=O",
+    "CCO",
+]
+
+
+@pytest.mark.parametrize("smiles", [*MOLECULES, *(str(one) for one in conformers()[:6])])
+def test_the_graph_alone_says_what_a_geometry_says(smiles):
+    sample = ENCODER.encode(smiles)
+    flat = ENCODER.encode_fields(smiles, GRAPH)
+    for name in GRAPH:
+        assert np.array_equal(sample[name], flat[name])
+    assert ENCODER.decode(sample).elements.tolist()
+    assert sample["stereo"].any() == any(mark in smiles for mark in "@/")
+
+
+@pytest.mark.parametrize("smiles", [one for one in MOLECULES if "@" in one])
+def test_a_mirror_image_is_another_stereoisomer(smiles):
+    sample = ENCODER.encode(smiles)
+    mirrored = ENCODER.decode({**sample, "positions": -sample["positions"]})
+    assert isinstance(mirrored, Invalid)
+    assert mirrored.reason == "another stereoisomer than was given"
+    assert mirrored.raw.elements.tolist() == ENCODER.decode(sample).elements.tolist()
+
+
+def test_the_other_side_of_a_double_bond_is_another_stereoisomer():
+    trans, cis = (ENCODER.encode(smiles) for smiles in ("C/C=C/C", "C/C=C\\C"))
+    assert np.array_equal(trans["atoms"], cis["atoms"])
+    assert isinstance(ENCODER.decode({**trans, "positions": cis["positions"]}), Invalid)
+
+
+@pytest.mark.parametrize("item", [*conformers()])
+def test_geometries_agree_with_what_is_said_of_them(item):
+    sample = ENCODER.encode(item)
+    assert not isinstance(ENCODER.decode(sample), Invalid)
+
+
+def test_classes_that_say_nothing_are_refused():
+    sample = ENCODER.encode("C[C@H](N)O")
+    classes = np.where(sample["stereo"] == 2, 1, sample["stereo"])
+    assert "no order" in ENCODER.decode({**sample, "stereo": classes}).reason
+    classes = np.zeros_like(classes)
+    classes[0, 1] = classes[1, 0] = 4
+    assert "no double bond" in ENCODER.decode({**sample, "stereo": classes}).reason
+
+
+def test_no_positions_are_looked_for_where_none_are_needed(monkeypatch):
+    monkeypatch.setattr("molgen_plugins.molecules.geometry.encoder.embedded", None)
+    assert set(ENCODER.encode_fields("CC(C)O", GRAPH)) == set(GRAPH)
+    for item in ("C.C", "C*", "[13CH4]", "nothing", 3, "C" * 200):
+        assert isinstance(ENCODER.encode_fields(item, GRAPH), Invalid)
+
+
+def test_stereo_is_said_of_neighbours():
+    with pytest.raises(ValueError, match="stereo needs bonds=true"):
+        GeometryConfig(stereo=True)
