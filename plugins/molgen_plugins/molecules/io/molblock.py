@@ -12,7 +12,10 @@ from molgen_plugins.molecules.geometry.standard import molecule_of
 
 
 def molblock(item: str | None, title: str = "") -> str:
-    """The text of a conformer as it is, of SMILES as a drawing, and of what is no molecule without any atom."""
+    """The text of a conformer as it is, of SMILES as a drawing, and of what is no molecule without any atom.
+
+    Of a conformer whose bonds the format cannot hold it is the atoms alone.
+    """
     with rdBase.BlockLogs():
         molecule = _molecule(item)
         molecule.SetProp("_Name", title)
@@ -20,7 +23,9 @@ def molblock(item: str | None, title: str = "") -> str:
             # Of a geometry the positions say all; RDKit would mark double bonds that nobody described as undecided.
             return Chem.MolToMolBlock(molecule, includeStereo=not isinstance(item, Conformer), kekulize=False)
         except (ValueError, RuntimeError):
-            return Chem.MolToMolBlock(Chem.Mol())
+            # The format has no place for more bonds of an atom than 14, as a model may draw; positions are kept.
+            alone = isinstance(item, Conformer) and item.bonds is not None
+            return molblock(Conformer("", item.elements, item.positions) if alone else None, title)
 
 
 def _molecule(item: str | None) -> Chem.Mol:

@@ -125,8 +125,8 @@ class ConformerMetric(Metric):
 
     def _of_molecule(self, own: Sequence[Any], reference: Sequence[Any]) -> float:
         sides = (reference, own) if self.config.of == "recall" else (own, reference)
-        first, others = ([_heavy(one) for one in side] for side in sides)
-        return float(np.mean([self.value(min(_distance(one, other) for other in others)) for one in first]))
+        first, others = ([heavy(one) for one in side] for side in sides)
+        return float(np.mean([self.value(min(distance(one, other) for other in others)) for one in first]))
 
     def value(self, distance: float) -> float:
         """What the distance to the nearest conformer counts."""
@@ -164,7 +164,7 @@ class ConformerMatching(ConformerMetric):
     better: ClassVar[Better] = Better.LOWER
 
 
-def _heavy(conformer: Any) -> Any:
+def heavy(conformer: Any) -> Any:
     """The molecule of RDKit without hydrogens; the last one stays, of hydrogen alone."""
     from rdkit import Chem
 
@@ -175,7 +175,7 @@ def _heavy(conformer: Any) -> Any:
     return Chem.RemoveAllHs(molecule) if (conformer.elements > 1).any() else molecule
 
 
-def _distance(probe: Any, reference: Any) -> float:
+def distance(probe: Any, reference: Any) -> float:
     """The root mean square deviation in ångström; the probe is moved."""
     from rdkit.Chem import rdMolAlign
 

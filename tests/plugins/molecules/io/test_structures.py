@@ -152,3 +152,12 @@ def test_an_entry_without_an_end_is_not_kept_whole(kind, monkeypatch):
 def test_an_empty_file_says_so():
     with pytest.raises(UsageError, match="is empty"):
         read(b"", "sdf")
+
+
+def test_atoms_with_more_bonds_than_the_format_holds_keep_their_places():
+    bonds = np.full((9, 9), 3) - 3 * np.eye(9, dtype=int)
+    drawn = Conformer("", [6] * 9, np.arange(27.0).reshape(9, 3), bonds=bonds, origin="model")
+    (record,) = read(written([{"smiles": None, "as_generated": drawn, "error": "valence"}], "sdf"), "sdf")
+    found = Chem.MolFromMolBlock(record.item, sanitize=False, removeHs=False)
+    assert np.allclose(found.GetConformer().GetPositions(), drawn.positions)
+    assert record.columns["error"] == "valence"
