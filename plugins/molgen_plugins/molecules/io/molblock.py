@@ -24,8 +24,9 @@ def molblock(item: str | None, title: str = "") -> str:
             return Chem.MolToMolBlock(molecule, includeStereo=not isinstance(item, Conformer), kekulize=False)
         except (ValueError, RuntimeError):
             # The format has no place for more bonds of an atom than 14, as a model may draw; positions are kept.
-            alone = isinstance(item, Conformer) and item.bonds is not None
-            return molblock(Conformer("", item.elements, item.positions) if alone else None, title)
+            if isinstance(item, Conformer) and item.bonds is not None:
+                return molblock(Conformer("", item.elements, item.positions), title)
+            return Chem.MolToMolBlock(Chem.Mol())
 
 
 def _molecule(item: str | None) -> Chem.Mol:
