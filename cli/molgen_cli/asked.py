@@ -7,7 +7,6 @@ import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
@@ -121,26 +120,27 @@ class ConditionError:
     def __init__(self, condition: Mapping[str, str], properties: Iterable[str]) -> None:
         numbers = {name: _number(condition[name]) for name in properties if name in condition}
         self.asked = {name: value for name, value in numbers.items() if math.isfinite(value)}
-        self._found: dict[str, list[float]] = {name: [] for name in self.asked}
+        #: of each the rows that have it, and over them the sums of it and of how far it is off.
+        self._sums: dict[str, tuple[int, float, float]] = dict.fromkeys(self.asked, (0, 0.0, 0.0))
 
     def take(self, row: Row) -> None:
         """Take in one row; values that cannot be computed do not count."""
-        for name, values in self._found.items():
+        for name, (rows, total, off) in self._sums.items():
             value = row.properties.get(name, math.nan)
             if math.isfinite(value):
-                values.append(value)
+                self._sums[name] = rows + 1, total + value, off + abs(value - self.asked[name])
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """For each property the number asked for and, over the rows that have it, the mean and how far they are off."""
         return {
             name: {
                 "asked": asked,
-                "rows": len(values),
-                "mean": fmean(values),
-                "mean absolute difference": fmean(abs(value - asked) for value in values),
+                "rows": rows,
+                "mean": total / rows,
+                "mean absolute difference": off / rows,
             }
-            for (name, asked), values in zip(self.asked.items(), self._found.values(), strict=True)
-            if values
+            for (name, asked), (rows, total, off) in zip(self.asked.items(), self._sums.values(), strict=True)
+            if rows
         }
 
     def lines(self) -> Iterator[str]:

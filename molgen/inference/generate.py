@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molgen.data.keys import SeenKeys
 from molgen.domain import Domain, Invalid, Sample
 from molgen.errors import PartialFailure, UsageError
 from molgen.inference.request import CRITERIA, Request, Row, Tally
@@ -59,14 +61,14 @@ class Generation:
         self._model, self._request, self._inspector = model, request, inspector
         self._watch = watch
         self._key = model.domain.key
-        self._seen: set[str] = set()
+        self._seen = SeenKeys()
         #: the number of the next draw.
         self._next = request.first
         self._window = (0, 0)
         self._low = False
         #: seconds of sampling since a batch had an accepted sample.
         self._idle = 0.0
-        #: what draws were before they were repaired.
+        #: what draws that are not settled were before they were repaired.
         self._repaired: dict[int, Invalid] = {}
         self.tally = Tally(
             repaired=0 if request.repair else None,
@@ -81,6 +83,10 @@ class Generation:
             UsageError: the model cannot do what the request asks for.
             PartialFailure: so few draws are acceptable that it stops; the rows before stay good.
         """
+        with closing(self._seen):
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[Row]:
         begun = time.monotonic()
         for drawn, inspections in self._inspector.stream(self._batches(), lambda draw: draw.item):
             before = self.tally.accepted
@@ -158,7 +164,7 @@ class Generation:
                 kept.append((draw, inspection))
             if self._done() or self._acceptance_is_low() or self._at_the_limit():
                 break
-        return [
+        rows = [
             Row(
                 draw.index,
                 inspection.item,
@@ -171,6 +177,9 @@ class Generation:
             for (draw, inspection), found in zip(kept, self._scores(kept), strict=True)
             for raw in [self._repaired.get(draw.index, draw.item)]
         ]
+        for draw in drawn:
+            self._repaired.pop(draw.index, None)
+        return rows
 
     def _finished(self, inspection: Inspection) -> Inspection:
         """The inspection; what users' files may hold but no model is to make is invalid."""
@@ -202,8 +211,7 @@ class Generation:
         met = {"valid", *(name for name, passes in inspection.flags.items() if passes)}
         if inspection.passes:
             met.add("filters")
-        if key not in self._seen and key not in self._request.seen:
-            self._seen.add(key)
+        if key not in self._request.seen and self._seen.add(key):
             met.add("unique")
         if not any(key in known for known in self._model.keys.values()):
             met.add("novel")

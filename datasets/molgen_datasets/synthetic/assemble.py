@@ -17,10 +17,10 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from molgen.atomic_files import replaced_file
+from molgen.data.keys import first_of_each, words
 from molgen.domain import Domain
 from molgen_datasets.synthetic.draw import BITS, INTERNAL, KEY, finished_schema, read_candidates
 from molgen_datasets.synthetic.folder import Folder, write_json
-from molgen_datasets.synthetic.keys import first_of_each, words
 from molgen_datasets.synthetic.plan import shards
 from molgen_datasets.synthetic.recipe import Recipe
 from molgen_datasets.synthetic.splits import Splitter, bit_words, centres

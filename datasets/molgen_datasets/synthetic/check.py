@@ -11,9 +11,9 @@ import numpy as np
 from pyarrow import parquet as pq
 
 from molgen.atomic_files import sha256, total_bytes
+from molgen.data.keys import digest, first_of_each, words
 from molgen.domain import Domain, Invalid
 from molgen_datasets.synthetic.folder import finished
-from molgen_datasets.synthetic.keys import digest, first_of_each, words
 from molgen_datasets.synthetic.worker import domain_of
 
 #: Rows that are read together.

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from molgen.data.keys import WIDTH, KeyIndex, digest
 from molgen.inference.generate import Generation, Request, Row
 from molgen.inference.score import DECIMALS, number_columns
 from molgen.model.devices import resolve_device
@@ -21,7 +22,6 @@ from molgen.model.generative_model import GenerativeModel
 from molgen_datasets.synthetic.facts import conditions_of, stored_rows
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import Judge, Tally
-from molgen_datasets.synthetic.keys import WIDTH, KeyIndex, digest
 from molgen_datasets.synthetic.plan import draws_of, order_of, sampling_seed
 from molgen_datasets.synthetic.recipe import Recipe, set_name
 from molgen_datasets.synthetic.screen import Screen, ScreenList

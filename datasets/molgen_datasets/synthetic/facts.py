@@ -21,6 +21,7 @@ from molgen.atomic_files import replaced_file
 from molgen.data import item_tables
 from molgen.data.cache import cache_folder
 from molgen.data.condition_columns import MISSING, read_number
+from molgen.data.keys import KeyIndex, digest
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import UsageError, hint
 from molgen.evaluation.references import Reference, References
@@ -32,7 +33,6 @@ from molgen.workers.inspector import Inspector, chosen_properties, patterns_of
 from molgen.workers.stream import chunked
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import split_features
-from molgen_datasets.synthetic.keys import KeyIndex, digest
 from molgen_datasets.synthetic.recipe import TRAINING, Recipe, fingerprint, set_name
 from molgen_datasets.synthetic.screen import read_list
 from molgen_datasets.synthetic.writers import require_format

@@ -46,7 +46,7 @@ class Folder:
         return self.work / "parts" / f"part-{number:06d}.parquet"
 
     def keys(self, kind: str, number: int) -> Path:
-        """Where the keys of a reference set or a list lie, in the form of `keys.KeyIndex`."""
+        """Where the keys of a reference set or a list lie, in the form of `molgen.data.keys.KeyIndex`."""
         return self.work / kind / f"{number}.npy"
 
     def scratch(self) -> Path:

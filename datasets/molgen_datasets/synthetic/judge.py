@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from molgen.data.bloom import BloomFilter
+from molgen.data.keys import KeyIndex, digest
 from molgen.domain import Domain
 from molgen.inference.generate import Row
 from molgen.workers.inspector import Inspection, Inspector
-from molgen_datasets.synthetic.keys import KeyIndex, digest
 from molgen_datasets.synthetic.recipe import TRAINING, Recipe, set_name
 from molgen_datasets.synthetic.screen import BLOCK, FLAG, Screen
 

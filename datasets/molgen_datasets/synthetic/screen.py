@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from molgen.atomic_files import sha256, write_text
+from molgen.data.keys import WIDTH, KeyIndex
 from molgen.domain import Domain, Invalid, Item
 from molgen.errors import UsageError
 from molgen.workers.inspector import Inspection
-from molgen_datasets.synthetic.keys import WIDTH, KeyIndex
 
 PASS, FLAG, BLOCK = "pass", "flag", "block"
 _HEAD = re.compile(r"#\s*(id|date)\s*:\s*(\S.*)")

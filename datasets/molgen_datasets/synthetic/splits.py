@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from molgen.data.keys import mixed, words
 from molgen_datasets.synthetic.draw import BITS, GROUP, KEY
-from molgen_datasets.synthetic.keys import mixed, words
 from molgen_datasets.synthetic.recipe import SplitSettings
 
 #: Pairs of an item and a centre that are compared at a time.

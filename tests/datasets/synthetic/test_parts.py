@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from molgen.data.keys import digest
 from molgen.errors import UsageError
 from molgen_datasets.synthetic.draw import BITS, GROUP, KEY
 from molgen_datasets.synthetic.folder import claimed
-from molgen_datasets.synthetic.keys import KeyIndex, digest, first_of_each, words
 from molgen_datasets.synthetic.plan import Round, draws_of, next_round, order_of, part_size, sampling_seed, shards
 from molgen_datasets.synthetic.recipe import SplitSettings, recipe_from
 from molgen_datasets.synthetic.splits import Splitter, bit_words, centres
@@ -48,41 +48,6 @@ def test_a_recipe_that_is_wrong_says_where(settings, message):
 def test_a_recipe_comes_back_from_json():
     made = recipe(filters={"properties": {"qed": [0.5, None]}}, screen={"lists": [{"path": "x"}]}, seed=0)
     assert recipe_from(made.to_json()) == made
-
-
-# --- keys -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bucket", [3, 10_000])
-def test_the_first_of_each_key_is_found_in_any_memory(tmp_path, bucket):
-    keys = [digest(str(number)) for number in np.random.default_rng(0).integers(0, 60, 200)]
-    rows = np.arange(0, 400, 2, dtype=np.uint64)  # odd rows have no key
-    parts = [lambda s=s: (words(keys[s : s + 50]), rows[s : s + 50]) for s in range(0, 200, 50)]
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    first = first_of_each(parts, 400, scratch, bucket=bucket)
-    seen = set()
-    expected = [not (key in seen or seen.add(key)) for key in keys]
-    assert first[::2].tolist() == expected
-    assert first[1::2].all()
-    assert {path.name for path in scratch.iterdir()} == {"first.npy"}
-
-
-def test_an_index_has_its_keys_and_no_others(tmp_path):
-    known = [digest(f"known {number}") for number in range(500)]
-    assert KeyIndex.write(tmp_path / "a" / "keys.npy", [*known, *known]) == 500
-    index = KeyIndex(tmp_path / "a" / "keys.npy")
-    assert all(map(index.has, known))
-    assert not any(index.has(digest(f"other {number}")) for number in range(500))
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no array"])
-def test_an_index_that_cannot_be_read_is_not_empty(tmp_path, content):
-    path = tmp_path / "keys.npy"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises((OSError, ValueError)):
-        KeyIndex(path)
 
 
 # --- plans ----------------------------------------------------------------------------------------

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import islice
 
 import pytest
 
+from molgen.data import keys
+from molgen.data.keys import SeenKeys
 from molgen.domain import Invalid
 from molgen.errors import PartialFailure, UsageError
+from molgen.inference import generate
 from molgen.inference.generate import Generation, false_positive_rate
 from molgen.inference.request import CRITERIA, Request, Row, Tally
 from molgen.inference.score import Score
@@ -67,6 +72,22 @@ def test_what_is_no_product_is_invalid(model, monkeypatch):
     assert "it is open" in {row.score.error for row in rows}
 
 
+@pytest.mark.usefixtures("here")
+def test_uniqueness_is_exact_in_bounded_memory_and_leaves_nothing_behind(model, monkeypatch, tmp_path):
+    request = Request(30, ("unique",), seed=0, batch_size=16, seen={"CCO"})
+    expected = _generate(model, request)
+    monkeypatch.setattr(generate, "SeenKeys", partial(SeenKeys, room=4))
+    monkeypatch.setattr(keys.tempfile, "tempdir", str(tmp_path))
+    with Inspector(model.domain, processes=1) as inspector:
+        generation = Generation(model, request, inspector)
+        stream = generation.rows()
+        rows = list(islice(stream, 20))
+        assert any(tmp_path.iterdir())
+        rows += stream
+    assert (rows, generation.tally) == expected
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def graph_model():
     import torch
@@ -99,6 +120,15 @@ def test_repaired_draws_are_rows_of_their_own_kind_and_leave_validity_as_it_was(
             assert row.score.kind == "exact"
     _, accepted = _generate(graph_model, Request(20, ("valid",), seed=1, repair=repair))
     assert accepted.valid + accepted.repaired == accepted.accepted == 20
+
+
+@pytest.mark.usefixtures("here")
+def test_repaired_draws_are_forgotten_once_they_are_settled(graph_model):
+    request = Request(60, seed=1, batch_size=20, repair=("valence",))
+    with Inspector(graph_model.domain, processes=1) as inspector:
+        generation = Generation(graph_model, request, inspector)
+        assert "repaired" in [row.status for row in generation.rows()]
+        assert not generation._repaired
 
 
 def test_a_repair_that_the_encoder_has_not_is_refused(model, graph_model):

@@ -1,4 +1,4 @@
-"""Keys of items as 128-bit digests: sorted sets of them on disk, and which of many are the first of their kind.
+"""Keys of items as 128-bit digests: sets of them on disk, which are new, and which of many are the first of their kind.
 
 Two different keys of a set of 10^9 share a digest with a probability of 10^-21, so a digest stands for its key.
 
@@ -8,12 +8,15 @@ Letters in shapes: N keys, R rows.
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from molgen.atomic_files import replaced_file
+from molgen.atomic_files import named_when_full, replaced_file
 
 #: Bytes of a digest.
 WIDTH = 16
@@ -57,26 +60,44 @@ class KeyIndex:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
             self._digests = np.load(path, mmap_mode="r", allow_pickle=False)
         except EOFError as error:
             raise ValueError(f"{path} is empty") from error
         if self._digests.ndim != 2 or self._digests.shape[1] != 2 or self._digests.dtype != np.uint64:
             raise ValueError(f"{path} is no index of keys")
-        self._high = self._digests[:, 0]
+        # Single numbers come out of such a view at once; a search of numpy would first copy the whole column.
+        numbers = memoryview(np.asarray(self._digests).reshape(-1))
+        self._high, self._low = numbers[::2], numbers[1::2]
 
     def __len__(self) -> int:
         return len(self._digests)
 
     def has(self, asked: bytes) -> bool:
         """Whether a digest is in the set."""
-        high, low = words(asked)[0]
-        place = int(np.searchsorted(self._high, high))
-        while place < len(self) and self._digests[place, 0] == high:
-            if self._digests[place, 1] == low:
+        high, low = int.from_bytes(asked[:8], "big"), int.from_bytes(asked[8:], "big")
+        place = bisect_left(self._high, high)
+        while place < len(self) and self._high[place] == high:
+            if self._low[place] == low:
                 return True
             place += 1
         return False
+
+    def merge(self, other: KeyIndex, path: Path) -> None:
+        """Write these keys and others, of which none is the same, as one index, piece by piece."""
+        pieces = -(-(len(self) + len(other)) // _CHUNK)
+        edges = [(number << 64) // pieces for number in range(1, pieces)]
+        with path.open("wb") as file:
+            header = {"descr": "<u8", "fortran_order": False, "shape": (len(self) + len(other), 2)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for own, others in zip(self._pieces(edges), other._pieces(edges), strict=True):
+                file.write(_sorted(np.concatenate([own, others])).astype("<u8").tobytes())
+
+    def _pieces(self, edges: Sequence[int]) -> Iterator[np.ndarray]:
+        """The digests between numbers that their first halves are cut at."""
+        ends = [bisect_left(self._high, edge) for edge in edges]
+        return (self._digests[start:end] for start, end in pairwise([0, *ends, len(self)]))
 
     @classmethod
     def write(cls, path: Path, digests: Iterable[bytes]) -> int:
@@ -98,11 +119,74 @@ def _chunks(digests: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(chunk)
 
 
+def _sorted(found: np.ndarray) -> np.ndarray:
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
 def _distinct(found: np.ndarray) -> np.ndarray:
-    found = found[np.lexsort((found[:, 1], found[:, 0]))]
+    found = _sorted(found)
     new = np.ones(len(found), bool)
     new[1:] = (found[1:] != found[:-1]).any(1)
     return np.ascontiguousarray(found[new])
+
+
+# --- keys that come one after the other -----------------------------------------------------------
+
+
+class SeenKeys:
+    """Which keys are new, exactly, in memory that does not grow with their number.
+
+    The latest lie in memory. Once there are `room` of them they become a sorted file, and a file that is as large as
+    the one before it is merged with it: of N keys there are log2(N / room) files at most.
+
+    Args:
+        room: the most keys in memory, each of about 100 bytes.
+    """
+
+    def __init__(self, room: int = 1 << 19) -> None:
+        self._room = room
+        self._latest: set[bytes] = set()
+        self._files: list[KeyIndex] = []
+        self._number = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, key: str) -> bool:
+        """Put a key in, and say whether it is new."""
+        found = digest(key)
+        if found in self._latest or any(index.has(found) for index in self._files):
+            return False
+        self._latest.add(found)
+        if len(self._latest) >= self._room:
+            self._write()
+        return True
+
+    def close(self) -> None:
+        """Forget all keys, and remove their files."""
+        self._latest, self._files = set(), []
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _write(self) -> None:
+        """Move the keys from memory to a file."""
+        path = self._path()
+        with named_when_full(path):
+            KeyIndex.write(path, self._latest)
+            self._latest = set()
+            self._files.append(KeyIndex(path))
+            while len(self._files) > 1 and len(self._files[-1]) >= len(self._files[-2]):
+                path, second, first = self._path(), self._files.pop(), self._files.pop()
+                first.merge(second, path)
+                self._files.append(KeyIndex(path))
+                first.path.unlink()
+                second.path.unlink()
+
+    def _path(self) -> Path:
+        """A new file; the folder of all of them is made with the first."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="molgen-keys-")
+        self._number += 1
+        return Path(self._folder.name) / f"{self._number:06d}.npy"
 
 
 # --- the first of each ----------------------------------------------------------------------------
