@@ -68,7 +68,7 @@ class KeyIndex:
         if self._digests.ndim != 2 or self._digests.shape[1] != 2 or self._digests.dtype != np.uint64:
             raise ValueError(f"{path} is no index of keys")
         # Single numbers come out of such a view at once; a search of numpy would first copy the whole column.
-        numbers = memoryview(np.asarray(self._digests).reshape(-1))
+        numbers = np.asarray(self._digests).reshape(-1).data
         self._high, self._low = numbers[::2], numbers[1::2]
 
     def __len__(self) -> int:
