@@ -19,7 +19,7 @@ from molgen.testing.batches import require_close, require_same_batch
 from molgen.testing.checks import Skipped, require
 from molgen.testing.containment import require_batch
 from molgen.testing.fixtures import FamilyTrial
-from molgen.testing.integrals import Mean, agreement, integral, points_to_integrate
+from molgen.testing.integrals import Agreement, Estimator, Integral, points_to_integrate
 from molgen.testing.random_samples import enumerate_space
 
 #: How far from 1 the sum of exact probabilities may be by rounding, and a mean over points beside four standard errors.
@@ -34,6 +34,8 @@ BOUND_POINTS = 256
 STEPS, RATE = 30, 1e-2
 #: Repetitions of a bound, whose mean and spread say how sure its sum is, and how unsure it may be.
 REPETITIONS, MOST_DOUBT = 8, 0.7
+#: Rows of which bounds are estimated at a time.
+MOST_ROWS = 1024
 #: Draws from which frequencies are taken, and the chance by which right ones fail.
 DRAWS, CHANCE = 500, 1e-6
 
@@ -48,7 +50,7 @@ def probabilities_sum_to_one(trial: FamilyTrial) -> None:
     if kind < Density.LOWER_BOUND:
         raise Skipped(f"a log-density of kind {kind.name} has no sum")
     if kind is Density.EXACT and not _has_classes_only(trial):
-        _require_one("the integral of the density over the space", trial, family, integral)
+        _require_one("the integral of the density over the space", trial, family, Integral)
         return
     if kind is Density.EXACT:
         batches = enumerate_space(trial.space)
@@ -82,20 +84,21 @@ def _require_sum_of_estimates(trial: FamilyTrial, family: Family) -> None:
     )
 
 
-def _require_one(what: str, trial: FamilyTrial, family: Family, estimate: Callable[..., Mean]) -> None:
+def _require_one(what: str, trial: FamilyTrial, family: Family, estimate: type[Estimator]) -> None:
     """A mean that should be 1 is, as far as it is known; more points are taken while it is not known well."""
 
     def log_density(batch: Batch) -> Tensor:
         return trial.density(family, batch, _rng(batch, 0)).value.detach()
 
+    estimator = estimate(trial.space, family, log_density)
     count = POINTS
-    mean = estimate(trial.space, family, log_density, count)
+    mean = estimator.mean(count)
     while 4 * mean.error > MOST_ERROR * max(1, mean.value) and count < MOST_POINTS:
         count *= 4
-        mean = estimate(trial.space, family, log_density, count)
+        mean = estimator.mean(count)
     if abs(mean.value - 1) > 4 * mean.error + mean.unseen + MEAN:
         # Where few points carry most of a mean it looks surer than it is.
-        mean = estimate(trial.space, family, log_density, SURE_POINTS)
+        mean = estimator.mean(SURE_POINTS)
     doubt = 4 * mean.error + mean.unseen + MEAN
     if doubt > MOST_ERROR + mean.unseen and abs(mean.value - 1) <= doubt:
         raise Skipped(f"{what} is {mean.value:.3g}, give or take {doubt:.2g}, which says nothing")
@@ -117,7 +120,7 @@ def _sum_of_bounds(trial: FamilyTrial, family: Family) -> tuple[float, float]:
         share, variance = (torch.cat(part) for part in zip(*parts, strict=True))
         doubt = 4 * float((share**2 * variance).sum()) ** 0.5
     else:
-        points, log_q, _ = points_to_integrate(trial.space, family, BOUND_POINTS)
+        points, log_q = points_to_integrate(trial.space, family, BOUND_POINTS)
         share, variance = _shares(trial, family, points, -log_q)
         doubt = 4 * float(share.std() / len(share) ** 0.5)
         share = share / len(share)
@@ -128,8 +131,11 @@ def _sum_of_bounds(trial: FamilyTrial, family: Family) -> tuple[float, float]:
 
 def _shares(trial: FamilyTrial, family: Family, batch: Batch, log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """What each sample adds to the sum, and the variance of its mean bound, (B,) each."""
-    found = torch.stack([trial.density(family, batch, _rng(batch, r)).value.double() for r in range(REPETITIONS)])
-    found = found.detach()
+    rows = torch.arange(len(batch)).repeat(REPETITIONS)
+    numbers = torch.arange(len(rows)).split(MOST_ROWS)  # each of other random numbers
+    found = torch.cat(
+        [trial.density(family, batch.take(rows[n]), Rng(0, n.tolist())).value.detach().double() for n in numbers]
+    ).view(REPETITIONS, -1)
     return (found.mean(0) + log_weights).exp(), found.var(0) / REPETITIONS
 
 
@@ -146,7 +152,7 @@ def samples_follow_the_density(trial: FamilyTrial) -> None:
         values = trial.density(family, drawn.batch, Rng(1, range(DRAWS))).value
         require_close(drawn.log_density.value, values, "the log-density of samples as drawn and as scored", 1e-3)
     if not _has_classes_only(trial):
-        _require_one("the mean of q / p over samples, for a density q,", trial, family, agreement)
+        _require_one("the mean of q / p over samples, for a density q,", trial, family, Agreement)
         return
     expected: dict[str, float] = {}
     for batch, _ in enumerate_space(trial.space):

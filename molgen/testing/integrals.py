@@ -12,6 +12,7 @@ Letters in shapes: S samples that q is fitted to, N points, D real elements of a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, log, pi
@@ -133,33 +134,67 @@ class Fitted:
 LogDensityOf = Callable[[Batch], Tensor]
 
 
-def integral(space: Space, family: Family, log_density: LogDensityOf, count: int, seed: int = 0) -> Mean:
+class Estimator(ABC):
+    """A mean over points that are drawn as they are asked for; those of before are kept.
+
+    Args:
+        space: of the samples.
+        family: whose samples say where to look.
+        log_density: what is judged.
+        seed: of all draws.
+    """
+
+    def __init__(self, space: Space, family: Family, log_density: LogDensityOf, seed: int = 0) -> None:
+        self._family, self._log_density, self._seed = family, log_density, seed
+        self._fitted = self._fit(space, _samples(family, range(FITTED), seed))
+        self._values = torch.zeros(0, dtype=torch.float64)
+
+    def mean(self, count: int) -> Mean:
+        """The mean over so many points; no fewer than before."""
+        missing = range(len(self._values), count)
+        if missing:
+            self._values = torch.cat([self._values, self._more(missing).exp().detach()])
+        error = float(self._values.std() / len(self._values) ** 0.5)
+        return Mean(float(self._values.mean()), error, self._fitted.unseen())
+
+    @abstractmethod
+    def _fit(self, space: Space, samples: Batch) -> Fitted:
+        """The distribution q."""
+
+    @abstractmethod
+    def _more(self, numbers: range) -> Tensor:
+        """The logarithm of what is averaged, at the points of these numbers, (N,)."""
+
+
+class Integral(Estimator):
     """The integral of exp(`log_density`) over the space, by importance sampling around samples of the family."""
-    points, log_q, unseen = points_to_integrate(space, family, count, seed)
-    return _mean((log_density(points).double() - log_q).exp(), unseen)
+
+    def _fit(self, space: Space, samples: Batch) -> Fitted:
+        return Fitted(space, samples, WIDER, FREEDOM)
+
+    def _more(self, numbers: range) -> Tensor:
+        points, log_q = self._fitted.draw(len(numbers), self._seed + numbers.start)
+        return self._log_density(points).double() - log_q
 
 
-def points_to_integrate(space: Space, family: Family, count: int, seed: int = 0) -> tuple[Batch, Tensor, float]:
-    """Points x ~ q, log q of each (N,), and the mass that q may lack."""
-    fitted = Fitted(space, _samples(family, FITTED, seed), WIDER, FREEDOM)
-    return *fitted.draw(count, seed), fitted.unseen()
-
-
-def agreement(space: Space, family: Family, log_density: LogDensityOf, count: int, seed: int = 0) -> Mean:
+class Agreement(Estimator):
     """The mean of q / p over samples of the family, which is 1 where p is their density."""
-    drawn = _samples(family, FITTED + count, seed)
-    fitted = Fitted(space, drawn.take(slice(FITTED)), NARROWER)
-    others = drawn.take(slice(FITTED, None))
-    return _mean((fitted.log_density(others) - log_density(others).double()).exp(), fitted.unseen())
+
+    def _fit(self, space: Space, samples: Batch) -> Fitted:
+        return Fitted(space, samples, NARROWER)
+
+    def _more(self, numbers: range) -> Tensor:
+        others = _samples(self._family, range(FITTED + numbers.start, FITTED + numbers.stop), self._seed)
+        return self._fitted.log_density(others) - self._log_density(others).double()
 
 
-def _samples(family: Family, count: int, seed: int) -> Batch:
-    return family.sample(count, rng=Rng(seed, range(count))).batch
+def points_to_integrate(space: Space, family: Family, count: int, seed: int = 0) -> tuple[Batch, Tensor]:
+    """Points x ~ q, and log q of each (N,)."""
+    return Fitted(space, _samples(family, range(FITTED), seed), WIDER, FREEDOM).draw(count, seed)
 
 
-def _mean(values: Tensor, unseen: float) -> Mean:
-    values = values.detach()
-    return Mean(float(values.mean()), float(values.std() / len(values) ** 0.5), unseen)
+def _samples(family: Family, numbers: range, seed: int) -> Batch:
+    return family.sample(len(numbers), rng=Rng(seed, numbers)).batch
 
 
 def _is_number(field: Field) -> bool:

@@ -1,7 +1,14 @@
-"""Which combinations are for the slow run: integrals of likelihoods along an ODE, point by point in space."""
+"""Which combinations wait for the slow run.
+
+Of the products of families, spaces and checks a part is run each time in which every two of them meet. The rest is
+marked `slow`, as are the integrals of likelihoods along an ODE, point by point in space; `.ci/run` runs all of it.
+"""
 
 import pytest
+from support.covering import covering
 
+#: One combination in how many is run each time, by the test that is given them as checks.
+PERIODS = {"test_family_over_encoder": 4, "test_family_on_its_default_networks": 2, "test_family_on_other_networks": 3}
 SLOW = (
     "[flow over molecules.geometry: probabilities_sum_to_one]",
     "[flow over molecule: probabilities_sum_to_one]",
@@ -16,6 +23,17 @@ SLOW = (
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark them before they are chosen from."""
+    products = {name: [item for item in items if _function(item) == name] for name in PERIODS}
+    for name, own in products.items():
+        checks = [item.callspec.params["check"] for item in own]
+        quick = {check.id for check in covering(checks, PERIODS[name])}
+        for item, check in zip(own, checks, strict=True):
+            if check.id not in quick:
+                item.add_marker(pytest.mark.slow)
     for item in items:
         if item.nodeid.endswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def _function(item):
+    return getattr(item, "originalname", item.name)

@@ -62,7 +62,7 @@ CASES = {
             HERE + "test_checkpoints.py::test_a_full_disk_leaves_the_former_table_and_names_the_file",
             "datasets/test_cache.py::test_a_disk_that_is_full_is_one_line_that_says_how_much_is_needed",
             "cli/test_main.py::test_a_full_disk_is_said_once",
-            "cli/verbs/test_evaluate.py::test_figures_are_not_lost_where_the_disk_is_full_at_the_end",
+            "cli/verbs/evaluate/test_molecules.py::test_figures_are_not_lost_where_the_disk_is_full_at_the_end",
         ),
     ),
     7: Case("flipped bits", (MODEL + "test_damage_to_any_file_is_fatal",)),
@@ -75,7 +75,7 @@ CASES = {
         (
             "molgen/training/test_trainer.py::test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit",
             "molgen/training/test_phases.py::test_a_resumed_run_of_several_phases_is_the_uninterrupted_one",
-            "cli/verbs/test_train.py::test_killed_and_terminated_runs_end_as_if_nothing_had_happened",
+            "cli/verbs/train/test_runs.py::test_killed_and_terminated_runs_end_as_if_nothing_had_happened",
         ),
     ),
     10: Case(
@@ -99,7 +99,7 @@ CASES = {
         "a loss that is not finite",
         (
             "molgen/training/test_trainer.py::test_a_loss_that_is_not_finite_stops_before_the_step",
-            "cli/verbs/test_train.py::test_a_loss_that_is_not_finite_stops_with_the_last_state_intact",
+            "cli/verbs/train/test_runs.py::test_a_loss_that_is_not_finite_stops_with_the_last_state_intact",
             "molgen/training/test_fit.py::test_no_checkpoint_holds_weights_that_are_not_finite",
         ),
     ),
@@ -141,7 +141,7 @@ CASES = {
     19: Case(
         "two processes in one folder",
         (
-            "cli/verbs/test_train.py::test_two_runs_never_share_a_folder",
+            "cli/verbs/train/test_folders.py::test_two_runs_never_share_a_folder",
             "molgen/data/test_store.py::test_of_two_writers_the_first_to_finish_wins",
             "datasets/test_cache.py::test_two_processes_may_store_the_same_file_at_once",
         ),
@@ -150,7 +150,7 @@ CASES = {
         "an output that exists",
         (
             "cli/verbs/test_generate.py::test_an_existing_file_is_not_replaced_unasked",
-            "cli/verbs/test_train.py::test_an_output_that_exists_is_not_touched",
+            "cli/verbs/train/test_folders.py::test_an_output_that_exists_is_not_touched",
             "cli/test_streams.py::test_outputs_that_would_destroy_something_are_refused",
             "molgen/test_atomic_files.py::test_only_a_model_is_replaced_by_a_model",
         ),
@@ -317,7 +317,7 @@ CASES = {
     43: Case(
         "settings that name code",
         (
-            "cli/verbs/test_train.py::test_no_configuration_names_code",
+            "cli/verbs/train/test_settings.py::test_no_configuration_names_code",
             "molgen/test_config.py::test_only_registered_names_are_imported",
             "molgen/test_registry.py::test_a_name_never_makes_us_import_a_module",
         ),
@@ -325,8 +325,8 @@ CASES = {
     44: Case(
         "unknown settings and secrets of the environment",
         (
-            "cli/verbs/test_train.py::test_a_wrong_setting_is_one_line",
-            "cli/verbs/test_train.py::test_nothing_comes_from_the_environment",
+            "cli/verbs/train/test_settings.py::test_a_wrong_setting_is_one_line",
+            "cli/verbs/train/test_settings.py::test_nothing_comes_from_the_environment",
         ),
     ),
     45: Case(

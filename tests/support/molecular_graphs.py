@@ -1,8 +1,17 @@
 """Samples of the encoder of molecular graphs, written by hand."""
 
 import numpy as np
+import pytest
 
 from molgen_plugins.molecules.graph.encoder import Graph
+
+FORMS = {
+    "kekule": {},
+    "aromatic": {"aromatic": True},
+    "hydrogens": {"hydrogens": True},
+    "aromatic, hydrogens": {"aromatic": True, "hydrogens": True},
+}
+form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 
 def graph(atoms, bonds=(), encoder=None):

@@ -6,13 +6,14 @@ so that what forgets to move a tensor is found without a graphics card.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, wraps
+from typing import Any
 
+import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretend"
@@ -54,6 +55,8 @@ class PretendTensor(torch.Tensor):
     def tolist(self):
         return self.raw.tolist()
 
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
         return _run(function, args, kwargs or {})
@@ -66,22 +69,25 @@ class _Mode(TorchDispatchMode):
         return _run(function, args, kwargs or {})
 
 
-class _Constants(TorchFunctionMode):
+def _on_the_cpu_first(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Makes tensors of Python's numbers on the CPU first, and then moves them."""
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        device = kwargs.get("device")
-        if function in (torch.tensor, torch.as_tensor) and device is not None and torch.device(device).type == NAME:
-            return function(*args, **{**kwargs, "device": "cpu"}).to(device)
-        return function(*args, **kwargs)
+    @wraps(make)
+    def made(*args: Any, device: Any = None, **kwargs: Any) -> torch.Tensor:
+        if device is not None and torch.device(device).type == NAME:
+            return make(*args, device="cpu", **kwargs).to(device)
+        return make(*args, device=device, **kwargs)
+
+    return made
 
 
 def _run(function, args, kwargs):
-    name = str(function).rsplit(".", 1)[0]
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
+    tensors = [*_tensors(args), *_tensors(kwargs.values())]
     asked = kwargs.get("device")
+    ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
+    if not ours and asked is None:
+        return function(*args, **kwargs)
+    name = _name(function)
     if ours and name not in _BETWEEN:
         others = [t for t in tensors if not isinstance(t, PretendTensor) and t.dim()]
         if others:
@@ -95,18 +101,40 @@ def _run(function, args, kwargs):
         ours_out = isinstance(args[0], PretendTensor)
     else:
         ours_out = isinstance(tensors[0], PretendTensor) if name in _BETWEEN and tensors else bool(ours)
-    result = function(*_plain(args), **_plain(kwargs))
-    if not ours_out:
-        return result
-    return tree_map(lambda out: _wrap(out, wrapped), result)
+    result = function(*_plain(args), **{key: _plain(value) for key, value in kwargs.items()})
+    return _wrap(result, wrapped) if ours_out else result
 
 
-def _plain(arguments):
-    return tree_map(lambda leaf: leaf.raw if isinstance(leaf, PretendTensor) else leaf, arguments)
+@cache
+def _name(function) -> str:
+    return str(function).rsplit(".", 1)[0]
+
+
+# By hand, because PyTorch's functions over trees take longer than the operators.
+
+
+def _tensors(values):
+    """All tensors among arguments, in their order."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _plain(value):
+    """An argument with the tensors of the CPU in place of ours."""
+    if isinstance(value, PretendTensor):
+        return value.raw
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return value
 
 
 def _wrap(out, wrapped):
     """The tensor itself where the operator worked in place, else a new one."""
+    if isinstance(out, list | tuple):
+        return type(out)(_wrap(one, wrapped) for one in out)
     if not isinstance(out, torch.Tensor) or isinstance(out, PretendTensor):
         return out
     return wrapped.get(id(out)) if id(out) in wrapped else PretendTensor(out)
@@ -145,9 +173,8 @@ _setup_privateuseone_for_python_backend(NAME)
 def pretend_device() -> Iterator[torch.device]:
     """The device, while the block runs."""
     fused = torch._VF.gru
-    torch._VF.gru = lambda *args: _gru(*args) if isinstance(args[0], PretendTensor) else fused(*args)
-    try:
-        with _Mode(), _Constants():
-            yield torch.device(NAME, 0)
-    finally:
-        torch._VF.gru = fused
+    with pytest.MonkeyPatch.context() as patch, _Mode():
+        patch.setattr(torch._VF, "gru", lambda *args: (_gru if isinstance(args[0], PretendTensor) else fused)(*args))
+        patch.setattr(torch, "tensor", _on_the_cpu_first(torch.tensor))
+        patch.setattr(torch, "as_tensor", _on_the_cpu_first(torch.as_tensor))
+        yield torch.device(NAME, 0)

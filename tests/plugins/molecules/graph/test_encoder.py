@@ -1,18 +1,17 @@
-"""The graph encoder: round trips, spellings that do not matter, and reasons for what is no graph or no molecule."""
+"""The graph encoder: round trips, spellings that do not matter, and the vocabulary of a model."""
 
 import hashlib
 import json
 import pickle
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem, rdBase
-from support.molecular_graphs import graph
+from support.molecular_graphs import FORMS, form, graph
 from support.molecules import SMILES as SAMPLE
 
 from molgen.config import make_settings
@@ -24,14 +23,6 @@ from molgen_plugins.molecules.chemistry import rdkit_io as chem
 from molgen_plugins.molecules.domain import EXAMPLES
 from molgen_plugins.molecules.graph.atoms import AROMATIC_ATOMS, ATOMS, SPARE_ROWS, name_of, parsed
 from molgen_plugins.molecules.graph.encoder import MOST_ATOMS, Graph, GraphConfig
-
-FORMS = {
-    "kekule": {},
-    "aromatic": {"aromatic": True},
-    "hydrogens": {"hydrogens": True},
-    "aromatic, hydrogens": {"aromatic": True, "hydrogens": True},
-}
-form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
 #: Rings with one reading only when somebody says where hydrogens are, charges, cages, valences above the usual ones.
 TRICKY = [
@@ -88,9 +79,6 @@ def spellings(smiles, count, seed):
     return [*written, *Chem.MolToRandomSmilesVect(kekule, count, randomSeed=seed, kekuleSmiles=True)]
 
 
-# --- the space ----------------------------------------------------------------------------------------
-
-
 def test_the_classes_are_frozen():
     """Trained models store class ids: atoms may only ever be appended, with a new format of checkpoints."""
     assert (len(ATOMS), len(AROMATIC_ATOMS), SPARE_ROWS) == (42, 6, 8)
@@ -116,9 +104,6 @@ def test_one_molecule_in_full():
     assert [Graph().atom_names[k] for k in sample["atoms"]] == ["O", "C", "O"]
     assert sample["bonds"].tolist() == [[0, 2, 0], [2, 0, 1], [0, 1, 0]]
     assert {array.dtype for array in sample.values()} == {np.dtype(np.uint8)}
-
-
-# --- molecules are decoded to themselves -----------------------------------------------------------
 
 
 @form
@@ -203,182 +188,6 @@ def test_nothing_is_written_of_many_atoms_that_are_all_joined(count, written):
 def test_the_contract_is_kept_under_other_settings(values):
     for check in encoder_checks(Graph(GraphConfig(**values))):
         check()
-
-
-# --- stereochemistry ----------------------------------------------------------------------------------
-
-
-STEREO = [
-    "C[C@H](N)C(=O)O",
-    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
-    "C/C=C/C(=O)/C=C\\Br",
-    "C[S@@](=O)c1ccccc1",
-    "C[C@H]1CC[C@@H](C)CC1",
-    "C[C@H]1CC[C@H](C)CC1",
-    "O[C@H](C)[C@@H](O)[C@H](O)C",
-    "C/C=N/O",
-    "C/C(F)=C(/Cl)[C@H](O)CC",
-    "CC[P@](=O)(O)C",
-]
-
-
-@form
-def test_stereochemistry_is_kept_as_labels(form):
-    encoder = Graph(GraphConfig(**form, stereo="keep", max_atoms=100))
-    for smiles in STEREO:
-        for each in (smiles, smiles.replace("@", "!").replace("!!", "@").replace("!", "@@")):  # and its mirror image
-            assert chem.canonical(encoder.decode(encoder.encode(each))) == chem.canonical(each)
-
-
-def test_labels_are_those_of_cahn_ingold_and_prelog():
-    encoder = Graph(GraphConfig(stereo="keep"))
-    centre = {"N[C@@H](C)C(=O)O": 2, "N[C@H](C)C(=O)O": 1}  # alanine: L is S, D is R
-    for smiles, label in centre.items():
-        assert encoder.encode(smiles)["chirality"].max() == label
-    trans, cis = (encoder.encode(smiles)["bonds"].max() for smiles in ("C/C=C/C", "C/C=C\\C"))
-    assert [encoder.bond_names[k] for k in (trans, cis)] == ["double E", "double Z"]
-
-
-def test_labels_that_no_configuration_has_are_refused():
-    encoder = Graph(GraphConfig(stereo="keep"))
-    sample = dict(encoder.encode("CCO"))
-    sample["chirality"] = np.array([0, 1, 0])
-    assert encoder.decode(sample) == Invalid("atom 1 cannot be R")
-    sample = dict(encoder.encode("CC=C"))
-    sample["bonds"] = np.where(sample["bonds"] == 2, encoder.bond_names.index("double Z"), sample["bonds"])
-    assert encoder.decode(sample) == Invalid("double bond 0-1 cannot be Z")
-
-
-# --- what has no graph --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("smiles", "reason"),
-    [
-        ("[Na+].[Cl-]", "not connected: several fragments"),
-        ("CC[Xe]", "atom '[Xe]' is not in the vocabulary of this model"),
-        ("[2H]C", "an isotope"),
-        ("[13CH4]", "an isotope"),
-        ("[CH3:1]C", "an atom-map number"),
-        ("*CC", "an attachment point is no atom"),
-        ("N->[Fe]", "a dative bond"),
-        ("C$C", "a quadruple bond"),
-        ("[CH2]C", "a radical"),
-        ("C[O]", "a radical"),
-        ("[PH5]", "its graph stands for another molecule"),
-        ("C" * 65, "more than the 64 atoms that this model can write"),
-        (
-            "C[C@H](N)O",
-            "stereochemistry is refused; encoder.stereo=drop leaves it out, encoder.stereo=keep keeps it",
-        ),
-        ("c1cccc1", "cannot be kekulised: atoms 0 1 2 3 4"),
-        ("CF(C)C", "valence of F atom 1: 3 > 1"),
-        ("", "the string is empty"),
-        (None, "a molecule is written as a SMILES string, not as NoneType"),
-        ("(" * 10**6, "1,000,000 characters are more than the 10,000 that are read of one molecule"),
-    ],
-)
-def test_what_has_no_graph_has_a_reason(smiles, reason):
-    assert Graph().encode(smiles) == Invalid(reason)
-
-
-def test_hydrogens_that_are_atoms_can_be_of_any_number():
-    encoder = Graph(GraphConfig(hydrogens=True))
-    for smiles in ("[CH2]C", "C[O]", "[PH5]", "[CH2]"):
-        assert encoder.decode(encoder.encode(smiles)) == chem.canonical(smiles)
-    assert encoder.encode("C" * 22) == Invalid("more than the 64 atoms that this model can write")
-
-
-@given(st.text(alphabet="CNOSFIPBcnos[]H+()=#:12%.@/\\*$-", max_size=40) | st.text(max_size=20))
-@settings(max_examples=200, deadline=None)
-@example("B:B")
-def test_encoding_never_raises(text):
-    for values in ({}, {"aromatic": True, "stereo": "keep"}):
-        encoder = Graph(GraphConfig(**values))
-        sample = encoder.encode(text)
-        assert isinstance(sample, Invalid) or chem.canonical(encoder.decode(sample)) == chem.canonical(text)
-
-
-@pytest.mark.parametrize("values", [{}, {"aromatic": True}, {"hydrogens": True}])
-def test_a_string_with_an_aromatic_bond_outside_of_rings_is_refused(values):
-    assert Graph(GraphConfig(**values)).encode("B:B") == Invalid("an aromatic bond outside of rings")
-
-
-# --- what is no molecule ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("atoms", "bonds", "reason"),
-    [
-        (["C", "C"], [], "not connected: 2 fragments"),
-        (["F", "C", "C"], [(0, 1, "single"), (0, 2, "single")], "valence of F atom 0: 2 > 1"),
-        (["C", "N+"], [(0, 1, "triple")], None),
-        (["O", "C", "O"], [(0, 1, "triple"), (1, 2, "double")], "valence of O atom 0: 3 > 2"),
-        (["C"] * 3, [(0, 1, "double"), (1, 2, "triple")], "valence of C atom 1: 5 > 4"),
-    ],
-)
-def test_what_is_no_molecule_has_a_reason(atoms, bonds, reason):
-    decoded = Graph().decode(graph(atoms, bonds))
-    assert decoded == Invalid(reason) if reason else isinstance(decoded, str)
-
-
-@pytest.mark.parametrize(
-    ("atoms", "bonds", "drawn"),
-    [
-        (["C", "C", "O"], [(0, 1, "single")], "CC.O"),
-        (["F", "C", "C"], [(0, 1, "single"), (0, 2, "single")], "CFC"),
-        (["C"] * 6, [(0, k, "single") for k in range(1, 6)], "CC(C)(C)(C)C"),
-        (["C", "C"], [(0, 1, "aromatic")], "cc"),
-    ],
-)
-def test_what_is_no_molecule_shows_its_atoms_and_bonds(atoms, bonds, drawn):
-    encoder = Graph(GraphConfig(aromatic=True))
-    assert encoder.decode(graph(atoms, bonds, encoder)).raw == drawn
-
-
-def test_aromatic_bonds_outside_rings_are_refused():
-    encoder = Graph(GraphConfig(aromatic=True))
-    assert encoder.decode(graph(["C", "C"], [(0, 1, "aromatic")], encoder)) == Invalid(
-        "atom 0 is aromatic but in no ring"
-    )
-    ring = [(k, (k + 1) % 5, "aromatic") for k in range(5)]
-    assert encoder.decode(graph(["C"] * 5, ring, encoder)) == Invalid("cannot be kekulised: atoms 0 1 2 3 4")
-    assert encoder.decode(graph(["C"] * 4 + ["NH"], ring, encoder)) == "c1cc[nH]c1"
-
-
-def test_a_free_spare_row_decodes_to_a_reason():
-    number = len(ATOMS)
-    sample = {"atoms": np.array([0, number]), "bonds": np.ones((2, 2), int) - np.eye(2, dtype=int)}
-    reason = f"class {number} is a spare row of the vocabulary, to which no atom belongs"
-    assert Graph().decode(sample) == Invalid(reason)
-    assert sorted(Graph().decode(sample).raw) == ["*", "C"]
-    assert Graph().repaired(sample, "valence") is sample
-
-
-@pytest.mark.parametrize("values", [{}, {"aromatic": True, "stereo": "keep"}, {"hydrogens": True}], ids=str)
-def test_decoding_random_sparse_graphs_never_raises_and_is_quick(values):
-    """Trees with a few more bonds, up to the largest size: most are no molecules, some are strange ones."""
-    encoder = Graph(GraphConfig(**values, max_atoms=200))
-    random = np.random.default_rng(0)
-    kinds = {name: field.classes for name, field in encoder.space.items()}
-    began = time.process_time()
-    for size in [*range(1, 30), 100, 200]:
-        atoms = np.where(random.random(size) < 0.9, 0, random.integers(0, kinds["atoms"], size))
-        bonds = np.zeros((size, size), int)
-        for i in range(1, size):
-            for j in {i - 1, int(random.integers(i))} if random.random() < 0.3 else {int(random.integers(i))}:
-                bonds[i, j] = bonds[j, i] = 1 if random.random() < 0.9 else random.integers(1, kinds["bonds"])
-        sample = {"atoms": atoms, "bonds": bonds}
-        if "chirality" in kinds:
-            sample["chirality"] = np.where(random.random(size) < 0.9, 0, random.integers(0, 3, size))
-        decoded = encoder.decode(sample)
-        assert isinstance(decoded, str | Invalid)
-        for name in encoder.repairs:
-            assert isinstance(encoder.decode(encoder.repaired(sample, name)), str | Invalid)
-    assert time.process_time() - began < 10
-
-
-# --- the vocabulary of a model ------------------------------------------------------------------------
 
 
 def test_training_items_say_how_many_atoms_there_can_be():
