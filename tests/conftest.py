@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import random
 import runpy
@@ -37,6 +38,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
         return (yield)
     finally:
         os.environ.pop(ALLOW_NETWORK, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever started processes has ended them when the last test is over; one that failed may hold on to some."""
+    yield
+    left = [] if request.session.testsfailed else multiprocessing.active_children()
+    assert not left, f"processes that somebody forgot to close: {left}"
 
 
 @pytest.fixture(autouse=True)

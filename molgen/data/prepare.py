@@ -10,7 +10,7 @@ import json
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -95,13 +95,19 @@ def rejected_records(source: RowSource, reasons: Iterable[tuple[int, str]]) -> I
             place = next(waiting, None)
 
 
+@contextmanager
 def _inspected(
     records: Iterable[Record], domain: Domain, computed: Sequence[str], advance: Callable[[int], object]
-) -> Iterator[tuple[Record, Inspection]]:
-    with closing(Inspector(domain, computed)) as inspector:
+) -> Iterator[Iterator[tuple[Record, Inspection]]]:
+    """Records with what the domain says of them; the processes that find it end with the block, whatever ends it."""
+
+    def pairs() -> Iterator[tuple[Record, Inspection]]:
         for chunk, inspections in inspector.stream(chunked(records, CHUNK), lambda record: record.item):
             yield from zip(chunk, inspections, strict=True)
             advance(len(chunk))
+
+    with Inspector(domain, computed) as inspector:
+        yield pairs()
 
 
 def _numbers(record: Record, inspection: Inspection, conditions: Sequence[str], classes: Classes) -> dict[str, float]:
@@ -146,18 +152,18 @@ class CanonicalRows:
         keys: set[str] = set()
         seen: set[str] = set()
         room = KEPT_BYTES
-        inspected = _inspected(self._source.records(), self._domain, self._computed, advance)
-        for number, (record, inspection) in enumerate(inspected):
-            row, content = self._row(number, record, inspection, seen)
-            if content is None:
-                content = repr(row[0])
-            else:
-                keys.add(self._domain.key(row[0]))
-            digest.update(repr((content, sorted(row[1].items()))).encode())
-            if room > 0:
-                self._kept.append(row)
-                room -= byte_size(row[0])
-            self._count = number + 1
+        with _inspected(self._source.records(), self._domain, self._computed, advance) as inspected:
+            for number, (record, inspection) in enumerate(inspected):
+                row, content = self._row(number, record, inspection, seen)
+                if content is None:
+                    content = repr(row[0])
+                else:
+                    keys.add(self._domain.key(row[0]))
+                digest.update(repr((content, sorted(row[1].items()))).encode())
+                if room > 0:
+                    self._kept.append(row)
+                    room -= byte_size(row[0])
+                self._count = number + 1
         return BloomFilter.of(keys, expected=len(keys)), digest.hexdigest()
 
     def _row(self, number: int, record: Record, inspection: Inspection, seen: set[str]) -> tuple[Row, str | None]:
@@ -185,12 +191,12 @@ class CanonicalRows:
             replace(record, item=Invalid(self._rejected[number])) if number in self._rejected else record
             for number, record in enumerate(islice(self._source.records(), start, None), start)
         )
-        inspected = _inspected(records, self._domain, (), lambda count: None)
-        for number, (_, inspection) in enumerate(inspected, start):
-            if inspection.error is not None:
-                yield Invalid(inspection.error), {}
-            else:
-                yield inspection.item, {name: column[number] for name, column in self._numbers.items()}
+        with _inspected(records, self._domain, (), lambda count: None) as inspected:
+            for number, (_, inspection) in enumerate(inspected, start):
+                if inspection.error is not None:
+                    yield Invalid(inspection.error), {}
+                else:
+                    yield inspection.item, {name: column[number] for name, column in self._numbers.items()}
 
 
 # --- as stored ------------------------------------------------------------------------------------
@@ -231,11 +237,12 @@ def _find(
     """The keys of the canonical forms, and the numbers of every record."""
     keys = BloomFilter.of((), expected=source.count or 1)
     columns = {name: array("d") for name in conditions}
-    for record, inspection in _inspected(source.records(), domain, computed, advance):
-        if inspection.error is None:
-            keys.add(domain.key(inspection.item))
-        for name, value in _numbers(record, inspection, conditions, source.classes).items():
-            columns[name].append(value)
+    with _inspected(source.records(), domain, computed, advance) as inspected:
+        for record, inspection in inspected:
+            if inspection.error is None:
+                keys.add(domain.key(inspection.item))
+            for name, value in _numbers(record, inspection, conditions, source.classes).items():
+                columns[name].append(value)
     return keys, columns
 
 

@@ -5,8 +5,6 @@ Letters in shapes: B batch, S all samples of a space, R repetitions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 

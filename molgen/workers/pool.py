@@ -26,6 +26,8 @@ from molgen.workers.stream import byte_size, chunked
 
 #: Seconds that the start of a child may take, with all its imports.
 _START = 300.0
+#: Seconds that the end of a killed child may take, which is far less unless it hangs in the system.
+_END = 10.0
 #: Seconds beyond an item's own time after which the parent kills a child that did not end itself.
 _GRACE = 10.0
 
@@ -152,13 +154,16 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Kill the children at once; what they have not returned is lost. Any thread may close."""
+        """Kill the children at once and see them end; what they have not returned is lost. Any thread may close."""
         with self._lock:
             self._closed = True
-            for child in self._children:
+            killed = tuple(self._children)
+            for child in killed:
                 child.process.kill()
             if not self._mapping:  # else the thread that maps sees to it
                 self._remove_all()
+        for child in killed:
+            child.process.join(_END)
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """The result of each item in order, or an `Invalid` that says what the item did to its worker.

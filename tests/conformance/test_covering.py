@@ -21,4 +21,3 @@ def test_every_two_of_family_space_and_check_meet(period):
 def test_what_is_of_no_space_is_always_run():
     checks = [Check("takes_some_space", lambda: None, f"family{k}") for k in range(5)]
     assert covering(checks, 3) == checks
-

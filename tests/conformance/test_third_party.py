@@ -33,15 +33,18 @@ def peptides(fake_distribution):
     return install
 
 
-def run_pytest(folder, source):
+def run_pytest(folder, source, *arguments):
     (folder / "test_peptides.py").write_text(source)
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "test_peptides.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *arguments, "test_peptides.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280).stdout
 
 
-def test_the_guides_plugin_passes_the_guides_test(peptides, tmp_path):
+@pytest.mark.parametrize(
+    "chosen", [["-k", "not over or autoregressive"], pytest.param([], marks=pytest.mark.slow)], ids=" ".join
+)
+def test_the_guides_plugin_passes_the_guides_test(chosen, peptides, tmp_path):
     peptides()
-    output = run_pytest(tmp_path, FILES["test_peptides.py"])
+    output = run_pytest(tmp_path, FILES["test_peptides.py"], *chosen)
     assert "PASSED test_peptides.py::test_conformance[peptides: decode_inverts_encode]" in output
     assert "PASSED test_peptides.py::test_conformance[autoregressive over peptides: samples_lie_in_the_space]" in output
     assert "the family declares no latents" in output

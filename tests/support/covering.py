@@ -21,7 +21,9 @@ def covering(checks: Sequence[Check], period: int) -> list[Check]:
     each space (under some of the families), where no factor has fewer values than the period.
     """
     named = [parts(check) for check in checks]
-    numbers = [{value: place for place, value in enumerate(dict.fromkeys(column))} for column in zip(*named)]
+    numbers = [
+        {value: place for place, value in enumerate(dict.fromkeys(column))} for column in zip(*named, strict=True)
+    ]
     return [
         check
         for check, own in zip(checks, named, strict=True)

@@ -68,9 +68,9 @@ class Drawer:
         self._domain = models[0].domain
         self._rows = stored_rows(folder, facts)
         self._judge = Judge(recipe, self._domain, _indices(facts, folder), _screen(recipe, facts, folder))
-        self._inspector = self._judge.inspector(processes)
         self.schema = schema(recipe, facts)
         self._names = frozenset(self.schema.names)
+        self._inspector = self._judge.inspector(processes)  # last: it has processes to close
 
     def __enter__(self) -> Drawer:
         return self

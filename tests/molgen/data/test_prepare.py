@@ -1,11 +1,14 @@
 """Which rows of a source are learned from."""
 
+import multiprocessing
+
 import pytest
 from support.toys import Tokens
 
 from molgen.data.prepare import REPEATED, CanonicalRows
 from molgen.data.source import RowSource
 from molgen.domain import Invalid, Record
+from molgen_plugins.molecules.domain import Molecules
 
 
 class Drawn(Tokens):
@@ -20,3 +23,19 @@ def test_an_equal_row_counts_where_the_domain_says_so(domain, second):
     rows = CanonicalRows(RowSource("words", lambda: (Record(n, item) for n, item in enumerate(items)), []), domain)
     rows.find(lambda count: None)
     assert [item for item, _ in rows] == ["ab", second, "c"]
+
+
+class Unreadable(Molecules):
+    """A domain that fails over an item that its workers took."""
+
+    def content(self, item):
+        raise RuntimeError("there is no content")
+
+
+def test_no_process_runs_on_where_preparing_fails():
+    before = set(multiprocessing.active_children())
+    rows = CanonicalRows(RowSource("mine", lambda: iter([Record(0, "CCO")]), []), Unreadable())
+    with pytest.raises(RuntimeError, match="no content") as caught:
+        rows.find(lambda count: None)
+    assert set(multiprocessing.active_children()) <= before
+    assert caught.tb is not None  # which holds on to all that was open

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -148,22 +149,25 @@ def test_closing_kills_the_children(targets):
 
 
 def test_another_thread_may_close(targets):
+    """And no process runs any more once it has, though that thread is in the middle of its items."""
     before = set(multiprocessing.active_children())
-    workers = Workers("hostile_targets:times", processes=1, timeout=60)
-    errors = []
+    workers = Workers("hostile_targets:times", processes=1, timeout=60, chunk=1)
+    found = queue.Queue()
 
     def work():
         try:
-            list(workers.map(["pid", "sleep"]))
+            for result in workers.map(["pid", "sleep"]):
+                found.put(result)
         except RuntimeError as error:
-            errors.append(str(error))
+            found.put(str(error))
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.5)
+    pid = found.get(timeout=100)
     workers.close()
+    assert not running(pid)
     thread.join(30)
-    assert errors == ["the workers are closed"]
+    assert found.get_nowait() == "the workers are closed"
     assert set(multiprocessing.active_children()) <= before
 
 

@@ -204,7 +204,7 @@ def test_a_data_set_is_used_as_stored_or_in_canonical_form(canonical, fake_distr
 
 
 def test_killed_and_terminated_runs_end_as_if_nothing_had_happened(file, tmp_path, capsys):
-    settings = ["training.steps=120", "training.batch_size=8", "training.save_every=7", "training.log_every=1"]
+    settings = ["training.steps=60", "training.batch_size=8", "training.save_every=7", "training.log_every=1"]
     arguments = ["train", "--data", file, "--column", "structure", *TINY, *settings, "backbone.dropout=0.1"]
     folder = tmp_path / "run"
     for number, code, message in ((signal.SIGTERM, 143, "--resume"), (signal.SIGKILL, -9, "")):
@@ -221,7 +221,7 @@ def test_killed_and_terminated_runs_end_as_if_nothing_had_happened(file, tmp_pat
     assert all(torch.equal(first[name], second[name]) for name in second)
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert sorted(set(steps)) == list(range(1, 121))
+    assert sorted(set(steps)) == list(range(1, 61))
 
 
 def start(arguments):
@@ -232,7 +232,7 @@ def start(arguments):
 def wait_for_more_steps(path, process):
     before = path.read_text().count("\n") if path.exists() else 0
     deadline = time.monotonic() + 100
-    while (path.read_text().count("\n") if path.exists() else 0) < before + 15:
+    while (path.read_text().count("\n") if path.exists() else 0) < before + 8:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
