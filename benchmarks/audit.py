@@ -37,7 +37,6 @@ TRAINING = {
     "warmup": 50,
     "weight_decay": 0.0,
     "average": 0.95,
-    "validation": 0,
 }
 #: How far an area may be from a half.
 FAIR = 0.02
