@@ -6,6 +6,7 @@ Letters in shapes: N valid items of a sample.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,11 +59,10 @@ class Items:
         )
 
 
-@dataclass(frozen=True)
 class Examiner:
-    """Samples sets and examines the samples.
+    """Samples sets and examines the samples, all with the same workers; use it in a `with` block.
 
-    Attributes:
+    Args:
         domain: what the items are.
         features: names of those to find.
         properties: names of those to compute.
@@ -72,13 +72,29 @@ class Examiner:
         processes: workers.
     """
 
-    domain: Domain
-    features: Sequence[str] = ()
-    properties: Sequence[str] = ()
-    most: int = 10_000
-    seed: int = 0
-    device: str = "auto"
-    processes: int | None = None
+    def __init__(
+        self,
+        domain: Domain,
+        features: Sequence[str] = (),
+        properties: Sequence[str] = (),
+        most: int = 10_000,
+        seed: int = 0,
+        device: str = "auto",
+        processes: int | None = None,
+    ) -> None:
+        self._features, self._properties, self._most, self._seed = features, properties, most, seed
+        self._open = ExitStack()
+        self._extractor = self._open.enter_context(FeatureExtractor(domain, features, device, processes))
+        self._inspector: Inspector | None = None
+        if properties:
+            inspector = Inspector(domain, properties, processes=processes, canonical=True)
+            self._inspector = self._open.enter_context(inspector)
+
+    def __enter__(self) -> Examiner:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._open.close()
 
     def examine(self, found: RecordSet) -> Items:
         """A sample of a set.
@@ -86,10 +102,9 @@ class Examiner:
         Raises:
             UsageError: no row of it is an item, or features of its items do not go together.
         """
-        records, rows = sampled(found.records(), self.most, self.seed)
+        records, rows = sampled(found.records(), self._most, self._seed)
         items = [record.item for record in records]
-        columns = [record.columns for record in records]
-        return self._found(found.name, (rows, len(records)), items, columns)
+        return self._found(found.name, (rows, len(records)), items, [record.columns for record in records])
 
     def examine_all(self, name: str, items: Sequence[Item]) -> Items:
         """All of some items.
@@ -117,28 +132,24 @@ class Examiner:
             items,
             hashed(key for chunk in chunks for key in chunk.keys),
             [columns[place] for place in places],
-            {name: _joined([c.features[name] for c in chunks if len(c.items)]) for name in self.features},
-            self.properties_of(items),
+            {name: _joined([c.features[name] for c in chunks if len(c.items)]) for name in self._features},
+            self._numbers(items),
         )
 
     def _chunks(self, name: str, raw: Sequence[Item | Invalid]) -> Iterator[Chunk]:
-        with FeatureExtractor(self.domain, self.features, self.device, self.processes) as extractor:
-            try:
-                for chunk in extractor.chunks(raw):
-                    extractor.require(self.features)
-                    yield chunk
-            except ValueError as error:
-                raise UsageError(f"{name}: its items cannot be compared with each other: {error}") from error
+        try:
+            for chunk in self._extractor.chunks(raw):
+                self._extractor.require(self._features)
+                yield chunk
+        except ValueError as error:
+            raise UsageError(f"{name}: its items cannot be compared with each other: {error}") from error
 
-    def properties_of(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
+    def _numbers(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """The properties of canonical items by name."""
-        if not self.properties:
+        if self._inspector is None:
             return {}
-        with Inspector(self.domain, self.properties, processes=self.processes, canonical=True) as inspector:
-            inspections = inspector.submit(items).result()
-        return {
-            name: np.array([one.properties.get(name, np.nan) for one in inspections], float) for name in self.properties
-        }
+        found = self._inspector.submit(items).result()
+        return {name: np.array([one.properties.get(name, np.nan) for one in found], float) for name in self._properties}
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -98,6 +98,9 @@ class _Run:
             for role, source in sources.items()
         }
         self.model, self.reference_model = model, reference_model
+        #: a sample of each set, and the canaries with those that were not planted, once they are examined.
+        self.drawn: dict[str, Items] = {}
+        self.marked: list[Items] = []
         for one in (model, reference_model):
             if one is not None and one.config.domain != name:
                 raise UsageError(f"the model makes {one.config.domain}, and the sets hold {name}")
@@ -107,6 +110,7 @@ class _Run:
 
     def audit(self) -> Audit:
         """All sections for which there is what they need."""
+        self._examine()
         sections = list(self._sections())
         return Audit(sections, self.about(), self.per_item())
 
@@ -137,19 +141,18 @@ class _Run:
         """The randomness of a section, whatever the others draw."""
         return np.random.default_rng([self.settings.seed, section])
 
-    @cached_property
-    def examiner(self) -> Examiner:
-        """Of all three sets."""
+    def _examine(self) -> None:
+        """Sample and examine all sets, and the canaries."""
         feature, settings = self.domain.distance_feature, self.settings
-        return Examiner(
-            self.domain,
-            () if feature is None else (feature,),
-            self._properties(),
-            settings.most,
-            settings.seed,
-            settings.device,
-            settings.processes,
-        )
+        features = () if feature is None else (feature,)
+        drawing = settings.most, settings.seed, settings.device, settings.processes
+        with Examiner(self.domain, features, self._properties(), *drawing) as examiner:
+            for role, one in self.sets.items():
+                self.watch(f"reading {one.name}")
+                self.drawn[role] = examiner.examine(one)
+            if self.canaries is not None:
+                sides = self.canaries.planted, self.canaries.controls
+                self.marked = [examiner.examine_all("canaries", items) for items in sides]
 
     def _properties(self) -> list[str]:
         """Those that are compared as columns, and the one that is learned."""
@@ -159,11 +162,8 @@ class _Run:
 
     @cached_property
     def samples(self) -> dict[str, Items]:
-        """A sample of each set, as many training items as held-out ones."""
-        found = {}
-        for role, one in self.sets.items():
-            self.watch(f"reading {one.name}")
-            found[role] = self.examiner.examine(one)
+        """The sample of each set, with as many training items as held-out ones."""
+        found = self.drawn
         size = min(len(found["train"]), len(found["holdout"]))
         if size < 2:
             raise UsageError("an audit needs at least 2 training items and 2 held-out ones")
@@ -186,13 +186,13 @@ class _Run:
 
     def whole_keys(self, role: str) -> np.ndarray:
         """Hashes of the keys of all items of a set, not only of its sample, ascending; kept in the cache."""
-        found = self.sets[role].items()
-        self.watch(f"reading {found.name}")
-        settings = self.settings
-        summaries = Summaries(
-            self.domain, cache_folder() / "summaries", versions(), settings.device, settings.processes
-        )
-        request = Request(Keys, TrainingConfig())
+        rows, drawn = self.drawn[role].rows
+        if rows == drawn:
+            return np.unique(self.drawn[role].keys)
+        found, request = self.sets[role].items(), Request(Keys, TrainingConfig())
+        self.watch(f"reading all of {found.name}")
+        settings, folder = self.settings, cache_folder() / "summaries"
+        summaries = Summaries(self.domain, folder, versions(), settings.device, settings.processes)
         summaries.make(found, [request])
         keys = summaries.get(request, found)
         assert isinstance(keys, Keys)
@@ -205,23 +205,7 @@ class _Run:
         if feature is None:
             return None
         sides = [one.features[feature] for one in (self.training, self.holdout, self.synthetic)]
-        if self.canaries is not None:
-            sides += [self.of_items(items).features[feature] for items in (self.planted, self.controls)]
-        return vectors(sides)
-
-    @property
-    def planted(self) -> Sequence[Any]:
-        """The canaries that were planted."""
-        return self.canaries.planted if self.canaries is not None else ()
-
-    @property
-    def controls(self) -> Sequence[Any]:
-        """Those that were not."""
-        return self.canaries.controls if self.canaries is not None else ()
-
-    def of_items(self, items: Sequence[Any]) -> Items:
-        """Items of the caller, examined as samples are."""
-        return self.examiner.examine_all("canaries", items)
+        return vectors([*sides, *(one.features[feature] for one in self.marked)])
 
     @cached_property
     def compared(self) -> Comparison | None:

@@ -229,3 +229,18 @@ def test_a_near_copy_is_one_within_the_distance_asked_for(tmp_path):
 
 #: Drawn, learned from, held out.
 NEAR = (["CCO", "CCCCN"], ["CCO", "c1ccccc1"], ["CCF", "CCCl"])
+
+
+def test_copies_are_counted_over_whole_sets_and_compared_in_samples(tmp_path):
+    from molgen_datasets.audit import Settings, audit
+
+    items = made_up("molecules", 24)
+    train, drawn, holdout = (
+        written(tmp_path, "molecules", part, name)
+        for name, part in (("train", items[:12]), ("drawn", items[4:12] + items[:4]), ("holdout", items[12:]))
+    )
+    how = Settings(most=6, metrics=None, use=False)
+    found = audit(drawn, train, holdout, domain="molecules", settings=how)
+    assert found.figure("closeness", "exact copies of training items").estimate.value == 1.0
+    assert found.about["sets"]["train"]["compared"] == 6
+    assert "of 12 distinct ones" in found.figure("closeness", "exact copies of training items").estimate.note
