@@ -2,6 +2,7 @@
 
     molgen train +experiment=qm9_vae --output runs/qm9-vae
     python benchmarks/families.py runs/qm9-vae --dataset qm9 --metrics graph --result qm9-vae
+    python benchmarks/families.py runs/graphs --then runs/conformers --dataset qm9_geometry --metrics edm,geometry ...
 
 Raw draws at the model's own distribution are compared with the test split by the domain's metrics; the log-density
 is of test items, in nats and in bits per element, with its kind: only exact ones and bounds of the same
@@ -34,6 +35,7 @@ from molgen.dataset import Dataset
 from molgen.domain import Domain, Invalid, Item
 from molgen.model.generative_model import GenerativeModel
 from molgen.model.sampling import Scored
+from molgen.model.stages import Model, Stages
 from molgen.seeding import Rng
 from molgen.space import variable_axes
 
@@ -45,6 +47,7 @@ def main() -> None:
     """Measure one model and write its result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run, or of a model")
+    parser.add_argument("--then", type=Path, help="folder of a model that completes what the first one draws")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the data set")
     parser.add_argument("--metrics", default="graph", help="suites and metrics with commas between them")
@@ -61,14 +64,17 @@ def main() -> None:
     if min(args.count, args.scored) < 1:
         parser.error("--count and --scored are at least 1")
     cls, config = settings_of("dataset", Part(args.dataset, options(args.set)))
-    model, data = GenerativeModel.load(args.run), cls(config)
+    first, data = GenerativeModel.load(args.run), cls(config)
+    second = GenerativeModel.load(args.then) if args.then else None
+    model = Stages(first, second) if second else first
     if unknown := set(args.references or ()) - set(data.references):
         parser.error(f"no reference {min(unknown)!r} of {args.dataset}; known: {', '.join(data.references)}")
     result = {
-        "model": about(args.run, model),
+        "model": about(args.run, first),
+        **({"then": about(args.then, second)} if second else {}),
         "quality": quality(model, data, args),
         "log-density": density(model, data, args),
-        **({"latent": latent(model, data, args)} if has_rows_of_latents(model) else {}),
+        **({"latent": latent(first, data, args)} if not second and has_rows_of_latents(first) else {}),
     }
     write_result(args.result, result, ("fcd",))
 
@@ -105,7 +111,7 @@ def about(run: Path, model: GenerativeModel) -> dict[str, Any]:
 # --- quality --------------------------------------------------------------------------------------
 
 
-def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
+def quality(model: Model, data: Dataset, args: Namespace) -> dict[str, Any]:
     """Raw draws by the metrics of the domain, and how long they took to draw."""
     start = time.perf_counter()
     drawn = model.sample(args.count, seed=args.seed, batch_size=args.batch_size, **options(args.sampling))
@@ -124,7 +130,7 @@ def quality(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
 # --- log-density ----------------------------------------------------------------------------------
 
 
-def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str, Any]:
+def density(model: Model, data: Dataset, args: Namespace) -> dict[str, Any]:
     """The mean log-density of test items, in nats and in bits for each of their elements."""
     items = held_out(model.domain, data, args.split, args.scored)
     start = time.perf_counter()
@@ -133,7 +139,10 @@ def density(model: GenerativeModel, data: Dataset, args: Namespace) -> dict[str,
     seconds = time.perf_counter() - start
     good = [place for place, one in enumerate(scored) if math.isfinite(one.log_density)]
     values = np.array([scored[place].log_density for place in good])
-    elements = np.array([dimensions(model, encoded[place]) for place in good])
+    # A first stage has elements of its own beside those of the second.
+    elements = np.array(
+        [scored[place].elements if isinstance(model, Stages) else dimensions(model, encoded[place]) for place in good]
+    )
     return {
         "items": len(items),
         "not representable or of no density": len(items) - len(good),
