@@ -9,17 +9,19 @@ Letters in shapes: K classes.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any, Protocol
 
 import numpy as np
 
 from molgen.space import Grammar, GrammarState
+from molgen_plugins.molecules.bit_sets import as_set
+from molgen_plugins.molecules.continuations import Continuations
 from molgen_plugins.molecules.merges import Merges
 
-#: At most so many states of the notation have their row of classes remembered.
+#: At most so many states have their row of classes remembered.
 REMEMBERED = 50_000
 
 
@@ -27,11 +29,11 @@ class Walk(Protocol):
     """Says of one token after the other whether it can come."""
 
     def allows(self, token: int) -> bool:
-        """Whether a token can come."""
+        """Whether a token can come, or the end."""
         ...
 
-    def after(self, token: int) -> Walk:
-        """The walk behind a token that can come."""
+    def along(self, tokens: tuple[int, ...]) -> Walk:
+        """The walk behind some tokens that can come, one after the other."""
         ...
 
     def only(self) -> int | None:
@@ -45,35 +47,28 @@ class TokenState(GrammarState):
     __slots__ = ()
 
     def allows(self, token: int) -> bool:
-        """Whether a token can come."""
+        """Whether a token can come, or the end."""
         return bool(self.possible()[token])
 
     @abstractmethod
     def after(self, choice: int) -> TokenState:
         """The state with one more token, be it possible or not."""
 
+    def along(self, tokens: tuple[int, ...]) -> TokenState:
+        """The state with some more tokens that can come, one after the other."""
+        return reduce(lambda state, token: state.after(token), tokens, self)
+
     def only(self) -> int | None:
         """The one token that can come now, where that is known without a search."""
         return None
 
-    def views(self, reaches: Sequence[Hashable]) -> Iterable[View]:
-        """What rows of tokens of each reach see of this state, together for those that see the same."""
-        yield View(self, self, tuple(reaches))
+    def views(self) -> Callable[[Any], Hashable]:
+        """What rows of tokens see of this state, by reach: behind states that look the same, the same can come."""
+        return lambda reach: self
 
-
-@dataclass(frozen=True)
-class View:
-    """What some rows of tokens see of a state.
-
-    Attributes:
-        key: behind states of which these rows see the same, the same of them can come.
-        walk: along tokens from here.
-        reaches: of the rows.
-    """
-
-    key: Hashable
-    walk: Walk
-    reaches: tuple[Hashable, ...]
+    def walk(self) -> Walk:
+        """The walk along tokens from here."""
+        return self
 
 
 class TokenGrammar(Grammar):
@@ -83,9 +78,17 @@ class TokenGrammar(Grammar):
     def start(self) -> TokenState:
         """The state of an empty row."""
 
-    def reach(self, tokens: Sequence[int]) -> Hashable:
-        """What of a state decides whether a row of tokens can come, see `TokenState.views`."""
-        return None
+    def reaches(self, tokens: Sequence[int]) -> Sequence[Any]:
+        """What of a state decides whether the first, the first two, ... of a row of tokens can come, or all of them.
+
+        See `TokenState.views`. What more tokens reach is no less, so in an order of their own it stands no earlier. A
+        token that can come wherever the next one can need not reach what decides of it alone.
+        """
+        return [0] * len(tokens)
+
+    def toward_end(self) -> Sequence[int]:
+        """The tokens that bring an end nearer."""
+        return ()
 
     def alone(self) -> Sequence[int]:
         """The tokens that `Walk.only` may name."""
@@ -95,6 +98,8 @@ class TokenGrammar(Grammar):
 @dataclass(frozen=True)
 class MergedGrammar(Grammar):
     """The grammar of rows of merged tokens.
+
+    Sets of classes are integers with a bit for each, and one for the end behind all of them.
 
     Attributes:
         tokens: the grammar of the tokens that the classes stand for; None rules nothing out.
@@ -121,7 +126,6 @@ class MergedGrammar(Grammar):
             if len(self._states) >= REMEMBERED:
                 self._states.clear()
                 self._rows.clear()
-                self._found.clear()
             found = self._states[key] = MergedState(self, tokens, last)
         return found
 
@@ -130,173 +134,101 @@ class MergedGrammar(Grammar):
         return {}
 
     @cached_property
-    def _rows(self) -> dict[TokenState | None, np.ndarray]:
+    def _rows(self) -> dict[TokenState | None, int]:
         return {}
 
     @cached_property
-    def _found(self) -> dict[tuple[Hashable, tuple[Hashable, ...]], np.ndarray]:
-        """The classes of each reach that can come behind a state that is told apart no further than that."""
-        return {}
+    def end(self) -> int:
+        """The end of a row, as a set."""
+        return 1 << self.classes
 
     @cached_property
-    def follows(self) -> np.ndarray:
-        """Which classes, and the end as the last, may stand behind each class, bool (K, K + 1)."""
-        count = len(self.merges.parts)
-        found = np.zeros((self.classes, self.classes + 1), bool)
-        found[:count, :count] = self.merges.follows
-        found[:, -1] = True
-        return found
+    def follows(self) -> Sequence[int]:
+        """Which classes, and the end, may stand behind each class."""
+        rows = [as_set(np.flatnonzero(row).tolist()) | self.end for row in self.merges.follows]
+        return [*rows, *[self.end] * (self.classes - len(rows))]
 
-    def row(self, tokens: TokenState | None) -> np.ndarray:
-        """What can come behind a state of the tokens, bool (K + 1,)."""
+    def row(self, tokens: TokenState | None) -> int:
+        """What can come behind a state of the tokens, whatever class stands before."""
         found = self._rows.get(tokens)
         if found is None:
-            found = self._rows[tokens] = self._worked_out(tokens)
-            found.setflags(write=False)
-        return found
-
-    def toward_end(self, tokens: TokenState | None) -> np.ndarray:
-        """The classes whose first token closes what is open, bool (K + 1,)."""
-        own = np.zeros(self.classes + 1, bool)
-        if tokens is not None and (toward := tokens.toward_end()).any():
-            own[: len(self._first)] = toward[self._first]
-        return own
-
-    @cached_property
-    def _first(self) -> np.ndarray:
-        """The first token of each class, (K,)."""
-        return np.array([parts[0] for parts in self.merges.parts], np.intp)
-
-    def _worked_out(self, tokens: TokenState | None) -> np.ndarray:
-        base, count = self.merges.base, len(self.merges.parts)
-        found = np.zeros(self.classes + 1, bool)
-        if tokens is None:
-            found[:count] = found[-1] = True
-            return found
-        possible = tokens.possible()
-        found[:base], found[-1] = possible[:-1], possible[-1]
-        found[self._risky[self._risky < base]] = False
-        for view in tokens.views(self._reaches):
-            key = view.key, view.reaches
-            if key not in self._found:
-                self._found[key] = np.array(self._marked(view.walk, self._tree(view.reaches), []), np.intp)
-            found[self._found[key]] = True
+            every = as_set(range(len(self.merges.parts))) | self.end
+            found = self._rows[tokens] = every if tokens is None else self._continuations.behind(tokens)
         return found
 
     @cached_property
-    def _reaches(self) -> tuple[Hashable, ...]:
-        """The reaches that there are."""
-        return tuple(dict.fromkeys(self._reach_of.values()))
+    def toward_end(self) -> int:
+        """The classes whose first token brings an end nearer."""
+        tokens = self.tokens.toward_end() if self.tokens else ()
+        return as_set([number for number, parts in enumerate(self.merges.parts) if parts[0] in tokens])
+
+    def as_row(self, classes: int) -> np.ndarray:
+        """A set of classes, bool (K + 1,)."""
+        packed = np.frombuffer(classes.to_bytes(self.classes // 8 + 1, "little"), np.uint8)
+        row = np.unpackbits(packed, count=self.classes + 1, bitorder="little").view(bool)
+        row.setflags(write=False)
+        return row
 
     @cached_property
-    def _reach_of(self) -> Mapping[int, Hashable]:
-        """The reach of each class that a look at the next token alone does not decide."""
+    def _continuations(self) -> Continuations:
         assert self.tokens is not None
-        merged = range(self.merges.base, len(self.merges.parts))
-        risky = [number for number in self._risky.tolist() if number < self.merges.base]
-        return {number: self.tokens.reach(self.merges.parts[number]) for number in [*risky, *merged]}
+        rows = {**dict(enumerate(self.merges.parts)), self.classes: (self.merges.base,)}
+        return Continuations(self.tokens, rows, self._dead_ends())
 
-    @cached_property
-    def _risky(self) -> np.ndarray:
-        """The classes behind which no class begins with a token that may be the only one that can come.
+    def _dead_ends(self) -> Mapping[int, int]:
+        """Of each class, the tokens of which one may be the only one that can come, but no class begins so behind it.
 
         Where it is the only one, such a class cannot come: nothing could come behind it.
         """
         assert self.tokens is not None
-        count, risky = len(self.merges.parts), set()
+        found: dict[int, int] = {}
         for token in self.tokens.alone():
-            behind = self.follows[:count, :count][:, self._first == token]
-            risky |= set(np.flatnonzero(~behind.any(1)).tolist())
-        return np.array(sorted(risky), np.intp)
-
-    def _is_stuck(self, number: int, walk: Walk) -> bool:
-        """Whether nothing can come behind a class after which the walk is here."""
-        token = walk.only()
-        return token is not None and not self.follows[number, : len(self._first)][self._first == token].any()
-
-    def _marked(self, walk: Walk, tree: Tree, found: list[int]) -> list[int]:
-        """The classes of a tree whose tokens can all come, one after the other, behind those in `found`."""
-        for token, branch in tree.items():
-            if not walk.allows(token):
-                continue
-            risky = branch.number in self._risky_set
-            behind = walk.after(token) if risky or branch.branches else walk
-            if branch.number is not None and not (risky and self._is_stuck(branch.number, behind)):
-                found.append(branch.number)
-            if branch.branches:
-                self._marked(behind, branch.branches, found)
+            begin = as_set([number for number, parts in enumerate(self.merges.parts) if parts[0] == token])
+            for number in range(len(self.merges.parts)):
+                if not self.follows[number] & begin:
+                    found[number] = found.get(number, 0) | 1 << token
         return found
-
-    @cached_property
-    def _risky_set(self) -> frozenset[int]:
-        return frozenset(self._risky.tolist())
-
-    def _tree(self, reaches: tuple[Hashable, ...]) -> Tree:
-        """The tokens of the merged classes of some reaches."""
-        if reaches not in self._trees:
-            root: Tree = {}
-            for number, reach in self._reach_of.items():
-                if reach in reaches:
-                    _grow(root, self.merges.parts[number], number)
-            self._trees[reaches] = root
-        return self._trees[reaches]
-
-    @cached_property
-    def _trees(self) -> dict[tuple[Hashable, ...], Tree]:
-        return {}
-
-
-@dataclass
-class Branch:
-    """One token behind others: the class that ends with it, if there is one, and what can follow it in others."""
-
-    number: int | None = None
-    branches: Tree = field(default_factory=dict)
-
-
-Tree = dict[int, Branch]
-
-
-def _grow(tree: Tree, tokens: Sequence[int], number: int) -> None:
-    for token in tokens[:-1]:
-        tree = tree.setdefault(token, Branch()).branches
-    tree.setdefault(tokens[-1], Branch()).number = number
-
-
-def _or_the_end(possible: np.ndarray) -> np.ndarray:
-    """These, or the end alone where there are none, so that even then no other segmentation of a string comes about."""
-    if not possible.any():
-        possible[-1] = True
-    return possible
 
 
 class MergedState(GrammarState):
     """What can come behind a class: what its tokens allow, and what byte-pair encoding puts beside it."""
 
-    __slots__ = ("_next", "_possible", "_toward_end", "grammar", "tokens")
+    __slots__ = ("_classes", "_next", "_rows", "grammar", "tokens")
 
     def __init__(self, grammar: MergedGrammar, tokens: TokenState | None, last: int | None) -> None:
         self.grammar, self.tokens = grammar, tokens
         self._next: dict[int, MergedState] = {}
-        row = grammar.row(tokens)
-        self._possible = row if last is None else _or_the_end(row & grammar.follows[last])
-        self._toward_end = self._possible & grammar.toward_end(tokens)
+        self._classes = grammar.row(tokens)
+        if last is not None:
+            # The end alone where there is nothing, so that even then no other segmentation of a string comes about.
+            self._classes = self._classes & grammar.follows[last] or grammar.end
+        self._rows: tuple[np.ndarray, np.ndarray] | None = None
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,)."""
-        return self._possible
+        return self._both()[0]
 
     def toward_end(self) -> np.ndarray:
         """Which of these close what is open by the first of their tokens, bool (K + 1,)."""
-        return self._toward_end
+        return self._both()[1]
+
+    def _both(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._rows is None:
+            grammar = self.grammar
+            self._rows = grammar.as_row(self._classes), grammar.as_row(self._classes & grammar.toward_end)
+        return self._rows
 
     def after(self, choice: int) -> MergedState:
         """The state behind one more class."""
         found = self._next.get(choice)
         if found is None:
-            tokens = self.tokens
-            if tokens is not None:
-                for part in self.grammar.merges.parts_of(choice):
-                    tokens = tokens.after(part)
-            found = self._next[choice] = self.grammar.state(tokens, choice)
+            found = self._next[choice] = self.grammar.state(self._tokens_after(choice), choice)
         return found
+
+    def _tokens_after(self, choice: int) -> TokenState | None:
+        if self.tokens is None:
+            return None
+        parts = self.grammar.merges.parts_of(choice)
+        if self._classes >> choice & 1:
+            return self.tokens.along(parts)
+        return reduce(lambda state, token: state.after(token), parts, self.tokens)

@@ -1,5 +1,6 @@
 """Rows of merged tokens: each string has one row with a probability, and nothing that its tokens allow is ruled out."""
 
+import random
 from collections import Counter
 from dataclasses import dataclass
 from itertools import product
@@ -14,6 +15,7 @@ from molgen.batch import Partial, collate, field_mask, separate
 from molgen.config import Part
 from molgen.model.generative_model import GenerativeModel
 from molgen.space import Axis, Categorical
+from molgen_plugins.molecules.bit_sets import bits
 from molgen_plugins.molecules.merged_grammar import MergedGrammar, TokenGrammar, TokenState
 from molgen_plugins.molecules.merges import Merges
 from molgen_plugins.molecules.smiles.encoder import Smiles, SmilesConfig
@@ -25,6 +27,9 @@ class Brackets(TokenGrammar):
 
     def start(self):
         return Depth(0)
+
+    def toward_end(self):
+        return [2]
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def test_a_beginning_does_not_depend_on_the_batch():
 ENCODER = Smiles(SmilesConfig(merges=200))
 ENCODER.prepare(SAMPLE)
 GRAMMAR = ENCODER.space["tokens"].grammar
+DEAD_ENDS = GRAMMAR._dead_ends()
 
 
 def test_no_molecule_is_ruled_out():
@@ -134,25 +140,68 @@ def test_no_molecule_is_ruled_out():
         assert state.possible()[-1]
 
 
-def test_a_class_can_come_where_its_tokens_can_one_after_the_other():
+def walked(state, number):
+    """Whether a class can come behind a state of the tokens, each of which is looked at by itself."""
+    possible = True
+    for part in GRAMMAR.merges.parts[number]:
+        possible = possible and bool(state.possible()[part])
+        state = state.after(part)
+    only, dead_ends = state.walk().only(), DEAD_ENDS.get(number, 0)
+    return possible and (only is None or not dead_ends >> only & 1)
+
+
+def along(numbers):
+    """The states of the tokens along a row of classes."""
+    state = GRAMMAR.start()
+    for number in numbers:
+        yield state.tokens
+        state = state.after(number)
+
+
+def at_random(seed):
+    """A row of classes that the grammar allows, of which a model would write few."""
+    choice, state, numbers = random.Random(seed), GRAMMAR.start(), []
+    while len(numbers) < 10 and (possible := np.flatnonzero(state.possible()[:-1])).size:
+        numbers.append(int(choice.choice(possible)))
+        state = state.after(numbers[-1])
+    return numbers
+
+
+@pytest.mark.parametrize("rows", ["molecules", "at random"])
+def test_a_class_can_come_where_its_tokens_can_one_after_the_other(rows):
     """Rows are put together from what is known of like surroundings; here every class is walked along by itself."""
+    molecules = [ENCODER.encode(smiles)["tokens"].tolist() for smiles in SAMPLE[::20]]
     checked = 0
-    for smiles in SAMPLE[::20]:
-        state = GRAMMAR.tokens.start()
-        for token in (ENCODER._ids[token] for token in ENCODER._tokens_of(smiles)):
-            row = GRAMMAR.row(state)
-            for number in range(GRAMMAR.merges.base, len(GRAMMAR.merges.parts)):
-                along, possible = state, True
-                for part in GRAMMAR.merges.parts[number]:
-                    possible = possible and bool(along.possible()[part])
-                    along = along.after(part)
-                if number not in GRAMMAR._risky:  # of these some cannot come although their tokens can
-                    assert row[number] == possible
-                else:
-                    assert not row[number] or possible
-                checked += possible
-            state = state.after(token)
+    for numbers in molecules if rows == "molecules" else map(at_random, range(12)):
+        for state in along(numbers):
+            expected = [walked(state, number) for number in range(len(GRAMMAR.merges.parts))]
+            row = GRAMMAR.as_row(GRAMMAR.row(state))
+            assert row[: len(expected)].tolist() == expected
+            assert row[-1] == state.possible()[-1]
+            checked += sum(expected)
     assert checked > 1000
+
+
+def test_rows_of_tokens_look_at_no_more_than_they_reach():
+    """What a row may close that was open before, and every ring bond where no atom may come behind a bond."""
+    found = {text: GRAMMAR.tokens.reaches([ENCODER._ids[token] for token in text])[-1] for text in REACHES}
+    rings = {text: {GRAMMAR.tokens.tokens[number] for number in bits(reach[1])} for text, reach in found.items()}
+    assert {text: reach[0] for text, reach in found.items()} == {text: back for text, (back, _) in REACHES.items()}
+    every = {GRAMMAR.tokens.tokens[number] for number in bits(GRAMMAR.tokens.ring_numbers)}
+    assert rings == {text: every if closed == "every" else set(closed) for text, (_, closed) in REACHES.items()}
+
+
+REACHES = {
+    "C": (0, ""),
+    "(C)": (0, ""),
+    "C)": (1, ""),
+    "C))(": (2, ""),
+    "c1cc2": (0, "12"),
+    "2)cc1": (1, "12"),
+    "=O": (0, ""),
+    "C=": (0, "every"),
+    "=1": (0, "every"),
+}
 
 
 def test_an_open_branch_is_closed_by_classes_that_begin_so():

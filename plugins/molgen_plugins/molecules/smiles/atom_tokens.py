@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from molgen_plugins.molecules.bit_sets import as_set
+
 #: The order of what a bond is written as; a dative bond counts for one of its ends only, so for neither here.
 ORDERS: Mapping[str, int] = {"-": 1, "=": 2, "#": 3, "$": 4, ":": 1, "/": 1, "\\": 1, "->": 0, "<-": 0}
 #: Bonds between aromatic atoms that may turn out to be double; one that is not written is empty.
@@ -38,13 +40,15 @@ class Atom:
         lacking: sums of orders, maybe double bonds counted as one, with which an aromatic atom needs one double bond.
         ends: what may be left of `most` once all bonds are there; None for anything. A bracket atom says how many
             hydrogens it has, so with too few bonds it has unpaired electrons.
+        wanting: the same as `lacking`, as a set of bits, with those sums that are judged as if they were larger.
     """
 
     most: int
     aromatic: bool
     accepts: bool
-    lacking: frozenset[int] = frozenset()
-    ends: frozenset[int] | None = None
+    lacking: frozenset[int]
+    ends: frozenset[int] | None
+    wanting: int
 
     @property
     def least_left(self) -> int:
@@ -53,7 +57,14 @@ class Atom:
 
     def wants_double(self, orders: int) -> bool:
         """Whether it needs one double bond; what has fewer than the two bonds of a ring yet is judged as if it had."""
-        return (orders if orders > 2 else 2) in self.lacking
+        return bool(self.wanting >> orders & 1)
+
+    def with_room(self, room: int) -> Atom:
+        """The same atom after so many bonds that the orders of others add up to no more than `room`.
+
+        As its `most` is `room`, and orders of bonds from before count for nothing, many atoms are one then.
+        """
+        return _with_room(self, room)
 
     def total(self, orders: int) -> int:
         """The sum of the orders of its bonds once it has the double bond that it needs."""
@@ -70,7 +81,20 @@ def the_atom(
     ends: frozenset[int] | None = None,
 ) -> Atom:
     """The one atom of which these hold."""
-    return Atom(most, aromatic, accepts, lacking, ends)
+    wanting = as_set([sum_ for sum_ in range(most + 1) if max(sum_, 2) in lacking])
+    return Atom(most, aromatic, accepts, lacking, ends, wanting)
+
+
+@lru_cache(None)
+def _with_room(atom: Atom, room: int) -> Atom:
+    ends = None if atom.ends is None else frozenset(left for left in atom.ends if left <= room)
+    wanting = atom.wanting >> (atom.most - room) if atom.wanting else 0
+    return _atom_with_room(room if atom.aromatic else 0, atom.aromatic, atom.accepts, ends, wanting)
+
+
+@lru_cache(None)
+def _atom_with_room(most: int, aromatic: bool, accepts: bool, ends: frozenset[int] | None, wanting: int) -> Atom:
+    return Atom(most, aromatic, accepts, frozenset(), ends, wanting)
 
 
 @dataclass(frozen=True)

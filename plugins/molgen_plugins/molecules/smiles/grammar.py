@@ -13,22 +13,24 @@ Sets of classes are integers with a bit for each. Letters in shapes: K classes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, pairwise
+from functools import cached_property, partial
+from itertools import count, zip_longest
 
 import numpy as np
 
-from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState, View
+from molgen_plugins.molecules.bit_sets import as_set, bits
+from molgen_plugins.molecules.merged_grammar import TokenGrammar, TokenState, Walk
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, Atom, atom_of
-from molgen_plugins.molecules.smiles.double_bonds import as_set, bits
-from molgen_plugins.molecules.smiles.prefix_state import PrefixBuilder, PrefixState
+from molgen_plugins.molecules.smiles.prefix_state import Beginning, PrefixBuilder, PrefixState
 from molgen_plugins.molecules.smiles.prefix_view import prefix_view
 from molgen_plugins.molecules.smiles.rules import Rules
 
 #: At most so many beginnings are remembered, of about one kilobyte each.
 REMEMBERED = 50_000
+#: At most so many views of them, of about half a kilobyte each.
+REMEMBERED_VIEWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,20 @@ class SmilesGrammar(TokenGrammar):
     @cached_property
     def _readings(self) -> dict[PrefixState, SmilesState]:
         return {}
+
+    def number_of(self, view: Hashable) -> int:
+        """A number for what looks the same, another one if it was forgotten meanwhile."""
+        if len(self._views) >= REMEMBERED_VIEWS and view not in self._views:
+            self._views.clear()
+        return self._views.setdefault(view, next(self._new_number))
+
+    @cached_property
+    def _views(self) -> dict[Hashable, int]:
+        return {}
+
+    @cached_property
+    def _new_number(self) -> Iterator[int]:
+        return count()
 
     @cached_property
     def atoms(self) -> Mapping[int, Atom]:
@@ -109,6 +125,11 @@ class SmilesGrammar(TokenGrammar):
         return 1 << len(self.tokens)
 
     @cached_property
+    def others(self) -> int:
+        """Branches, dots and the end."""
+        return self.symbols["("] | self.symbols[")"] | self.symbols["."] | self.end
+
+    @cached_property
     def acceptors(self) -> int:
         """The classes that are atoms that accept a dative bond."""
         return as_set([number for number, atom in self.atoms.items() if atom.accepts])
@@ -132,29 +153,41 @@ class SmilesGrammar(TokenGrammar):
     def _joined(self) -> dict[tuple[int, int, bool], int]:
         return {}
 
-    def read(self, builder: PrefixBuilder, choice: int) -> None:
-        """Go on with a beginning by one token, which can come."""
-        if choice in self.atoms:
-            builder.atom(self.atoms[choice])
-        elif choice in self.bonds:
-            builder.bond_written(self.bonds[choice])
-        elif self.ring_numbers >> choice & 1:
-            builder.ring(choice)
-        elif self.symbols["("] >> choice & 1:
-            builder.branched()
-        elif self.symbols[")"] >> choice & 1:
-            builder.back()
-        else:
-            builder.apart()
+    def read(self, prefix: Beginning, tokens: Sequence[int]) -> PrefixBuilder:
+        """A beginning with some more tokens, which can come one after the other."""
+        builder, readers = PrefixBuilder(prefix), self._readers
+        for token in tokens:
+            readers[token](builder)
+        return builder
 
-    def reach(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """What a row of tokens can close that was open before: how many branches, and which ring bonds."""
-        depth = [(self.symbols["("] >> token & 1) - (self.symbols[")"] >> token & 1) for token in tokens]
-        rings = as_set(tokens) & self.ring_numbers
-        if any(one in self.bonds and self.ring_numbers >> other & 1 for one, other in pairwise(tokens)):
-            # Whether a bond can be written at all depends on every ring bond that it might close.
-            rings = self.ring_numbers
-        return -min(accumulate(depth, initial=0)), rings
+    @cached_property
+    def _readers(self) -> Mapping[int, Callable[[PrefixBuilder], None]]:
+        """What each token does to a beginning."""
+        found: dict[int, Callable[[PrefixBuilder], None]] = {}
+        found |= {number: partial(PrefixBuilder.atom, kind=atom) for number, atom in self.atoms.items()}
+        found |= {number: partial(PrefixBuilder.bond_written, symbol=bond) for number, bond in self.bonds.items()}
+        found |= {number: partial(PrefixBuilder.ring, number=number) for number in bits(self.ring_numbers)}
+        for symbol, read in (("(", PrefixBuilder.branched), (")", PrefixBuilder.back), (".", PrefixBuilder.apart)):
+            found |= dict.fromkeys(bits(self.symbols[symbol]), read)
+        return found
+
+    def reaches(self, tokens: Sequence[int]) -> Sequence[tuple[int, int]]:
+        """What tokens can close that was open before: how many branches, and which ring bonds.
+
+        Whether a bond can be written depends on every ring bond that it might close, if no atom comes behind it.
+        """
+        found, depth, back, rings = [], 0, 0, 0
+        for token, behind in zip_longest(tokens, tokens[1:]):
+            depth += (self.symbols[")"] >> token & 1) - (self.symbols["("] >> token & 1)
+            back, rings = max(back, depth), rings | 1 << token & self.ring_numbers
+            if token in self.bonds and (behind is None or self.ring_numbers >> behind & 1):
+                rings = self.ring_numbers
+            found.append((back, rings))
+        return found
+
+    def toward_end(self) -> Sequence[int]:
+        """The token that closes a branch."""
+        return bits(self.symbols[")"])
 
     def alone(self) -> Sequence[int]:
         """The token that closes a branch: behind an atom that gets no further bond nothing else can come."""
@@ -177,50 +210,62 @@ class SmilesGrammar(TokenGrammar):
 class SmilesState(TokenState):
     """What can come behind a beginning; it is worked out once, and so is where each token leads."""
 
-    __slots__ = ("_closing", "_next", "_possible", "classes", "grammar", "prefix")
+    __slots__ = ("_classes", "_next", "grammar", "lost", "prefix")
 
     def __init__(self, grammar: SmilesGrammar, prefix: PrefixState | None) -> None:
-        """Work out what can come behind a beginning; behind None, which stands for anything impossible, nothing can."""
+        """The state behind a beginning; behind None, which stands for anything impossible, nothing can come."""
         self.grammar = grammar
-        self.prefix = prefix or PrefixState()
-        self.classes = Rules(grammar, prefix).can_come() if prefix else 0
-        self._possible = grammar.row(self.classes or grammar.end | (grammar.end - 1))
-        self._closing = grammar.row(self.classes & grammar.symbols[")"])
-        self._next: dict[int, SmilesState] = {}
+        self.prefix, self.lost = prefix or PrefixState(), prefix is None
+        self._classes: int | None = 0 if self.lost else None
+        self._next: dict[tuple[int, ...], SmilesState] = {}
+
+    @property
+    def classes(self) -> int:
+        """What can come, as a set."""
+        if self._classes is None:
+            self._classes = Rules(self.grammar, self.prefix).can_come()
+        return self._classes
 
     def possible(self) -> np.ndarray:
         """Which classes, and the end as the last, can come next, bool (K + 1,); all of them where nothing can."""
-        return self._possible
+        return self.grammar.row(self.classes or self.grammar.end | (self.grammar.end - 1))
 
     def toward_end(self) -> np.ndarray:
         """Whether a branch can be closed, bool (K + 1,)."""
-        return self._closing
+        return self.grammar.row(self.classes & self.grammar.symbols[")"])
 
     def after(self, choice: int) -> SmilesState:
         """The reading with one more token; after one that cannot come, everything can."""
-        found = self._next.get(choice)
+        found = self._next.get((choice,))
         if found is None:
-            found = self._next[choice] = self._read(choice)
+            found = self.along((choice,)) if self.classes >> choice & 1 else self.grammar.lost
+            self._next[choice,] = found
         return found
 
-    def _read(self, choice: int) -> SmilesState:
-        if not self.classes >> choice & 1:
-            return self.grammar.lost
-        builder = PrefixBuilder(self.prefix)
-        self.grammar.read(builder, choice)
-        return self.grammar.reading(builder.prefix())
+    def along(self, tokens: tuple[int, ...]) -> SmilesState:
+        """The reading with some more tokens that can come, one after the other."""
+        if self.lost:
+            return self
+        found = self._next.get(tokens)
+        if found is None:
+            found = self._next[tokens] = self.grammar.reading(self.grammar.read(self.prefix, tokens).prefix())
+        return found
 
-    def views(self, reaches: Sequence[Hashable]) -> Iterable[View]:
-        """What tokens of each reach see of the beginning, together for those that see the same."""
-        if not self.classes:
-            yield View(self, self, tuple(reaches))
-            return
-        open_rings = as_set([number for number, _, _ in self.prefix.rings])
-        groups: dict[tuple[int, int], list[Hashable]] = {}
-        for reach in reaches:
-            assert isinstance(reach, tuple)
-            groups.setdefault((min(reach[0], len(self.prefix.branches)), reach[1] & open_rings), []).append(reach)
-        for (back, rings), own in groups.items():
-            yield View(
-                prefix_view(self.prefix, back, rings), Rules(self.grammar, self.prefix, self.classes), tuple(own)
-            )
+    def views(self) -> Callable[[tuple[int, int]], Hashable]:
+        """What tokens see of the beginning, by their reach."""
+        if self.lost:
+            return super().views()
+        prefix, found = self.prefix, dict[tuple[int, int], int]()
+        depth, open_rings = len(prefix.branches), as_set([number for number, _, _ in prefix.rings])
+
+        def view(reach: tuple[int, int]) -> int:
+            own = min(reach[0], depth), reach[1] & open_rings
+            if own not in found:
+                found[own] = self.grammar.number_of(prefix_view(prefix, *own))
+            return found[own]
+
+        return view
+
+    def walk(self) -> Walk:
+        """The rules along tokens from here."""
+        return self if self.lost else Rules(self.grammar, self.prefix)

@@ -14,8 +14,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from molgen_plugins.molecules.bit_sets import as_set, bits
 from molgen_plugins.molecules.smiles.atom_tokens import MAYBE_DOUBLE, Atom, order_of, the_atom
-from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
+from molgen_plugins.molecules.smiles.double_bonds import can_cover
 
 #: The number of the current atom where there is none: at the beginning and behind a dot.
 NOWHERE = -1
@@ -51,7 +52,10 @@ class Beginning(ABC):
         """Whether an atom can still get a bond once another one is the current one, or a ring bond of it closed."""
         if atom in self.branches or (closing and atom == self.current):
             return True
-        return sum(other == atom for _, other, _ in self.rings) > int(closing)
+        count = 0
+        for _, other, _ in self.rings:
+            count += other == atom
+        return count > closing
 
     def may_rest(self, atom: int, order: int = 0) -> bool:
         """Whether an atom may get no further bond after one of this order: whether all of its electrons are paired."""
@@ -67,8 +71,10 @@ class Beginning(ABC):
             pair: two atoms that are about to be joined by a bond that may be double.
             spared: an atom that has its double bond with one that is to come.
         """
-        more, wanting, kinds, free = more or {}, 0, self.kinds, self.free
-        left = settled | as_set(more)
+        kinds, free, wanting, left = self.kinds, self.free, 0, settled
+        more = more or {}
+        for atom in more:
+            left |= 1 << atom
         doubles: Sequence[int] = self.doubles
         if pair:
             doubles = list(doubles)
@@ -79,9 +85,9 @@ class Beginning(ABC):
         seen = left
         while left:
             lowest = left & -left
-            atom, left = lowest.bit_length() - 1, left & ~lowest
+            atom, left = lowest.bit_length() - 1, left ^ lowest
             kind = kinds[atom]
-            if kind.aromatic and kind.wants_double(kind.most - free[atom] + more.get(atom, 0)):
+            if kind.wanting and kind.wanting >> (kind.most - free[atom] + more.get(atom, 0)) & 1:
                 wanting |= lowest
                 left |= doubles[atom] & ~seen
                 seen |= doubles[atom]
@@ -97,11 +103,10 @@ class PrefixState(Beginning):
 
     Attributes:
         live: how many of the atoms are live.
-        kinds: of each atom, of which an aromatic one keeps its valence, another only whether it accepts dative bonds
-            and how it may end.
+        kinds: what of each atom still matters, see `Atom.with_room`.
         free: what the orders of further bonds of each atom may add up to; an open ring bond is counted already.
         doubles: with which others each aromatic atom may have a double bond.
-        joined: to which others each live atom is joined, where a ring bond could join them again.
+        joined: to which other live atoms each is joined at which a ring bond can close.
         branches: the atoms at which a branch is open.
         rings: class of the token, atom and symbol of each open ring bond.
         current: the atom that the next one is joined to.
@@ -154,7 +159,7 @@ class PrefixBuilder(Beginning):
     def atom(self, kind: Atom) -> None:
         """Join another atom to the current one."""
         number, before = len(self.kinds), self.current
-        self.kinds.append(kind if kind.aromatic else the_atom(0, aromatic=False, accepts=kind.accepts, ends=kind.ends))
+        self.kinds.append(kind)
         self.free.append(kind.most)
         self.doubles.append(0)
         self.joined.append(0)
@@ -196,7 +201,10 @@ class PrefixBuilder(Beginning):
     @property
     def live(self) -> int:
         """The atoms that can get further bonds."""
-        return self._again() | as_set([atom for _, atom, _ in self.rings])
+        found = self._again()
+        for _, atom, _ in self.rings:
+            found |= 1 << atom
+        return found
 
     @property
     def closed(self) -> int:
@@ -205,15 +213,20 @@ class PrefixBuilder(Beginning):
 
     def _again(self) -> int:
         """The atoms that are the current one, or become it again."""
-        return as_set(self.branches) | (1 << self.current if self.current != NOWHERE else 0)
+        found = 1 << self.current if self.current != NOWHERE else 0
+        for atom in self.branches:
+            found |= 1 << atom
+        return found
 
     def _join(self, one: int, other: int, symbol: str) -> None:
-        double = symbol in MAYBE_DOUBLE and self.kinds[one].aromatic and self.kinds[other].aromatic
-        for atom, neighbour in ((one, other), (other, one)):
-            self.free[atom] -= order_of(symbol)
-            self.joined[atom] |= 1 << neighbour
-            if double:
-                self.doubles[atom] |= 1 << neighbour
+        order, free, joined, kinds = order_of(symbol), self.free, self.joined, self.kinds
+        free[one] -= order
+        free[other] -= order
+        joined[one] |= 1 << other
+        joined[other] |= 1 << one
+        if symbol in MAYBE_DOUBLE and kinds[one].aromatic and kinds[other].aromatic:
+            self.doubles[one] |= 1 << other
+            self.doubles[other] |= 1 << one
 
     # --- forgetting -------------------------------------------------------------------------------
 
@@ -223,11 +236,14 @@ class PrefixBuilder(Beginning):
         waiting = self._waiting(live)
         atoms = bits(live)
         number = {atom: place for place, atom in enumerate(atoms + waiting)} | {NOWHERE: NOWHERE}
-        # A ring bond joins an atom that becomes the current one again with any other live atom.
-        joined = [self.joined[atom] & (live if again >> atom & 1 else again) for atom in atoms]
+        # A ring bond closes at an atom that becomes the current one again, and may be open at any live one.
+        joined = [self.joined[atom] & live if again >> atom & 1 else 0 for atom in atoms]
+        room = list(self.free)
+        for _, atom, symbol in self.rings:
+            room[atom] += order_of(symbol)
         return PrefixState(
             len(atoms),
-            (*[self.kinds[atom] for atom in atoms], *[WAITING] * len(waiting)),
+            (*[self.kinds[atom].with_room(room[atom]) for atom in atoms], *[WAITING] * len(waiting)),
             (*[self.free[atom] for atom in atoms], *[0] * len(waiting)),
             tuple([as_set([number[each] for each in bits(self.doubles[atom])]) for atom in atoms + waiting]),
             (*[as_set([number[each] for each in bits(own)]) for own in joined], *[0] * len(waiting)),

@@ -10,9 +10,11 @@ Sets of atoms are integers with a bit for each.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
 
-from molgen_plugins.molecules.smiles.double_bonds import as_set, bits, can_cover
+from molgen_plugins.molecules.bit_sets import as_set, bits
+from molgen_plugins.molecules.smiles.double_bonds import can_cover
 from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, PrefixState
 
 
@@ -35,9 +37,9 @@ def prefix_view(prefix: PrefixState, back: int, rings: int) -> Hashable:
         tuple([(prefix.kinds[atom], prefix.free[atom], open_below >> atom & 1, others >> atom & 1) for atom in atoms]),
         tuple([atoms.index(atom) for atom in top]),
         tuple([(number, atoms.index(atom), symbol) for number, atom, symbol in closing]),
-        tuple([_among(prefix.joined[atom], atoms) for atom in atoms]) if closing else None,
+        tuple([_among(prefix.joined[atom], atoms) for atom in (prefix.current, *top)]),
         tuple([_among(prefix.doubles[atom], atoms) if prefix.doubles[atom] & own else 0 for atom in atoms]),
-        tuple(sorted(_pairings(prefix, atoms))),
+        _pairings(prefix.doubles, _wanting(prefix), prefix.live, atoms),
         (prefix.bond, prefix.opened, prefix.accepted, bool(below), bool(others)),
     )
 
@@ -52,44 +54,61 @@ def _among(set_: int, atoms: Sequence[int]) -> int:
     return as_set([place for place, atom in enumerate(atoms) if set_ >> atom & 1])
 
 
-def _pairings(prefix: PrefixState, atoms: Sequence[int]) -> Iterator[tuple[int, tuple[bool, ...]]]:
+def _wanting(prefix: PrefixState) -> int:
+    """The atoms that need a double bond as they stand, as a set."""
+    found, place = 0, 1
+    for kind, free in zip(prefix.kinds, prefix.free, strict=True):
+        if kind.wanting and kind.wanting >> (kind.most - free) & 1:
+            found |= place
+        place <<= 1
+    return found
+
+
+Pairings = tuple[tuple[int, tuple[bool, ...]], ...]
+
+
+@lru_cache(1 << 14)
+def _pairings(doubles: tuple[int, ...], wanting: int, live: int, atoms: tuple[int, ...]) -> Pairings:
     """How each group of connected atoms out of view can have its double bonds.
 
-    Yields:
-        the places of the atoms in view that it can share double bonds with, as a set, and for each set of these
-        whether all is well where just they have theirs with this group.
+    Args:
+        doubles: with which others each atom may have a double bond.
+        wanting: the atoms that need one.
+        live: how many of the atoms can still get bonds, the first ones.
+        atoms: those in view.
+
+    Returns:
+        for each group the places of the atoms in view that it can share double bonds with, as a set, and for each set
+        of these whether all is well where just they have theirs with this group.
     """
     own = seen = as_set(atoms)
+    found = []
     for atom in atoms:
-        for other in bits(prefix.doubles[atom] & ~own):
-            if not seen >> other & 1 and _wants(prefix, other):
-                group, touched = _group(prefix, other, own)
+        for other in bits(doubles[atom] & ~own):
+            if not seen >> other & 1 and wanting >> other & 1:
+                group, touched = _group(doubles, wanting, other, own)
                 seen |= group
                 contacts = [place for place, each in enumerate(atoms) if touched >> each & 1]
-                yield as_set(contacts), _possible(prefix, group, [atoms[place] for place in contacts])
+                can = _possible(doubles, group, group >> live << live, [atoms[place] for place in contacts])
+                found.append((as_set(contacts), can))
+    return tuple(sorted(found))
 
 
-def _wants(prefix: PrefixState, atom: int) -> bool:
-    kind = prefix.kinds[atom]
-    return kind.aromatic and kind.wants_double(kind.most - prefix.free[atom])
-
-
-def _group(prefix: PrefixState, atom: int, own: int) -> tuple[int, int]:
+def _group(doubles: Sequence[int], wanting: int, atom: int, own: int) -> tuple[int, int]:
     """The atoms out of view that may share double bonds with this one, step by step, and all that are next to them."""
     group, touched, left = 1 << atom, 0, [atom]
     while left:
-        near = prefix.doubles[left.pop()]
+        near = doubles[left.pop()]
         touched |= near & own
-        for other in bits(near & ~own & ~group):
-            if _wants(prefix, other):
-                group |= 1 << other
-                left.append(other)
+        for other in bits(near & wanting & ~own & ~group):
+            group |= 1 << other
+            left.append(other)
     return group, touched
 
 
-def _possible(prefix: PrefixState, group: int, contacts: Sequence[int]) -> tuple[bool, ...]:
+def _possible(doubles: Sequence[int], group: int, must: int, contacts: Sequence[int]) -> tuple[bool, ...]:
     """Whether a group can have its double bonds, for each set of atoms in view that have theirs with it."""
-    must, neighbours = group & prefix.closed, list(prefix.doubles)
+    neighbours = list(doubles)
     for atom in contacts:
         neighbours[atom] &= group
     sets = [0]

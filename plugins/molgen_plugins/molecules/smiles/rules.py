@@ -5,29 +5,28 @@ Sets of classes are integers with a bit for each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from molgen_plugins.molecules.smiles.atom_tokens import DATIVE, MAYBE_DOUBLE, ORDERS, order_of
-from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, Beginning, PrefixBuilder
+from molgen_plugins.molecules.smiles.prefix_state import NOWHERE, Beginning
 
 if TYPE_CHECKING:
     from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
 
 
 class Rules:
-    """The rules of the grammar at one beginning; `classes` are all that can come, where they are known already."""
+    """The rules of the grammar at one beginning."""
 
-    __slots__ = ("_atoms_here", "classes", "grammar", "prefix")
+    __slots__ = ("_atoms_here", "grammar", "prefix")
 
-    def __init__(self, grammar: SmilesGrammar, prefix: Beginning, classes: int | None = None) -> None:
-        self.grammar, self.prefix, self.classes = grammar, prefix, classes
+    def __init__(self, grammar: SmilesGrammar, prefix: Beginning) -> None:
+        self.grammar, self.prefix = grammar, prefix
         self._atoms_here: int | None = None
 
     def allows(self, choice: int) -> bool:
-        """Whether one token can come."""
+        """Whether one token can come, or the end."""
         grammar, prefix = self.grammar, self.prefix
-        if self.classes is not None:
-            return bool(self.classes >> choice & 1)
         if choice in grammar.atoms:
             if self._atoms_here is None:
                 self._atoms_here = self._atoms(prefix.bond)
@@ -39,7 +38,7 @@ class Rules:
         if grammar.ring_numbers >> choice & 1:
             open_at = [(other, opened) for number, other, opened in prefix.rings if number == choice]
             return self._ring_can_close(prefix.bond, *open_at[0]) if open_at else self._ring_can_open(prefix.bond)
-        if prefix.bond or prefix.opened:
+        if prefix.bond or prefix.opened or not grammar.others >> choice & 1:
             return False
         if grammar.symbols["("] >> choice & 1:
             return prefix.free[prefix.current] > 0
@@ -52,11 +51,9 @@ class Rules:
             return None
         return self.grammar.symbols[")"].bit_length() - 1
 
-    def after(self, choice: int) -> Rules:
-        """The rules behind one more token, which can come."""
-        builder = PrefixBuilder(self.prefix)
-        self.grammar.read(builder, choice)
-        return Rules(self.grammar, builder)
+    def along(self, tokens: Sequence[int]) -> Rules:
+        """The rules behind some more tokens, which can come one after the other."""
+        return Rules(self.grammar, self.grammar.read(self.prefix, tokens))
 
     def can_come(self) -> int:
         """All tokens, and the end, that can come."""

@@ -84,6 +84,8 @@ def test_no_changed_molecule_is_ruled_out(smiles, data):
         ("C()C", "C()"),
         ("C11", "C11"),
         ("C1C1", "C1C1"),
+        ("C(C1C)1", "C(C1C)1"),
+        ("C(CC1C)1", None),
         ("C=", "C= END"),
         ("C==C", "C=="),
         ("CFC", "CFC"),
