@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from molgen.batch import Partial
 from molgen.families.flow.variant import Items
 from molgen.space import Field, Real
 
@@ -48,7 +49,9 @@ def aligned(items: Items, x0: Tensor, noise: Tensor) -> Tensor:
 
     Paths are then as straight as those of any turned and reordered copy of the noise, which is as likely (Song et al.,
     arXiv 2312.07168; Klein et al., arXiv 2306.15030); that sampling draws it at random is right where the network is
-    equivariant. Only points are turned and reordered, about their common centre and without a mirror.
+    equivariant. Only points are turned and reordered, about their common centre and without a mirror. Points that a
+    condition tells apart, such as given atoms, keep their order: noise that is chosen by what an atom is, as the outer
+    points for hydrogens, is none that sampling draws for it.
     """
     elements = items.elements
     turning = [name for name, field in elements.space.items() if isinstance(field, Real) and field.rotates]
@@ -60,13 +63,18 @@ def aligned(items: Items, x0: Tensor, noise: Tensor) -> Tensor:
     targets = {name: elements.unpack(name, ends[name].double()) for name in bound}
     for _ in range(ROUNDS):
         for name in bound:
-            if not elements.space[name].axes[0].ordered:
+            if not elements.space[name].axes[0].ordered and not _tells_apart(items.condition):
                 order = _nearest_order(full[name], targets[name], elements.places[name])
                 full[name] = full[name].gather(1, order[..., None].expand_as(full[name]))
         turn = _nearest_turn(torch.cat([*(full[n] for n in bound)], 1), torch.cat([*(targets[n] for n in bound)], 1))
         full = {name: _turned(own, turn) for name, own in full.items()}
     found = {name: elements.pack(name, own).to(noise) for name, own in full.items()}
     return elements.join({**starts, **found})
+
+
+def _tells_apart(condition: Partial | None) -> bool:
+    """Whether a condition says something of single places, and not of samples alone."""
+    return condition is not None and any(given.ndim > 1 for given in condition.given.values())
 
 
 def _is_of_points(field: Field) -> bool:

@@ -1,10 +1,12 @@
 """Families over points in space: losses do not depend on how space is turned, and samples turn with their noise."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from molgen import registry
-from molgen.batch import Batch
+from molgen.batch import Batch, Partial
 from molgen.families.diffusion.gaussian import Gaussian
 from molgen.families.flow.numbers import NumberSpace
 from molgen.families.flow.pairing import aligned
@@ -146,6 +148,21 @@ def test_aligned_noise_is_the_same_points_nearer_to_the_sample():
     for row, size in enumerate([6, 5, 3, 1]):
         distances = [torch.cdist(p[row, :size], p[row, :size]).flatten().sort().values for p in (before, after)]
         torch.testing.assert_close(*distances, atol=1e-6, rtol=0)
+
+
+def test_points_that_a_condition_tells_apart_keep_their_order():
+    given, x0, noise = items([6, 5])
+    exists = given.elements.places["at"]
+    asked = Partial(Batch({"kind": exists.long()}, given.batch.sizes), {"kind": exists})
+    of_samples = Partial(Batch({"kind": torch.zeros(2)}, {}), {"kind": torch.ones(2, dtype=torch.bool)})
+    found, free, same = (
+        aligned(replace(given, condition=condition), x0, noise) for condition in (asked, None, of_samples)
+    )
+    before, after = (given.elements.unpack("at", n) for n in (noise, found))
+    torch.testing.assert_close(torch.cdist(before, before), torch.cdist(after, after), atol=1e-6, rtol=0)
+    assert bool(((found - x0).square().sum(1) <= (noise - x0).square().sum(1) + 1e-9).all())
+    assert torch.equal(free, same)
+    assert not torch.allclose(free, found)
 
 
 def test_noise_that_is_a_turned_copy_of_the_sample_is_found():
