@@ -5,9 +5,12 @@
 
 The log-density is of the test set, takes 0 to 4 of the Free Spoken Digit Dataset, in bits for each sample of the
 recordings, no padding: without a condition, and with digit and speaker given. It is of the model's own representation:
-only those of one encoder and one kind may be compared. Drawn are as many clips of each digit and speaker as there are
-in the test set. An independent network, trained on recordings alone, says which digit and which speaker it hears;
-what it says of the test set itself stands beside.
+only those of one encoder and one kind may be compared; of levels in mel bands, which are no samples, it is in nats for
+each recording alone. Drawn are as many clips of each digit and speaker as there are in the test set. An independent
+network, trained on recordings alone, says which digit and which speaker it hears; what it says of the test set itself
+stands beside, and of the test set as the encoder gives it back. Where several weights of the guidance are named, each
+draws some clips of another seed first, and the one of which most digits are heard as asked makes the figures: the test
+recordings have no part in that.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from families import about, options
 from molgen.domain import Invalid
 from molgen.family import Density
 from molgen.model.generative_model import GenerativeModel
+from molgen.space import Real
 from molgen_datasets.sources.fsdd import DIGITS, FSDD, SPEAKERS
 from molgen_plugins.audio.networks import digit_classes, speaker_classes
 from molgen_plugins.audio.sound import Sound, canonical, encoded
@@ -42,6 +46,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=5, help="draws of each digit and speaker")
     parser.add_argument("--scored", type=int, default=300, help="test recordings")
     parser.add_argument("--sampling", nargs="*", default=[], metavar="NAME=VALUE", help="options of sampling")
+    parser.add_argument("--guidance", type=float, nargs="*", default=[], metavar="W", help="weights to choose from")
+    parser.add_argument("--tried", type=int, default=2, help="draws of each digit and speaker for each weight")
     parser.add_argument("--scoring", nargs="*", default=[], metavar="NAME=VALUE", help="options of the log-density")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
@@ -51,9 +57,13 @@ def main() -> None:
     model, data = GenerativeModel.load(args.run), FSDD()
     recordings, given = test_set(data)
     result = {"model": about(args.run, model), "real": heard(recordings, given)}
+    result["real, encoded and decoded"] = heard(decoded(model, recordings), given)
     if model.family.capability.density is not Density.CRITIC:
         result["log-density"] = density(model, recordings[: args.scored], given, args)
-    result["draws"] = draws(model, data, args)
+    chosen = options(args.sampling)
+    if args.guidance:
+        result["guidance"], chosen["guidance"] = tried(model, chosen, args)
+    result["draws"] = draws(model, data, chosen, args)
     write_result(args.result, result)
 
 
@@ -62,6 +72,12 @@ def test_set(data: FSDD) -> tuple[list[Sound], Conditions]:
     records = list(data.records("test"))
     sounds = [sound for record in records if not isinstance(sound := canonical(record.item), Invalid)]
     return sounds, {name: np.array([record.columns[name] for record in records]) for name in ("digit", "speaker")}
+
+
+def decoded(model: GenerativeModel, sounds: Sequence[Sound]) -> list[Any]:
+    """What the encoder of the model gives back of recordings."""
+    samples = [model.encoder.encode(sound) for sound in sounds]
+    return [sample if isinstance(sample, Invalid) else model.encoder.decode(sample) for sample in samples]
 
 
 def density(model: GenerativeModel, sounds: Sequence[Sound], given: Conditions, args: Namespace) -> dict[str, Any]:
@@ -75,8 +91,15 @@ def density(model: GenerativeModel, sounds: Sequence[Sound], given: Conditions, 
         scored = model.log_density_of(
             encoded_, batch_size=args.batch_size, seed=args.seed, condition=condition, **options(args.scoring)
         )
-        found[name] = bits(sounds, [one.log_density for one in scored]) | {"kind": str(scored[0].kind)}
+        found[name] = bits(sounds, [one.log_density for one in scored]) | {"kind": scored[0].kind.name.lower()}
+        if not of_samples(model):
+            del found[name]["bits per sample"], found[name]["standard error over recordings"]
     return found
+
+
+def of_samples(model: GenerativeModel) -> bool:
+    """Whether what the model is a density of are the samples of the recordings, in classes or levels."""
+    return all(not isinstance(field, Real) or field.levels is not None for field in model.encoder.space.values())
 
 
 def bits(sounds: Sequence[Sound], values: Sequence[float]) -> dict[str, Any]:
@@ -94,20 +117,40 @@ def bits(sounds: Sequence[Sound], values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def draws(model: GenerativeModel, data: FSDD, args: Namespace) -> dict[str, Any]:
-    """Clips of every digit and speaker: how long they took, whether they are heard as asked, and the usual metrics."""
-    asked = {
-        "digit": np.repeat(DIGITS, len(SPEAKERS) * args.each),
-        "speaker": np.tile(np.repeat(SPEAKERS, args.each), len(DIGITS)),
+def tried(model: GenerativeModel, sampling: dict[str, Any], args: Namespace) -> tuple[dict[str, Any], float]:
+    """The share of draws of another seed that are heard as asked for each weight of the guidance, and the best one."""
+    asked, found = asked_for(args.tried), {}
+    for weight in args.guidance:
+        items = drawn(model, asked, args.seed + 1, sampling | {"guidance": weight}, args)
+        found[weight] = heard(items, asked)
+    return {f"{weight:g}": shares for weight, shares in found.items()}, max(found, key=lambda w: found[w]["digit"])
+
+
+def asked_for(each: int) -> Conditions:
+    """So many of each digit and speaker."""
+    return {
+        "digit": np.repeat(DIGITS, len(SPEAKERS) * each),
+        "speaker": np.tile(np.repeat(SPEAKERS, each), len(DIGITS)),
     }
+
+
+def drawn(
+    model: GenerativeModel, asked: Conditions, seed: int, sampling: Mapping[str, Any], args: Namespace
+) -> list[Any]:
+    """A clip for each digit and speaker that is asked for, as far as the model can be asked."""
+    condition = {name: values for name, values in asked.items() if name in model.conditions.space} or None
+    count = len(asked["digit"])
+    found = model.sample(count, seed=seed, batch_size=args.batch_size, condition=condition, **sampling)
+    return [one.item for one in found]
+
+
+def draws(model: GenerativeModel, data: FSDD, sampling: dict[str, Any], args: Namespace) -> dict[str, Any]:
+    """Clips of every digit and speaker: how long they took, whether they are heard as asked, and the usual metrics."""
+    asked = asked_for(args.each)
     condition = {name: values for name, values in asked.items() if name in model.conditions.space}
     count, start = len(asked["digit"]), time.perf_counter()
-    sampling = options(args.sampling)
-    found = list(
-        model.sample(count, seed=args.seed, batch_size=args.batch_size, condition=condition or None, **sampling)
-    )
+    items = drawn(model, asked, args.seed, sampling, args)
     seconds = time.perf_counter() - start
-    items = [one.item for one in found]
     if args.listen is not None:
         keep(items, asked, args.listen)
     sounds = [item for item in items if isinstance(item, Sound)]

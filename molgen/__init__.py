@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from molgen.batch import Batch, Partial
     from molgen.config import Part
     from molgen.dataset import Dataset
-    from molgen.domain import Descriptors, Domain, Encoder, Invalid, KnownPart, Record
+    from molgen.domain import Descriptors, Domain, Encoder, Extent, Invalid, KnownPart, Record
     from molgen.errors import MolgenError, UsageError
     from molgen.family import Capability, Density, Diagnostics, Family, Generated, Known, LogDensity, Loss, Phase
     from molgen.metric import Chunk, Estimate, Metric, Summary
@@ -35,6 +35,7 @@ _PUBLIC = {
     "Domain": "molgen.domain",
     "Encoder": "molgen.domain",
     "Estimate": "molgen.metric",
+    "Extent": "molgen.domain",
     "Family": "molgen.family",
     "Generated": "molgen.family",
     "GenerativeModel": "molgen.model.generative_model",
@@ -73,6 +74,7 @@ __all__ = [
     "Domain",
     "Encoder",
     "Estimate",
+    "Extent",
     "Family",
     "Generated",
     "GenerativeModel",

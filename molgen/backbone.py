@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, log, log2
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -184,23 +184,39 @@ DEFAULTS: Mapping[Layout, tuple[str, str]] = {
 }
 #: A sequence of more elements has convolutions: attention takes time as their square, recurrence step after step.
 LONG_SEQUENCE = 1024
+#: Places of long sequences in a training step, of which every layer keeps a vector each: some GB.
+PLACES_AT_ONCE = 1 << 16
 #: Places that attention at the coarsest resolution of a long sequence may have.
 COARSEST_PLACES = 128
 
 
 def default_backbone(space: Space, causal: bool) -> Part:
     """The network that serves a space when the user names none, with what its size asks for."""
-    arrangement = layout(space)
-    if arrangement is Layout.SEQUENCE:
-        reach = largest_count(space) if causal else max(axis.maximum for axis in axes(space).values())
-        if reach > LONG_SEQUENCE:
-            return Part("unet", _causal_convolutions(reach) if causal else _convolutions(reach))
-    return Part(DEFAULTS[arrangement][0 if causal else 1])
+    reach = _longest_row(space, causal)
+    if reach > LONG_SEQUENCE:
+        return Part("wavenet", _dilations(reach)) if causal else Part("unet", _convolutions(reach))
+    return Part(DEFAULTS[layout(space)][0 if causal else 1])
 
 
-def _causal_convolutions(reach: int) -> dict[str, Any]:
-    """Two rounds of dilations that together look back over all choices."""
-    return {"levels": ceil(log2(reach / 2 + 1)), "blocks": 2}
+def fitting_batch_size(space: Space, causal: bool, usual: int) -> int:
+    """Items in a training step where nobody says: fewer than usual of long sequences, which would not fit in memory."""
+    reach = _longest_row(space, causal)
+    return min(usual, max(1, PLACES_AT_ONCE // reach)) if reach > LONG_SEQUENCE else usual
+
+
+def _longest_row(space: Space, causal: bool) -> int:
+    """The places of the longest sequence, or the choices where it is made one after the other; 0 of other layouts."""
+    if layout(space) is not Layout.SEQUENCE:
+        return 0
+    return largest_count(space) if causal else max(axis.maximum for axis in axes(space).values())
+
+
+def _dilations(reach: int) -> dict[str, Any]:
+    """Two rounds of layers, each four times as far apart as the one before, that together look back over all choices.
+
+    Queues make drawing a choice cost the same wherever it is, so that what an output depends on need not be short.
+    """
+    return {"growth": 4, "levels": ceil(log(1 + 1.5 * reach, 4)), "rounds": 2}
 
 
 def _convolutions(reach: int) -> dict[str, Any]:
@@ -283,6 +299,7 @@ __all__ = [
     "LinearHeads",
     "State",
     "default_backbone",
+    "fitting_batch_size",
     "default_network",
     "make_build",
 ]

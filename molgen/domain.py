@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from molgen.data.records import Invalid as Invalid
 from molgen.data.records import Item as Item
 from molgen.data.records import Record as Record
-from molgen.space import Space
+from molgen.space import Space, axes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,12 +216,33 @@ class KnownPart:
         ways: where samples with the part can begin in several ways: each of them, of which no sample has two. A family
             that knows how likely each is draws among them; any other keeps `sample`.
         note: what people should know of the samples, in a line; empty for nothing.
+        given: of a field, which places of `sample` are known, bool over its axes; a field without one is known as a
+            whole.
+        sizes: how large samples are, by the names of variable axes, where that is known as well.
     """
 
     sample: Sample
     closed: Mapping[str, np.ndarray] = field(default_factory=dict)
     ways: Sequence[Sample] = ()
     note: str = ""
+    given: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where the places along an axis lie in a direction that people measure, such as time in seconds.
+
+    Attributes:
+        axis: the name of the axis.
+        starts, ends: where each of its places begins and ends, (N,) along the longest axis there can be.
+        unit: of both, in the plural; places where nothing else is measured.
+    """
+
+    axis: str
+    starts: np.ndarray
+    ends: np.ndarray
+    unit: str = "places"
 
 
 class Encoder(ABC):
@@ -283,6 +304,17 @@ class Encoder(ABC):
         """What every sample has that begins with, or contains, what `item` says, or why there is no such thing."""
         sample = self.encode(item)
         return sample if isinstance(sample, Invalid) else KnownPart(sample)
+
+    def extents(self) -> Mapping[str, Extent]:
+        """Directions along which a part of an item can be drawn anew while the rest is kept, by name.
+
+        By default each ordered axis is one, of the numbers of its places from 0 on.
+        """
+        import numpy as np
+
+        ordered = [axis for axis in axes(self.space).values() if axis.ordered]
+        numbers = {axis.name: np.arange(axis.maximum, dtype=np.float64) for axis in ordered}
+        return {name: Extent(name, places, places + 1) for name, places in numbers.items()}
 
     @classmethod
     def settings_for(cls, items: Iterable[Item]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,19 @@ def option(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def region(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    """NAME=FROM:TO, as an argument; a limit that is left out is none."""
+    name, value = named_value(text)
+    start, colon, stop = value.partition(":")
+    try:
+        limits = tuple(float(limit) if limit.strip() else None for limit in (start, stop))
+    except ValueError:
+        limits = (math.nan,)
+    if not colon or any(limit is not None and not math.isfinite(limit) for limit in limits):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FROM:TO with numbers, such as time=0.2:0.3 or time=1:")
+    return name, (limits[0], limits[1])
 
 
 def load_model(args: argparse.Namespace) -> GenerativeModel:

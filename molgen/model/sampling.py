@@ -18,10 +18,11 @@ from molgen.batch import Batch, Partial, collate, field_mask, separate
 from molgen.data.conditions import Conditions
 from molgen.data.standardise import log_abs_det, restore, standardise
 from molgen.data.statistics import Statistics
-from molgen.domain import Domain, Encoder, Invalid, Item, Sample
+from molgen.domain import Domain, Encoder, Invalid, Item, KnownPart, Sample
 from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.inference.pictures import as_html
+from molgen.model.filling import Fill, around
 from molgen.model.workflow import require_items
 from molgen.seeding import Rng, content_key
 
@@ -92,7 +93,8 @@ class WithSamples:
         first: int = 0,
         batch_size: int = 1024,
         condition: Mapping[str, Any] | None = None,
-        known: Item | Partial | None = None,
+        known: Item | KnownPart | Partial | None = None,
+        fill: Fill | None = None,
         given: Sequence[Item | Invalid] | None = None,
         **options: Any,
     ) -> Iterator[RawSample]:
@@ -104,7 +106,9 @@ class WithSamples:
             first: the number of the first draw, to go on where an earlier call ended.
             batch_size: draws at a time; halved when memory runs out.
             condition: what is asked for, by name: a value for all draws, or one for each.
-            known: what every sample has, as `Encoder.known_part` reads it or as a `Partial` of one row.
+            known: what every sample has, as `Encoder.known_part` reads it, or gives it, or as a `Partial` of one row.
+            fill: the part of the known item that is drawn anew, where it is not the whole that is kept: ranges along
+                directions that the encoder names (`Encoder.extents`), such as `{"time": [(0.2, 0.3)]}`.
             given: of a model that draws some fields of an item: the items that have the others, one for each draw. A
                 draw of what has not is `Invalid`, with the reason.
             **options: of the family, such as temperature, top_k and top_p.
@@ -113,6 +117,7 @@ class WithSamples:
             UsageError: items are given to a model that draws whole ones.
         """
         rng = Rng(seed, range(first, first + count))
+        known = around(self.encoder, known, fill) if fill else known
         return self.draws(rng, batch_size=batch_size, condition=condition, known=known, given=given, **options)
 
     def draws(
@@ -121,7 +126,7 @@ class WithSamples:
         *,
         batch_size: int = 1024,
         condition: Mapping[str, Any] | None = None,
-        known: Item | Partial | None = None,
+        known: Item | KnownPart | Partial | None = None,
         given: Sequence[Item | Invalid] | None = None,
         **options: Any,
     ) -> Iterator[RawSample]:
@@ -166,6 +171,7 @@ class WithSamples:
             condition=asked.to(self.device) if asked else None,
             rng=rng,
             known=self._known(known, rng, asked, options),
+            sizes=self._sizes(known, len(items)),
             **options,
         )
         density, space = generated.log_density, self.encoder.space
@@ -183,7 +189,8 @@ class WithSamples:
         *,
         seed: int = 0,
         condition: Mapping[str, float | str] | None = None,
-        known: Item | Partial | None = None,
+        known: Item | KnownPart | Partial | None = None,
+        fill: Fill | None = None,
         **options: Any,
     ) -> Batch:
         """Samples as the tensors of `encoder.space` with their sizes, in the units of the encoder, undecoded.
@@ -199,17 +206,23 @@ class WithSamples:
             seed: of all randomness; row i is that of sample i.
             condition: what is asked for, by name.
             known: what every sample has.
+            fill: the part of the known item that is drawn anew.
             **options: of the family.
         """
+        known = around(self.encoder, known, fill) if fill else known
         asked = self.conditions.encode(self.conditions.numbers(condition or {}), count)
         given = asked.to(self.device) if asked else None
         rng = Rng(seed, range(count))
         kept = self._known(known, rng, asked, options)
-        generated = self.family.sample(count, given, rng, kept, **options)
+        generated = self.family.sample(count, given, rng, kept, self._sizes(known, count), **options)
         return restore(self.encoder.space, self.statistics, generated.batch)
 
     def _known(
-        self, known: Item | Partial | None, rng: Rng, condition: Partial | None, options: Mapping[str, Any]
+        self,
+        known: Item | KnownPart | Partial | None,
+        rng: Rng,
+        condition: Partial | None,
+        options: Mapping[str, Any],
     ) -> Partial | None:
         """What each row of a batch has, one of the ways to have the known part where there are several."""
         plain = torch.zeros(len(rng), dtype=torch.long)
@@ -217,14 +230,20 @@ class WithSamples:
             return known
         if isinstance(known, Partial):
             return known.take(plain)
-        if self.family.given:
+        if self.family.given and not isinstance(known, KnownPart):
             return self._given_part([self._possible(known, one) for one in self._given_fields([known])]).take(plain)
-        part = self._possible(known, self.encoder.known_part(known))
+        part = known if isinstance(known, KnownPart) else self._possible(known, self.encoder.known_part(known))
         batch = self._collate(part.ways or [part.sample])
         given = {name: field_mask(self.encoder.space, batch, name) for name in batch.fields}
+        given |= {name: torch.as_tensor(mask)[None].expand(given[name].shape) for name, mask in part.given.items()}
         closed = {name: torch.as_tensor(mask)[None].expand(len(batch), -1) for name, mask in part.closed.items()}
         ways = Partial(batch, given, closed)
         return ways.take(self._ways_drawn(ways, rng, condition, options) if len(batch) > 1 else plain)
+
+    def _sizes(self, known: Any, rows: int) -> dict[str, Tensor] | None:
+        """The sizes of all rows, where the known part says them."""
+        found = known.sizes if isinstance(known, KnownPart) else {}
+        return {name: torch.full((rows,), size, device=self.device) for name, size in found.items()} or None
 
     def _possible(self, known: Item, found: T | Invalid) -> T:
         """What of samples a known item says.

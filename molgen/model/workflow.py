@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from molgen.data.prepare import TrainingData
     from molgen.dataset import Dataset
-    from molgen.domain import Invalid, Item
+    from molgen.domain import Invalid, Item, KnownPart
     from molgen.evaluation.evaluate import Figure
     from molgen.inference.pictures import Rows, Samples
     from molgen.model.generative_model import GenerativeModel
@@ -43,7 +43,7 @@ class SampledRows:
         properties: Sequence[str] = (),
         seed: int = 0,
         condition: Mapping[str, float | str] | None = None,
-        known: Item | None = None,
+        known: Item | KnownPart | None = None,
         given: Sequence[Item | Invalid] | None = None,
         batch_size: int = 1024,
         workers: int | None = None,
@@ -59,7 +59,7 @@ class SampledRows:
             properties: names of properties to compute.
             seed: of all randomness.
             condition: what is asked for, by name.
-            known: what every sample has.
+            known: what every sample has; an item but for a part is `model.filling.around(model.encoder, item, fill)`.
             given: items of which the model draws the rest: one for each sample, and after the last the first again.
             batch_size: samples at a time.
             workers: processes that inspect; by default as many as the usable processors.

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from molgen import registry
-from molgen.config import Part, make_settings, to_settings
+from molgen.backbone import fitting_batch_size
+from molgen.config import Part, make_settings, settings_of, to_settings
 from molgen.data.prepare import TrainingData, rejected_records
 from molgen.data.source import RowSource, dataset_source, file_source, source_of
 from molgen.data.store import Store
@@ -73,7 +74,11 @@ def fit_model(
     progress: Callable[[Progress], None] | None = None,
 ) -> GenerativeModel:
     """Train a model; see `GenerativeModel.fit`."""
-    config = make_settings(TrainingConfig, {**to_settings(training or TrainingConfig()), **settings}, "training")
+    if training is None:
+        causal = settings_of("family", model.config.family)[0].causal
+        usual = fitting_batch_size(model.encoder.space, causal, TrainingConfig.batch_size)
+        training = TrainingConfig(batch_size=usual)
+    config = make_settings(TrainingConfig, {**to_settings(training), **settings}, "training")
     fresh = model._family is None
     if conditions is not None:
         _take_conditions(model, tuple(conditions), fresh)

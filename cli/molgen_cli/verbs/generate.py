@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molgen.errors import UsageError
 from molgen_cli.arguments import (
     add_model_arguments,
     add_option_argument,
@@ -31,6 +30,7 @@ from molgen_cli.asked import ConditionError, first_of, given_items
 from molgen_cli.console import Stopwatch, progress, say
 from molgen_cli.contact_sheets import require_sheet, write_sheet
 from molgen_cli.domains import default_model
+from molgen_cli.kept import add_kept_arguments, kept_part
 from molgen_cli.output import Output, add_output_arguments, refuse_existing, to_terminal, write_record
 
 if TYPE_CHECKING:
@@ -89,14 +89,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--top-k", type=from_zero, metavar="K", help="choose among the K likeliest only (0: all)")
     add("--top-p", type=share, metavar="P", help="choose among the likeliest that reach the probability P")
     add_option_argument(parser, "sampling", "steps=50 or guidance=2")
-    known = parser.add_mutually_exclusive_group()
-    known.add_argument("--prefix", metavar="TEXT", help="how every item begins, of a model that writes strings")
-    known.add_argument(
-        "--scaffold",
-        metavar="TEXT",
-        help="a part of every item, of a model of graphs or of molecules in space: 'c1ccccc1*' is bound at * alone; "
-        "or a file that holds the part, such as one with positions",
-    )
+    add_kept_arguments(parser)
     add(
         "--repair",
         type=names,
@@ -182,9 +175,8 @@ def _request(args: argparse.Namespace, model: Model) -> Request:
     from molgen.inference.request import Request
 
     first = first_of(model)
-    args.scaffold = _part(args.scaffold, first)
     given = given_items(args, first)
-    _require_known_part(args, first)
+    known = kept_part(args, first)
     options = {name: getattr(args, name) for name in ("temperature", "top_k", "top_p")}
     each = args.count
     args.count *= max(1, len(given))
@@ -194,50 +186,13 @@ def _request(args: argparse.Namespace, model: Model) -> Request:
         args.seed,
         args.batch_size,
         dict(args.condition),
-        args.prefix or args.scaffold or None,
+        known,
         {name: value for name, value in options.items() if value is not None} | dict(args.option),
         args.repair,
         args.max_samples,
         density=args.density,
         given=[item for item in given for _ in range(each)] or None,
     )
-
-
-def _part(scaffold: str | None, model: GenerativeModel) -> str | None:
-    """The part that is asked for: as it is typed, or the first entry of a file.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    from molgen.domain import Invalid
-
-    if not scaffold or not Path(scaffold).is_file():
-        return scaffold
-    record = next(iter(model.domain.read(scaffold)), None)
-    if record is None or isinstance(record.item, Invalid):
-        reason = record.item.reason if record is not None and isinstance(record.item, Invalid) else "it has no entry"
-        raise UsageError(f"--scaffold {scaffold}: {reason}")
-    part: str = record.item
-    return part
-
-
-def _require_known_part(args: argparse.Namespace, model: GenerativeModel) -> None:
-    from molgen.domain import KnownPart
-    from molgen.family import Known
-    from molgen.space import Layout, layout
-
-    encoder, family = model.config.encoder.name, model.config.family.name
-    if (args.prefix or args.scaffold) and model.family.capability.known is Known.NONE:
-        raise UsageError(f"this model ({family}) cannot keep a --prefix or --scaffold")
-    sequence = layout(model.encoder.space) is Layout.SEQUENCE
-    if args.scaffold and sequence:
-        raise UsageError(
-            f"a model of {encoder} writes its items from the beginning on: it keeps a --prefix, and no --scaffold"
-        )
-    if args.prefix and not sequence:
-        raise UsageError(f"an item of {encoder} has no beginning: this model keeps a --scaffold, and no --prefix")
-    if args.scaffold and isinstance(part := model.encoder.known_part(args.scaffold), KnownPart) and part.note:
-        say(f"--scaffold: {part.note}", quiet=args.quiet)
 
 
 def _watched(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -135,10 +135,27 @@ def _composed(args: argparse.Namespace) -> Composition:
     composition = composed(settings)
     if inside := named_configurations(composition.model.family):
         return _reading_samples_as(next(iter(inside.values())).encoder, args.settings, settings)
-    if not args.data or not Path(args.data).exists():
+    fitting: Mapping[str, Any] = {}
+    if args.data and Path(args.data).exists():
+        fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column, args.input_format)
+        composition = composed(settings, fitting=fitting) if fitting else composition
+    if typed(settings, "training.batch_size", "experiment"):
         return composition
-    fitting = fitting_settings(composition.model.encoder.name, Path(args.data), args.column, args.input_format)
-    return composed(settings, fitting=fitting) if fitting else composition
+    batch = _fitting_batch(composition)
+    return composed([*settings, *batch], fitting=fitting) if batch else composition
+
+
+def _fitting_batch(composition: Composition) -> list[str]:
+    """The items of a training step as a setting, where their size asks for another number than usual."""
+    from molgen.backbone import fitting_batch_size
+    from molgen.config import part_class
+    from molgen.model.generative_model import GenerativeModel
+
+    parts, usual = composition.model, composition.training["batch_size"]
+    causal: bool = part_class("family", parts.family.name).causal
+    space = GenerativeModel(parts.encoder, parts.family, parts.backbone).encoder.space
+    size = fitting_batch_size(space, causal, usual)
+    return [] if size == usual else [f"training.batch_size={size}"]
 
 
 def _reading_samples_as(encoder: Part, asked: Sequence[str], settings: Sequence[str]) -> Composition:

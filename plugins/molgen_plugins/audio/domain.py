@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from molgen.domain import Descriptors, Domain, Invalid, Item, Record
+from molgen_plugins.media.describing import Suite, compared, described
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,18 +15,8 @@ if TYPE_CHECKING:
     from molgen_plugins.audio.sound import Sound
 
 
-def _compared(feature: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """The metrics of distributions, in the space of one feature."""
-    of = {"feature": feature}
-    return {
-        "Fréchet distance/{}": ("frechet_distance", of),
-        "Kernel distance/{}": ("kernel_distance", of),
-        **{f"{name.capitalize()}/{{}}": (name, of) for name in ("precision", "recall", "density", "coverage")},
-    }
-
-
 #: What there is to say of sounds whatever they are of.
-_ANY: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+_ANY: Suite = {
     "Valid": ("validity", {}),
     "Unique": ("uniqueness", {}),
     "Novel": ("novelty", {}),
@@ -34,15 +24,15 @@ _ANY: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Silent": ("audio.silent", {}),
 }
 #: Suites of metrics by what they compare: features of a network (see `networks` and `voices`), or levels in bands.
-SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+SUITES: Mapping[str, Suite] = {
     "digits": {
         **_ANY,
-        **_compared("digits"),
+        **compared("digits"),
         "Class score": ("class_score", {"feature": "digit_classes"}),
         "Class distance/{}": ("class_distance", {"feature": "digit_classes"}),
     },
-    "spectrum": {**_ANY, **_compared("spectrum")},
-    "voices": {**_ANY, **_compared("voices")},
+    "spectrum": {**_ANY, **compared("spectrum")},
+    "voices": {**_ANY, **compared("voices")},
 }
 
 
@@ -86,18 +76,15 @@ class Audio(Domain):
 
         return sound.key(item)
 
-    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+    def suites(self) -> Mapping[str, Suite]:
         """Metrics of distributions by the digit network, with its classes, and by levels in bands of any sounds."""
         return SUITES
 
     def descriptors(self) -> Descriptors:
         """Duration, levels, clipping, silence and brightness (NaN where there is no sound); no filters."""
-        from molgen_plugins.audio import properties
+        from molgen_plugins.audio import properties, sound
 
-        return Descriptors(
-            properties={name: _of_sound(f, math.nan) for name, f in properties.PROPERTIES.items()},
-            features={name: _of_sound(f, None) for name, f in properties.FEATURES.items()},
-        )
+        return described(sound.canonical, properties.PROPERTIES, properties.FEATURES)
 
     def read(
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
@@ -150,13 +137,3 @@ class Audio(Domain):
         from molgen_plugins.audio import sound
 
         return sound.encoded(item)
-
-
-def _of_sound(function: Callable[[Sound], Any], otherwise: Any) -> Callable[[Item], Any]:
-    from molgen_plugins.audio.sound import canonical
-
-    def compute(item: Item) -> Any:
-        sound = canonical(item)
-        return otherwise if isinstance(sound, Invalid) else function(sound)
-
-    return compute

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from molgen.domain import Encoder, Invalid, Item, KnownPart
+from molgen.domain import Encoder, Extent, Invalid, Item, KnownPart
 from molgen.space import Axis
 from molgen_plugins.audio.properties import loudness, peak
 from molgen_plugins.audio.sound import RATES, SAMPLE_LIMIT, Sound, canonical
@@ -63,6 +63,11 @@ class ClipConfig:
     def axis(self, name: str, maximum: int, minimum: int = 1) -> Axis:
         """The direction of time."""
         return Axis(name, maximum, minimum if self.variable else maximum, variable=self.variable)
+
+    def moments(self) -> Mapping[str, Extent]:
+        """When each sample begins and ends."""
+        edges = np.arange(self.length + 1) / self.rate
+        return {"time": Extent("sample", edges[:-1], edges[1:], "seconds")}
 
 
 def settings_for(items: Iterable[Item], config: type) -> Mapping[str, Any]:

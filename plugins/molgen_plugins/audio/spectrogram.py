@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.domain import Encoder, Invalid, Item, Sample
+from molgen.domain import Encoder, Extent, Invalid, Item, Sample
 from molgen.space import Axis, Real, Space
 from molgen_plugins.audio import spectra
 from molgen_plugins.audio.shaping import ClipConfig, settings_for, shaped
@@ -128,18 +128,29 @@ class Spectrogram(Encoder):
         levels = np.clip(np.asarray(sample["level"], np.float64), -1.0, 1.0)
         return spectra.unmixed(10 ** ((levels - 1) / 2 * -self.config.floor / 20), self._weights()) * self._full
 
-    def frequencies(self) -> np.ndarray:
-        """The highest frequency in Hz that each place along the second axis tells of, (K,) or (M,)."""
-        every = np.linspace(0, self.config.rate / 2, self.config.window // 2 + 1)
-        if not self.config.bands:
-            return np.concatenate([[every[-1]], every[1:-1]])  # the first place holds the lowest and the highest
-        return np.asarray([every[weights > 0].max() for weights in self._weights().T])
+    def extents(self) -> Mapping[str, Extent]:
+        """What each place tells of: a `time` in seconds, longer than the hop, and a `frequency` in Hz.
 
-    def times(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """When each frame begins and ends, in seconds, (F,) each; the first begin before the sound does."""
+        The first frames begin before the sound does.
+        """
+        c, (frame, other) = self.config, next(iter(self._space.values())).axes
+        middle = (np.arange(frame.maximum) + spectra.first_frame(c.window, c.hop)) * c.hop
+        low, high = self._frequencies()
+        return {
+            "time": Extent("frame", (middle - c.window // 2) / c.rate, (middle + c.window // 2) / c.rate, "seconds"),
+            "frequency": Extent(other.name, low, high, "Hz"),
+        }
+
+    def _frequencies(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest frequency in Hz of each place, (K,) or (M,) each."""
         c = self.config
-        middle = (np.arange(frames) + spectra.first_frame(c.window, c.hop)) * c.hop
-        return (middle - c.window / 2) / c.rate, (middle + c.window / 2) / c.rate
+        step = c.rate / c.window
+        if c.bands:
+            found = [np.flatnonzero(weights > 0) for weights in self._weights().T]
+            return step * np.array([own[0] - 0.5 for own in found]), step * np.array([own[-1] + 0.5 for own in found])
+        places = np.arange(c.window // 2)
+        ends = np.concatenate([[c.window / 2], places[1:] + 0.5])  # the first place holds the highest one too
+        return step * (places - 0.5), step * ends
 
     def _weights(self) -> np.ndarray:
         return spectra.mel_weights(self.config.bands, self.config.window // 2 + 1, self.config.rate)

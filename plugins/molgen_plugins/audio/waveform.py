@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen.domain import Encoder, Invalid, Item, KnownPart, Sample
+from molgen.domain import Encoder, Extent, Invalid, Item, KnownPart, Sample
 from molgen.space import Real, Space
 from molgen_plugins.audio.shaping import ClipConfig, beginning, settings_for, shaped
 from molgen_plugins.audio.sound import FULL_SCALE, Sound
@@ -73,6 +73,10 @@ class Waveform(Encoder):
     def known_part(self, item: Item) -> KnownPart | Invalid:
         """How every sample begins: a sound, or the path of a file."""
         return beginning(self, item)
+
+    def extents(self) -> Mapping[str, Extent]:
+        """When each sample begins and ends, as `time` in seconds."""
+        return self.config.moments()
 
     def decode(self, sample: Sample) -> Item | Invalid:
         """The sound of a sample; every sample has one."""

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from molgen.domain import Descriptors, Domain, Invalid, Item, Record
+from molgen_plugins.media.describing import Suite, compared, described
 
 if TYPE_CHECKING:
     import numpy as np
 
-
-def _compared(feature: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """The metrics of distributions, in the space of one feature."""
-    of = {"feature": feature}
-    return {
-        "Fréchet distance/{}": ("frechet_distance", {**of, "enough": 10_000}),
-        "Kernel distance/{}": ("kernel_distance", of),
-        **{f"{name.capitalize()}/{{}}": (name, of) for name in ("precision", "recall", "density", "coverage")},
-    }
-
-
 #: Suites of metrics by the network whose features they compare; see `networks`.
-SUITES: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+SUITES: Mapping[str, Suite] = {
     "digits": {
         "Valid": ("validity", {}),
         "Unique": ("uniqueness", {}),
         "Novel": ("novelty", {}),
-        **_compared("digits"),
+        **compared("digits", enough=10_000),
         "Class score": ("class_score", {"feature": "digit_classes", "enough": 10_000}),
         "Class distance/{}": ("class_distance", {"feature": "digit_classes", "enough": 10_000}),
     },
-    "imagenet": _compared("imagenet"),
+    "imagenet": compared("imagenet", enough=10_000),
 }
 
 
@@ -74,18 +63,15 @@ class Images(Domain):
 
         return raster.key(item)
 
-    def suites(self) -> Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]]:
+    def suites(self) -> Mapping[str, Suite]:
         """Metrics of distributions by the digit network, with its classes, and by EfficientNet-Lite0."""
         return SUITES
 
     def descriptors(self) -> Descriptors:
         """Intensity, contrast and ink (NaN where there is no image), and the pixels as a feature; no filters."""
-        from molgen_plugins.images import properties
+        from molgen_plugins.images import properties, raster
 
-        return Descriptors(
-            properties={name: _of_image(f, math.nan) for name, f in properties.PROPERTIES.items()},
-            features={name: _of_image(f, None) for name, f in properties.FEATURES.items()},
-        )
+        return described(raster.canonical, properties.PROPERTIES, properties.FEATURES)
 
     def read(
         self, source: str | Path | IO[bytes], *, format: str | None = None, column: str | None = None
@@ -131,13 +117,3 @@ class Images(Domain):
         from molgen_plugins.images.io import drawing
 
         return drawing.sheet(items, legends)
-
-
-def _of_image(function: Callable[[np.ndarray], Any], otherwise: Any) -> Callable[[Item], Any]:
-    from molgen_plugins.images.raster import canonical
-
-    def compute(item: Item) -> Any:
-        image = canonical(item)
-        return otherwise if isinstance(image, Invalid) else function(image)
-
-    return compute

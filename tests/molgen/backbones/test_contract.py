@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from molgen import registry
-from molgen.backbone import Backbone, Head, default_backbone, default_network, make_build
+from molgen.backbone import Backbone, Head, default_backbone, default_network, fitting_batch_size, make_build
 from molgen.backbones.transformer.network import Transformer
 from molgen.backbones.unet.network import UNet
 from molgen.batch import Batch
@@ -78,7 +78,7 @@ def row(length, name="n"):
     [
         ({"x": Real(), "y": Categorical(classes=2)}, "recurrent", "transformer"),
         (row(1024), "recurrent", "transformer"),
-        (row(4100), "unet", "unet"),
+        (row(4100), "wavenet", "unet"),
         ({"x": Real((NODE,)), "at": Real((NODE,), channels=(3,))}, "recurrent", "transformer"),
         ({"x": Real((Axis("h", 28), Axis("w", 28)))}, "unet", "unet"),
         ({"bond": Categorical((NODE, NODE), classes=2, symmetric=True)}, "recurrent", "graph"),
@@ -91,10 +91,16 @@ def test_the_default_network_follows_layout_and_size(space, causal, at_once):
     assert default_backbone(space, causal=False).name == at_once
 
 
+def test_long_sequences_are_learned_from_few_at_a_time():
+    assert [fitting_batch_size(row(n), True, 128) for n in (1024, 1025, 8192, 100_000)] == [128, 63, 8, 1]
+    assert fitting_batch_size(row(8192), False, 4) == 4
+    assert fitting_batch_size({"x": Real((Axis("h", 280), Axis("w", 280)))}, False, 128) == 128
+
+
 def test_the_default_of_a_long_sequence_sees_all_of_it():
     """The first choice reaches the last output, and attention has few places."""
     config = default_network(row(4100), causal=True)[1]
-    assert config.blocks * (2**config.levels - 1) >= 4100 > config.blocks * (2 ** (config.levels - 1) - 1)
+    assert config.reach >= 4100 > replace(config, levels=config.levels - 1).reach
     config = default_network(row(5306), causal=False)[1]
     assert 64 < 5306 / 2 ** (config.levels - 1) <= 128
 

@@ -22,6 +22,7 @@ def folder(tmp_path_factory):
     ]
     files.write(rows, folder / "tones")
     run(folder, "train", "--data tones --output run encoder=audio.mulaw backbone=wavenet")
+    (folder / "begin.wav").write_bytes(next(files.read(folder / "tones")).item)
     return folder
 
 
@@ -65,15 +66,45 @@ def test_sounds_are_drawn_scored_and_judged(folder):
 
 
 def test_a_file_says_how_samples_begin(folder):
-    first = next(files.read(folder / "tones"))
-    begin = canonical(first.item)
-    (folder / "begin.wav").write_bytes(first.item)
-    run(folder, "generate", "--model run --count 2 --prefix begin.wav --output more --seed 0 --workers 1")
+    begin = canonical(next(files.read(folder / "tones")).item)
+    run(folder, "generate", "--model run --count 2 --prefix begin.wav --output more --seed 0 --workers 1 --overwrite")
     for record in files.read(folder / "more"):
         found = canonical(record.item)
         assert len(found.samples) >= len(begin.samples)
         assert np.abs(found.values()[: len(begin.samples)] - begin.values()).max() < 0.02
     assert len({key(canonical(record.item)) for record in files.read(folder / "more")}) == 2
+
+
+def test_a_sound_goes_on_from_a_time(folder):
+    """What lies after 5 ms, 40 samples, is drawn anew, to the end or to 10 ms."""
+    begin = canonical(next(files.read(folder / "tones")).item)
+    common = "--model run --count 2 --known begin.wav --seed 0 --workers 1 --overwrite --output more"
+    run(folder, "generate", common, "--fill time=0.005:")
+    free = [canonical(record.item) for record in files.read(folder / "more")]
+    run(folder, "generate", common, "--fill time=0.005:0.01")
+    stated = [canonical(record.item) for record in files.read(folder / "more")]
+    assert {len(sound.samples) for sound in stated} == {80}
+    for sound in free + stated:
+        assert np.abs(sound.values()[:40] - begin.values()[:40]).max() < 0.02
+    assert np.abs(stated[0].values()[40:] - stated[1].values()[40:]).max() > 0.05
+
+
+def test_what_cannot_be_filled_in_is_one_line(folder, capfd):
+    common = ["generate", "--model", str(folder / "run"), "--count", "1", "--workers", "1", "-q"]
+    known = ["--known", str(folder / "begin.wav")]
+    for arguments, words in (
+        ([*known, "--fill", "time=0.002:0.003"], "not parts behind a gap"),
+        ([*known, "--fill", "frequency=2000:"], "no direction 'frequency' to fill in along; known: time (seconds)"),
+        ([*known, "--fill", "time=2"], "is not NAME=FROM:TO with numbers, such as time=0.2:0.3"),
+        ([*known, "--fill", "time=nan:1"], "is not NAME=FROM:TO with numbers"),
+        (known, "--known and --fill belong together"),
+        (["--fill", "time=0.1:"], "--known and --fill belong together"),
+        (["--known", str(folder / "none.wav"), "--fill", "time=0.1:"], "cannot keep a part of the item"),
+    ):
+        assert main([*common, *arguments]) == 2
+        captured = capfd.readouterr()
+        assert words in captured.err
+        assert len(captured.err.splitlines()) == 1
 
 
 def test_sounds_have_latents_and_ways_between_them(folder):
@@ -90,3 +121,15 @@ def test_sounds_have_latents_and_ways_between_them(folder):
     assert main(["reconstruct", str(folder / "tones"), *common, str(folder / "again.zip")]) in (0, 3)
     assert len(list(files.read(folder / "way"))) == 3
     assert len(list(files.read(folder / "again.zip"))) == 40
+
+
+def test_long_sounds_have_dilated_convolutions_where_no_network_is_named(tmp_path):
+    rows = [{"audio": tone(300 + k, 2000)} for k in range(2)]
+    files.write(rows, tmp_path / "long")
+    made = ["train", "--data", str(tmp_path / "long"), "--output", str(tmp_path / "run"), "--quiet", "training.steps=1"]
+    assert main([*made, "training.validation=0", "training.check_every=9"]) == 0
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())["model"]
+    assert "batch_size: 21\n" in (tmp_path / "run" / "config.yaml").read_text()  # 65,536 samples at a time
+    assert config["encoder"]["name"] == "audio.mulaw"
+    assert config["backbone"]["name"] == "wavenet"
+    assert config["backbone"]["settings"]["levels"] == 7  # 3,000 samples, and whether each is the last
