@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from molgen import registry
 from molgen.backbone import fitting_batch_size
-from molgen.config import Part, make_settings, settings_of, to_settings
+from molgen.config import Part, make_settings, part_class, to_settings
 from molgen.data.prepare import TrainingData, rejected_records
 from molgen.data.source import RowSource, dataset_source, file_source, source_of
 from molgen.data.store import Store
@@ -75,7 +75,7 @@ def fit_model(
 ) -> GenerativeModel:
     """Train a model; see `GenerativeModel.fit`."""
     if training is None:
-        causal = settings_of("family", model.config.family)[0].causal
+        causal: bool = part_class("family", model.config.family.name).causal
         usual = fitting_batch_size(model.encoder.space, causal, TrainingConfig.batch_size)
         training = TrainingConfig(batch_size=usual)
     config = make_settings(TrainingConfig, {**to_settings(training), **settings}, "training")

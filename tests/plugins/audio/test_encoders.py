@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from molgen.domain import Invalid
+from molgen.space import axes
 from molgen_plugins.audio import spectra
 from molgen_plugins.audio.examples import tone
 from molgen_plugins.audio.mulaw import Mulaw, MulawConfig, codes_of, values_of
@@ -185,3 +186,23 @@ def test_what_is_decoded_from_mel_levels_sounds_about_alike():
 def test_settings_that_make_no_sense_are_refused(cls, settings, said):
     with pytest.raises(ValueError, match=said):
         cls(**settings)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        Mulaw(),
+        Waveform(WaveformConfig(channels=2)),
+        Spectrogram(),
+        Spectrogram(SpectrogramConfig(bands=20)),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_every_place_lies_somewhere_in_time_and_frequency(encoder):
+    for name, extent in encoder.extents().items():
+        axis = axes(encoder.space)[extent.axis]
+        assert extent.starts.shape == extent.ends.shape == (axis.maximum,)
+        assert (extent.starts < extent.ends).all()
+        last = {"time": encoder.config.length / encoder.config.rate, "frequency": encoder.config.rate / 2}[name]
+        assert extent.starts.min() <= 0 < last <= extent.ends.max() + 1e-9
+        assert (extent.starts[2:] <= extent.ends[1:-1] + 1e-9).all()  # no gap behind the first
