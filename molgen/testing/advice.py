@@ -48,6 +48,10 @@ ADVICE: Mapping[str, str] = {
     "decoded_items_encode_again": (
         "What `encode` has no place for, such as an item that is too long, is `Invalid(reason)`."
     ),
+    "made_up_items_are_items": (
+        "`canary` gives what `canonical` takes as an item, for any generator and any items of the domain, or "
+        "`Invalid(reason)`."
+    ),
     "batches_come_back": (
         "Hold class numbers below `classes` and values that float32 can hold; a size is never above its maximum."
     ),

@@ -120,6 +120,22 @@ def decoded_items_can_be_judged(trial: EncoderTrial) -> None:
             require(_key(trial, once) == trial.domain.key(once), f"the canonical form of {_short(item)} has another")
 
 
+def made_up_items_are_items(trial: EncoderTrial) -> None:
+    """What the domain makes up for audits is an item, whatever the randomness; a domain may make up none and say so."""
+    found = [item if isinstance(item, Invalid) else trial.domain.canonical(item) for item in trial.items]
+    real = [item for item in found if not isinstance(item, Invalid)]
+    for seed in range(FEW):
+        try:
+            item = trial.domain.canary(np.random.default_rng(seed), real)
+            judged = item if isinstance(item, Invalid) else trial.domain.canonical(item)
+        except Exception as error:
+            raise CheckFailed(f"canary raises {type(error).__name__}: {error}") from error
+        if isinstance(item, Invalid):
+            require(bool(item.reason.strip()), "canary gives no reason")
+        elif isinstance(judged, Invalid):
+            raise CheckFailed(f"canary makes up {_short(item)}, which is no item: {judged.reason}")
+
+
 def decoded_items_encode_again(trial: EncoderTrial) -> None:
     """Whatever is decoded is encoded into the space, or as `Invalid` with a reason."""
     skip_unless(partial(examples_encode_into_the_space, trial), "examples are not encoded into the space either")

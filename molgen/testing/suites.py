@@ -36,6 +36,7 @@ ENCODER_CHECKS: tuple[Callable[[EncoderTrial], None], ...] = (
     encoders.decode_never_raises,
     encoders.decoded_items_can_be_judged,
     encoders.decoded_items_encode_again,
+    encoders.made_up_items_are_items,
     encoders.batches_come_back,
     encoders.preparing_twice_changes_nothing,
     encoders.state_survives_json,

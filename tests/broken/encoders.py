@@ -112,6 +112,19 @@ class RestlessForm(Tokens):
         return {"ccc": "ccb", "ccb": "cca"}.get(item, item)
 
 
+class MakesUpNoWord(Tokens):
+    def canonical(self, item):
+        return Invalid("no word") if set(item) - set("abc") else item
+
+    def canary(self, rng, items):
+        return items[0] + "dabc"[int(rng.integers(4))]
+
+
+class MakesUpOnlyOne(Tokens):
+    def canary(self, rng, items):
+        return {0: "abc"}[int(rng.integers(3))]
+
+
 class RefusesByRaising(Tokens):
     def encode(self, item):
         if item[0] == "c" and item != "cba" and item != "cc":
@@ -184,6 +197,8 @@ BROKEN = {
     GivesNoReason: {"decode_never_raises"},
     NoJudgement: {"decoded_items_can_be_judged"},
     RestlessForm: {"decoded_items_can_be_judged"},
+    MakesUpNoWord: {"made_up_items_are_items"},
+    MakesUpOnlyOne: {"made_up_items_are_items"},
     RefusesByRaising: {"decoded_items_encode_again"},
     TooLargeForFloats: {"batches_come_back"},
     CountsPreparations: {"preparing_twice_changes_nothing"},

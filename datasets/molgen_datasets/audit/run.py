@@ -104,6 +104,8 @@ class _Run:
         for one in (model, reference_model):
             if one is not None and one.config.domain != name:
                 raise UsageError(f"the model makes {one.config.domain}, and the sets hold {name}")
+        if reference_model is not None and model is None:
+            raise UsageError("a reference model calibrates the attack on a model; name that too")
         if self.settings.metrics is not None:
             chosen_metrics(self.domain, self.settings.metrics)  # raises where a name is none
         self.canaries = Canaries.load(canaries, self.domain, name) if canaries is not None else None
@@ -267,9 +269,8 @@ class _Run:
         feature, settings = self.domain.distance_feature, self.settings
         name = labels.chosen(settings.label, self.domain, self.sides)
         if name is None or feature is None:
-            return utility.without(
-                name, "no column `label` in all sets, and the domain names no `distance_feature` or property"
-            )
+            why = "no set names a label; name a column or a property" if name is None else "the domain names no feature"
+            return utility.without(name, why)
         found = labels.labels_of(name, self.sides)
         if found is None:
             return utility.without(name, "a set does not have it")

@@ -23,7 +23,7 @@ from molgen.evaluation.references import References, records_of, stem
 from molgen.metric import PublishedStatistics
 from molgen.seeding import Rng
 from molgen.workers.stream import chunked
-from molgen_datasets.synthetic.folder import MANIFEST, finished
+from molgen_datasets.synthetic.folder import MANIFEST, WORK, finished
 
 #: Rows that are read together.
 _ROWS = 4096
@@ -60,7 +60,7 @@ class RecordSet:
 
 def domain_name(source: str) -> str | None:
     """The registry name of the domain of a synthetic set or a data set; None for a file, which says none."""
-    if (Path(source) / MANIFEST).is_file():
+    if _is_set(source):
         return str(finished(source)[1]["domain"])
     name = _dataset(source)[0]
     return str(registry.get("dataset", name).domain) if name else None
@@ -79,7 +79,7 @@ def open_set(source: str, domain: Domain, name: str, *, column: str | None = Non
     Raises:
         UsageError: there is no such set, it is of another domain, or it cannot be read.
     """
-    if (Path(source) / MANIFEST).is_file():
+    if _is_set(source):
         return _synthetic(source, domain, name)
     dataset, part = _dataset(source)
     if dataset:
@@ -91,6 +91,11 @@ def open_set(source: str, domain: Domain, name: str, *, column: str | None = Non
     content = f"{sha256(path)} {column or ''}"
     digest = hashlib.sha256(content.encode()).hexdigest()
     return RecordSet(stem(source), source, lambda: domain.read(path, column=column), digest)
+
+
+def _is_set(source: str) -> bool:
+    """Whether a path is the folder of a synthetic set, finished or not."""
+    return (Path(source) / MANIFEST).is_file() or (Path(source) / WORK).is_dir()
 
 
 def _dataset(source: str) -> tuple[str, str]:

@@ -163,7 +163,9 @@ def test_a_made_set_and_a_data_set_by_name_are_read(tmp_path, monkeypatch, capsy
         (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "-o", "train.smi"], "train.smi exists"),
         (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--metrics", "FDC"], "did you mean 'FCD'"),
         (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--label", "lopg"], "did you mean 'logp'"),
+        (["drawn.smi", "-t", "train.smi", "--holdout", "holdout.smi", "--reference-model", "moses"], "name that too"),
         (["drawn.smi", "-t", "train.smi"], "--holdout"),
+        (["begun", "-t", "train.smi", "--holdout", "holdout.smi"], "the set is not finished"),
         (["drawn.xyz7", "-t", "also.xyz7", "--holdout", "this.xyz7"], "there is no such file"),
     ],
 )
@@ -172,6 +174,7 @@ def test_what_cannot_be_audited_is_one_line(arguments, message, tmp_path, monkey
     files = {"drawn": "CCO\nCCN\n", "train": "CCC\nCCO\n", "holdout": "CCF\nCCI\n", "none": "x\ny\n", "one": "C\n"}
     for name, text in files.items():
         (tmp_path / f"{name}.smi").write_text(text)
+    (tmp_path / "begun" / ".molgen").mkdir(parents=True)
     try:
         code = main(["dataset", "audit", *arguments])
     except SystemExit as stopped:
