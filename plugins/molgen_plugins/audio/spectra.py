@@ -71,10 +71,19 @@ def unfolded(parts: np.ndarray) -> np.ndarray:
     return found
 
 
+def mel_edges(bands: int, rate: int) -> np.ndarray:
+    """Where mel bands of equal width begin, have their middle and end, in Hz: band m lies from m to m + 2, (M + 2,).
+
+    mel = 2595 log10(1 + f / 700).
+    """
+    edges: np.ndarray = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2) / 2595) - 1)
+    return edges
+
+
 @lru_cache(maxsize=8)
 def mel_weights(bands: int, frequencies: int, rate: int) -> np.ndarray:
-    """Triangles of equal width on the mel scale, each of unit sum, (K + 1, M); mel = 2595 log10(1 + f / 700)."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2) / 2595) - 1)
+    """Triangles of equal width on the mel scale, each of unit sum, (K + 1, M)."""
+    edges = mel_edges(bands, rate)
     places = np.linspace(0, rate / 2, frequencies)[:, None]
     rising = (places - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - places) / (edges[2:] - edges[1:-1])

@@ -144,11 +144,10 @@ class Spectrogram(Encoder):
     def _frequencies(self) -> tuple[np.ndarray, np.ndarray]:
         """The lowest and the highest frequency in Hz of each place, (K,) or (M,) each."""
         c = self.config
-        step = c.rate / c.window
         if c.bands:
-            found = [np.flatnonzero(weights > 0) for weights in self._weights().T]
-            return step * np.array([own[0] - 0.5 for own in found]), step * np.array([own[-1] + 0.5 for own in found])
-        places = np.arange(c.window // 2)
+            edges = spectra.mel_edges(c.bands, c.rate)
+            return edges[:-2], edges[2:]
+        step, places = c.rate / c.window, np.arange(c.window // 2)
         ends = np.concatenate([[c.window / 2], places[1:] + 0.5])  # the first place holds the highest one too
         return step * (places - 0.5), step * ends
 
