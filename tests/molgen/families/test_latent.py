@@ -262,6 +262,7 @@ PRIORS = {
     "autoregressive": {"bins": 8},
     "diffusion": {"steps": 3, "samples": 2},
     "gan": {"latent": 3, "element_noise": 2, "validation_samples": 2},
+    "energy": {"variant": "matching"},
 }
 
 
