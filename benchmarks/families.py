@@ -19,7 +19,7 @@ import time
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +156,14 @@ def density(model: Model, data: Dataset, args: Namespace) -> dict[str, Any]:
 
 
 def held_out(domain: Domain, data: Dataset, split: str, count: int) -> list[Item | Invalid]:
-    """The first items of a split in their canonical form, in which models learn them."""
-    return [domain.canonical(item) for item in islice(data.items(split), count)]
+    """Items from all over a split in their canonical form, in which models learn them.
+
+    The first ones would not do: QM9 lists small molecules first, which are likelier than the others.
+    """
+    total = data.splits[split]
+    count = min(count, total)
+    chosen = (number * count // total < (number + 1) * count // total for number in range(total))
+    return [domain.canonical(item) for item in compress(data.items(split), chosen)]
 
 
 def dimensions(model: GenerativeModel, sample: Mapping[str, np.ndarray] | Invalid) -> int:
