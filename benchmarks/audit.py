@@ -87,59 +87,78 @@ def verdict(remembers: dict[str, Any], independent: dict[str, Any]) -> dict[str,
     }
 
 
+class Laps:
+    """The seconds that each step took."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str) -> None:
+        """Say that a step ended."""
+        now = time.perf_counter()
+        self.seconds[name], self._last = round(now - self._last, 1), now
+        print(name, self.seconds[name], flush=True)
+
+
+def sets(folder: Path, args: argparse.Namespace) -> dict[str, Path]:
+    """Files of the four parts, and of the training part with canaries."""
+    names = ("train", "holdout", "independent", "other")
+    parts = parts_of(args.count, args.seed)
+    found = {name: written(folder / f"{name}.smi", items) for name, items in zip(names, parts, strict=True)}
+    domain = registry.get("domain", "molecules")()
+    found["planted"] = folder / "planted.smi"
+    training = open_set(str(found["train"]), domain, "molecules")
+    plant(training, found["planted"], domain, "molecules", Planting(args.canaries, 500, seed=args.seed))
+    return found
+
+
+def audits(folder: Path, args: argparse.Namespace, lap: Laps) -> tuple[dict[str, Audit], int]:
+    """Both audits, and how many draws of the memorising model are read as molecules."""
+    found = sets(folder, args)
+    lap("data and canaries")
+    memorising = trained(found["planted"], args.steps, folder / "memorising", args.seed)
+    lap("training the memorising model")
+    reference = trained(found["other"], args.reference_steps, folder / "reference", args.seed + 1)
+    lap("training the reference model")
+    draws = [draw.item for draw in memorising.sample(args.draws, seed=args.seed)]
+    valid = [item for item in draws if not isinstance(item, Invalid)]
+    drawn = written(folder / "drawn.smi", valid)
+    lap("drawing")
+    how = Settings(most=args.count, metrics=None, use=False, seed=args.seed)
+    fair = audit(
+        found["independent"], found["train"], found["holdout"], domain="molecules", model=reference, settings=how
+    )
+    lap("auditing independent draws")
+    remembers = audit(
+        drawn,
+        found["planted"],
+        found["holdout"],
+        domain="molecules",
+        model=memorising,
+        reference_model=reference,
+        canaries=f"{found['planted']}.canaries.json",
+        settings=how,
+    )
+    lap("auditing the memorising model")
+    return {"memorising model": remembers, "independent draws": fair}, len(valid)
+
+
 def main() -> None:
     """Train, draw, audit and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=5000, help="molecules of each part")
     parser.add_argument("--canaries", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=2400, help="of the memorising model")
-    parser.add_argument("--reference-steps", type=int, default=500, help="of the reference model")
-    parser.add_argument("--draws", type=int, default=20_000, help="of the memorising model")
+    parser.add_argument("--steps", type=int, default=1600, help="of the memorising model")
+    parser.add_argument("--reference-steps", type=int, default=300, help="of the reference model")
+    parser.add_argument("--draws", type=int, default=10_000, help="of the memorising model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--result", default="audit", help="name of the result file")
     args = parser.parse_args()
-    start = time.perf_counter()
-    seconds: dict[str, float] = {}
-
-    def lap(name: str) -> None:
-        seconds[name] = round(time.perf_counter() - start - sum(seconds.values()), 1)
-        print(name, seconds[name], flush=True)
-
-    settings = Settings(most=args.count, metrics=None, use=False, seed=args.seed)
-    domain = registry.get("domain", "molecules")()
+    lap = Laps()
     with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        names = ("train", "holdout", "independent", "other")
-        parts = parts_of(args.count, args.seed)
-        train, holdout, independent, other = (
-            written(folder / f"{name}.smi", items) for name, items in zip(names, parts, strict=True)
-        )
-        planted = folder / "planted.smi"
-        source = open_set(str(train), domain, "molecules")
-        plant(source, planted, domain, "molecules", Planting(args.canaries, 500, seed=args.seed))
-        lap("data and canaries")
-        memorising = trained(planted, args.steps, folder / "memorising", args.seed)
-        lap("training the memorising model")
-        reference = trained(other, args.reference_steps, folder / "reference", args.seed + 1)
-        lap("training the reference model")
-        draws = [draw.item for draw in memorising.sample(args.draws, seed=args.seed)]
-        valid = [item for item in draws if not isinstance(item, Invalid)]
-        drawn = written(folder / "drawn.smi", valid)
-        lap("drawing")
-        remembers = audit(
-            drawn,
-            planted,
-            holdout,
-            domain="molecules",
-            model=memorising,
-            reference_model=reference,
-            canaries=f"{planted}.canaries.json",
-            settings=settings,
-        )
-        lap("auditing the memorising model")
-        fair = audit(independent, train, holdout, domain="molecules", model=reference, settings=settings)
-        lap("auditing independent draws")
-    found = {"memorising model": figures(remembers), "independent draws": figures(fair)}
+        made, valid = audits(Path(temporary), args, lap)
+    found = {name: figures(one) for name, one in made.items()}
     write_result(
         args.result,
         {
@@ -147,8 +166,8 @@ def main() -> None:
             "canaries": args.canaries,
             "network": NETWORK,
             "training": {**TRAINING, "steps": args.steps, "reference steps": args.reference_steps},
-            "draws": {"all": args.draws, "read as molecules": len(valid)},
-            "seconds": seconds,
+            "draws": {"all": args.draws, "read as molecules": valid},
+            "seconds": lap.seconds,
             **found,
             "as they must be": verdict(*found.values()),
         },

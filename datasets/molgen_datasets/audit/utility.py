@@ -6,6 +6,7 @@ Letters in shapes: N, M items of sets, D numbers of an item, R repetitions.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +78,16 @@ def skill(
         known = np.unique(test[1].astype(str))
         if len(np.unique(y.astype(str))) < 2:
             return 1 / len(known) if y[0] in known else 0.0  # whoever saw one class names it always
-        found = make().fit(x, y.astype(str)).predict(test[0])
+        found = _predicted(make(), x, y.astype(str), test[0])
         return float(recall_score(test[1].astype(str), found, labels=known, average="macro", zero_division=0.0))
-    return float(r2_score(test[1].astype(float), make().fit(x, y.astype(float)).predict(test[0])))
+    return float(r2_score(test[1].astype(float), _predicted(make(), x, y.astype(float), test[0])))
+
+
+def _predicted(learner: Learner, x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():  # of iterations that end early, which the skill shows
+        warnings.simplefilter("ignore")
+        learner.fit(x, y)
+        return learner.predict(test)
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,8 @@ def section(labels: Labels, feature: str, sides: tuple[Items, Items, Items], tri
     few = [one for one in found.sides.__dict__.values() if isinstance(one, tuple) and len(one[1]) < 2]
     if few:
         return without(labels.name, "fewer than two items of a set have it")
+    if len(np.unique(found.sides.training[1].astype(str))) < 2:
+        return without(labels.name, "it is the same for all training items")
     kind = "balanced accuracy" if labels.classes else "R2"
     swapped = found.swapped()
     note = f"{kind} of {labels.name} on {len(found.sides.holdout[1]):,} held-out items"

@@ -159,3 +159,14 @@ def test_columns_of_properties_are_compared_as_those_of_a_table():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError):
         Settings(**wrong)
+
+
+def test_what_cannot_be_learned_is_said():
+    trials = {"factory": KNOWN["linear"], "repeats": 2, "most": 9, "rng": np.random.default_rng(0)}
+    one = sets(lambda y: ["up"] * len(y))
+    alike = (one[2], one[1], one[2])
+    found = section(labels_of("label", alike), "points", alike, trials)
+    assert found.words == ["The label 'label' cannot be learned: it is the same for all training items."]
+    bare = items("bare", [{"label": "up"}, *[{"label": ""}] * 9], {"points": np.zeros((10, 2))})
+    found = section(labels_of("label", (one[0], bare, one[2])), "points", (one[0], bare, one[2]), trials)
+    assert "fewer than two items" in found.words[0]
