@@ -256,7 +256,8 @@ class Generation:
         rest: dict[int, Sample | Invalid] = {}
         for place, (draw, inspection) in enumerate(kept):
             if inspection.item is None:
-                found[place] = Score(error=inspection.error or "invalid")
+                nothing = {name: (math.nan, "") for name in self._model.density_parts if self._request.density}
+                found[place] = Score(error=inspection.error or "invalid", parts=nothing)
                 continue
             if not self._request.density:
                 found[place] = Score()

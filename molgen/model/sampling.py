@@ -28,6 +28,8 @@ from molgen.seeding import Rng, content_key
 
 T = TypeVar("T")
 
+#: The most draws of given items at a time: those of like size together, because padding costs as much as elements.
+PIECE = 128
 #: What a log-density is a sum of, in nats with what each number means, by name.
 Parts = Mapping[str, tuple[float, Density | None]]
 
@@ -68,6 +70,8 @@ class WithSamples:
     encoder: Encoder
     conditions: Conditions
     statistics: Statistics
+    #: what a log-density is a sum of, by name; nothing where it is one number.
+    density_parts: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
 
@@ -154,14 +158,17 @@ class WithSamples:
     ) -> list[RawSample]:
         """Draws of what has the given fields, and `Invalid` ones of all else, in order."""
         encoded = self._given_fields(items)
-        fields = [one for one in encoded if not isinstance(one, Invalid)]
-        rows = np.array([row for row, one in enumerate(encoded) if not isinstance(one, Invalid)], np.int64)
-        here = {name: values[rows] if values.ndim else values for name, values in condition.items()}
-        found = iter(self._draw(rng.take(rows), here, self._given_part(fields), options) if fields else ())
-        return [
-            RawSample(index, one, math.nan, None, {}) if isinstance(one, Invalid) else next(found)
-            for index, one in zip(rng.items.tolist(), encoded, strict=True)
-        ]
+        found = {
+            row: RawSample(int(rng.items[row]), one, math.nan, None, {})
+            for row, one in enumerate(encoded)
+            if isinstance(one, Invalid)
+        }
+        fields = {row: one for row, one in enumerate(encoded) if not isinstance(one, Invalid)}
+        for rows in _pieces(fields, PIECE):
+            here = {name: values[rows] if values.ndim else values for name, values in condition.items()}
+            given = self._given_part([fields[row] for row in rows])
+            found |= zip(rows, self._draw(rng.take(np.array(rows)), here, given, options), strict=True)
+        return [found[row] for row in range(len(encoded))]
 
     def _draw(self, rng: Rng, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]) -> list[RawSample]:
         items = rng.items.tolist()
@@ -317,10 +324,7 @@ class WithSamples:
         valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
         asked = self.conditions.numbers(condition or {})
         columns = {name: np.broadcast_to(values, len(encoded)) for name, values in asked.items()}
-        # Neighbours of one size pad least.
-        ranked = sorted(valid, key=lambda i: sum(int(np.size(array)) for array in valid[i].values()))
-        for start in range(0, len(ranked), batch_size):
-            rows = ranked[start : start + batch_size]
+        for rows in _pieces(valid, batch_size):
             given = {name: values[rows] for name, values in columns.items()}
             for row, value in zip(rows, self._score([valid[i] for i in rows], given, seed, options), strict=True):
                 scored[row] = value
@@ -349,6 +353,13 @@ class WithSamples:
         if density.kind < Density.ESTIMATE:
             return density.value.tolist()
         return (density.value - log_abs_det(self.encoder.space, self.statistics, batch)).tolist()
+
+
+def _pieces(samples: Mapping[int, Sample], most: int) -> Iterator[list[int]]:
+    """The numbers of samples in lists of at most so many; neighbours of one size pad least."""
+    ranked = sorted(samples, key=lambda row: sum(int(np.size(array)) for array in samples[row].values()))
+    for start in range(0, len(ranked), most):
+        yield ranked[start : start + most]
 
 
 def _out_of_memory(error: BaseException) -> bool:

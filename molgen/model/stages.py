@@ -56,6 +56,8 @@ class Stages(SampledRows):
         UsageError: the second model draws whole items, or items of another domain.
     """
 
+    density_parts = (GIVEN, REST)
+
     def __init__(self, first: GenerativeModel, second: GenerativeModel, canonical: Canonical | None = None) -> None:
         if first.config.domain != second.config.domain:
             raise UsageError(

@@ -94,6 +94,12 @@ def test_rows_have_the_density_of_each_stage(stages):
         assert len(row.item.positions) > 0
 
 
+def test_every_row_has_columns_for_each_stage(stages):
+    rows = stages.sample_rows(12, seed=2, workers=1, temperature=1.7, then_steps=1)
+    assert {row.status for row in rows} == {"valid", "invalid"}
+    assert len({tuple(row.columns("smiles")) for row in rows}) == 1
+
+
 def test_conditions_go_to_the_stage_that_has_them(positions):
     stages = Stages(GenerativeModel.load(conditional_model()), positions)
     assert stages.conditions.names == ("kind", "dose")
