@@ -216,3 +216,17 @@ def describe_model(model: GenerativeModel, name: str) -> dict[str, Any]:
         **{kind: getattr(model.config, kind).name for kind in ("encoder", "family", "backbone")},
         "device": str(model.device),
     }
+
+
+def take_settings_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Let settings and options alternate: argparse by itself takes positional arguments in one run only."""
+    plain = parser.parse_known_args
+
+    def intermixed(args: Any = None, namespace: Any = None) -> Any:
+        parser.parse_known_args = plain  # type: ignore[method-assign] # which parse_known_intermixed_args calls
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = intermixed  # type: ignore[method-assign]
+
+    parser.parse_known_args = intermixed  # type: ignore[method-assign]

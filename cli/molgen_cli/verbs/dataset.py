@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import MolgenError, UsageError
-from molgen_cli.arguments import from_zero, names, parallel, whole
+from molgen_cli.arguments import from_zero, names, parallel, take_settings_anywhere, whole
 from molgen_cli.auditing import configure_audit, configure_canaries, run_audit, run_canaries
 from molgen_cli.console import on_terminal, progress, say, show
 
@@ -77,6 +77,7 @@ def _configure_create(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=parallel, metavar="N", help="how many sample at a time (default: one for two processors)")
     add("--retries", type=whole, default=10, metavar="N", help="how often a task may lose its worker (default: 10)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    take_settings_anywhere(parser)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +245,7 @@ def _card(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from molgen import registry
+    from molgen.atomic_files import sha256
     from molgen_datasets.synthetic.screen import write_list
 
     if Path(args.output).exists():
@@ -251,5 +253,5 @@ def _list(args: argparse.Namespace) -> int:
     domain = registry.get("domain", args.domain)()
     items = (record.item for record in domain.read(args.file))
     count = write_list(Path(args.output), domain, items, args.id, args.date)
-    say(f"{count:,} digests in {args.output}", quiet=args.quiet)
+    say(f"{count:,} digests in {args.output}; sha256: {sha256(Path(args.output))}", quiet=args.quiet)
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
+from molgen_cli.arguments import take_settings_anywhere
 from molgen_cli.console import say, warn
 from molgen_cli.signals import Terminated
 
@@ -57,21 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument("--show-config", action="store_true", help="print the whole configuration and stop")
     parser.add_argument("-q", "--quiet", action="store_true", help="print no progress and no summary")
-    _take_settings_anywhere(parser)
-
-
-def _take_settings_anywhere(parser: argparse.ArgumentParser) -> None:
-    """Let settings and options alternate: argparse by itself takes positional arguments in one run only."""
-    plain = parser.parse_known_args
-
-    def intermixed(args: Any = None, namespace: Any = None) -> Any:
-        parser.parse_known_args = plain  # type: ignore[method-assign] # which parse_known_intermixed_args calls
-        try:
-            return parser.parse_known_intermixed_args(args, namespace)
-        finally:
-            parser.parse_known_args = intermixed  # type: ignore[method-assign]
-
-    parser.parse_known_args = intermixed  # type: ignore[method-assign]
+    take_settings_anywhere(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -168,7 +168,7 @@ def _about(found: Mapping[str, Any]) -> str:
         lines.append(
             f"The recipe asked for {found['recipe']['count']:,}; the making stopped because too few were accepted."
         )
-    lines += [f"Every item is {text}. That says nothing of any other set." for text in found["statements"]]
+    lines += [f"Of every item: {text}. That says nothing of any other set." for text in found["statements"]]
     held = "; ".join(found["screening"]) or "none: the items were held against no list"
     lines.append(f"Screening in force: {held}.")
     return "\n\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_set_is_made_described_verified_and_repaired(create, tmp_path, capsys)
     recipe = tmp_path / "recipe.yaml"
     (tmp_path / "base.yaml").write_text("filters:\n  alerts: none\n")
     recipe.write_text("defaults: [base, _self_]\nmodel: moses\ncount: 50\ntitle: One\n")
-    code, said = create(str(recipe), "seed=3", "splits.shares={a: 0.5, b: 0.5}", "-n", "20", "--properties", "logp")
+    code, said = create(str(recipe), "seed=3", "-n", "20", "splits.shares={a: 0.5, b: 0.5}", "--properties", "logp")
     assert code == 0
     assert "20 items in 2 files" in said
     found = manifest(tmp_path / "set")
@@ -109,7 +110,9 @@ def test_a_list_is_made_of_a_file(tmp_path, capsys):
     (tmp_path / "items.smi").write_text("CCO\nOCC\nCCN\n")
     arguments = ["-o", str(tmp_path / "list.txt"), "--id", "mine", "--date", "2026-01-31"]
     assert main(["dataset", "list", str(tmp_path / "items.smi"), *arguments]) == 0
-    assert "2 digests" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 digests" in said
+    assert hashlib.sha256((tmp_path / "list.txt").read_bytes()).hexdigest() in said
     assert "CCO" not in (tmp_path / "list.txt").read_text()
     assert main(["dataset", "list", str(tmp_path / "items.smi"), *arguments]) == 2  # it exists
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 
 import pytest
 
@@ -96,9 +98,9 @@ def test_ray_makes_the_same_bytes_though_an_actor_is_killed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("own_address")
-@pytest.mark.parametrize("engine", ["ray", "dask"])
-def test_other_engines_call_the_function(engine, tmp_path):
-    pytest.importorskip(engine)
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("dask", "dask"), ("spark", "pyspark")])
+def test_other_engines_call_the_function(engine, package, tmp_path):
+    pytest.importorskip(package)
     expected = table_of(range(20)).to_pylist()
     assert RUNS[engine](20) == expected
 
@@ -145,7 +147,34 @@ def by_dask(count):
     return sorted(found.to_dict("records"), key=lambda row: row["draw"])
 
 
-RUNS = {"ray": by_ray, "dask": by_dask}
+def by_spark(count):
+    """With Java, which Spark needs, and workers of this very environment."""
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        pytest.skip("Spark needs Java")
+
+    def batches(each):
+        for batch in each:
+            yield from draw_table(pa.Table.from_batches([batch]), DRAWS).to_batches()
+
+    kinds = {"string": "string", "double": "double", "int64": "long"}
+    columns = ", ".join(f"`{one.name}` {kinds[str(one.type)]}" for one in table_schema())
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        spark = builder.getOrCreate()
+    with spark:
+        found = spark.range(count).mapInArrow(batches, columns).dropDuplicates(["key"]).collect()
+    return sorted((row.asDict() for row in found), key=lambda row: row["draw"])
+
+
+def table_schema():
+    return table_of([]).schema
+
+
+RUNS = {"ray": by_ray, "dask": by_dask, "spark": by_spark}
 
 
 @pytest.mark.usefixtures("here")
