@@ -19,10 +19,9 @@ from molgen.data.store import Store
 from molgen.dataset import Dataset
 from molgen.domain import Invalid, Record
 from molgen.errors import UsageError
-from molgen.model.devices import resolve_device
 from molgen.training.config import TrainingConfig
-from molgen.training.fit import Watcher, fit
-from molgen.training.run_data import prepared_data, store_folder, with_conditions
+from molgen.training.fit import Watcher
+from molgen.training.run import TrainingRun
 from molgen.training.trainer import Progress
 
 if TYPE_CHECKING:
@@ -82,19 +81,17 @@ def fit_model(
     fresh = model._family is None
     if conditions is not None:
         _take_conditions(model, tuple(conditions), fresh)
-    source, prepared = None, data
-    if not isinstance(data, TrainingData):
-        source, prepared = _prepared(model, _source(model, data, conditions, column))
+    source = None if isinstance(data, TrainingData) else _source(model, data, conditions, column)
+    run = TrainingRun(model, source, config, device)
+    prepared = data if isinstance(data, TrainingData) else run.prepare()
     with _folder(output, resume) as folder:
-        stores = store_folder(source, folder)
         seen: list[Store] = []
         watcher = Watcher(stored=seen.append, progress=progress or (lambda progress: None))
-        where = resolve_device(device)
         with warnings.catch_warnings():
             if output is None:  # nobody will load what is gone in a moment
                 warnings.filterwarnings("ignore", message=".*this model can be loaded only where")
-            fit(model, prepared, config, folder, store=stores, device=where, resume=resume, watcher=watcher)
-        model.fit_report = _report(seen[0], prepared, source, folder if output is not None else None)
+            run.fit(prepared, folder, resume, watcher)
+        model.fit_report = _report(seen[0], prepared, run.source, folder if output is not None else None)
     return model
 
 
@@ -136,12 +133,6 @@ def _items_source(data: Iterable[Any], columns: Mapping[str, Sequence[Any]]) -> 
 
     card = {"licence": "not stated: the items were given in Python"}
     return RowSource("items", records, list(columns), count=len(items), card=card)
-
-
-def _prepared(model: GenerativeModel, source: RowSource) -> tuple[RowSource, TrainingData]:
-    conditions = model.config.conditions
-    source, computed = with_conditions(model, source, conditions)
-    return source, prepared_data(model, source, conditions, computed)
 
 
 @contextmanager

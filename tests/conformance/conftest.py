@@ -1,7 +1,8 @@
 """Which combinations wait for the slow run.
 
 Of the products of families, spaces and checks a part is run each time in which every two of them meet. The rest is
-marked `slow`, as are the integrals of likelihoods along an ODE, point by point in space; `.ci/run` runs all of it.
+marked `slow`, and `.ci/run` runs it. Integrals of likelihoods along an ODE, point by point in space, are marked
+`integral` as well, for they take many minutes.
 """
 
 import pytest
@@ -9,7 +10,7 @@ from support.covering import covering
 
 #: One combination in how many is run each time, by the test that is given them as checks.
 PERIODS = {"test_family_over_encoder": 4, "test_family_on_its_default_networks": 2, "test_family_on_other_networks": 3}
-SLOW = (
+INTEGRALS = (
     "[flow over molecules.geometry: probabilities_sum_to_one]",
     "[flow over molecule: probabilities_sum_to_one]",
     "[flow over points: probabilities_sum_to_one]",
@@ -31,8 +32,9 @@ def pytest_collection_modifyitems(items):
             if check.id not in quick:
                 item.add_marker(pytest.mark.slow)
     for item in items:
-        if item.nodeid.endswith(SLOW):
+        if item.nodeid.endswith(INTEGRALS):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.integral)
 
 
 def _function(item):

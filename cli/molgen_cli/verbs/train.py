@@ -167,20 +167,21 @@ class Run:
     def __init__(self, args: argparse.Namespace, composition: Composition, base: GenerativeModel | None) -> None:
         from molgen.model.devices import resolve_device
         from molgen.training.config import TrainingConfig
-        from molgen.training.run_data import with_conditions
+        from molgen.training.run import TrainingRun
         from molgen_cli.arguments import warn_if_unfinished
 
         self.args, self.composition = args, composition
-        self.device = resolve_device(args.device)
+        parts, device = composition.model, resolve_device(args.device)
         self.config: TrainingConfig = TrainingConfig(**composition.training)
-        self.conditions = composition.model.conditions
-        self.model = base.with_encoder(composition.model.encoder, self.conditions) if base else self._fresh()
+        self.model = base.with_encoder(parts.encoder, parts.conditions) if base else self._fresh()
         if self.config.private and base:
             _require_private(self.model.family)
         for name, trained in self.model.trained.items():
-            warn_if_unfinished(composition.model.family.settings[name], trained)
+            warn_if_unfinished(parts.family.settings[name], trained)
         source = _source(args, composition, self.model)
-        self.source, self.computed = with_conditions(self.model, source, self.conditions, composition.classes)
+        self.run = TrainingRun(self.model, source, self.config, device, composition.classes)
+        assert self.run.source is not None
+        self.source = self.run.source  # with the classes of its conditions
         for note in self.source.notes:
             say(note, quiet=args.quiet)
         self.folder = Path(args.output or _default_output(self.source, composition, args.base))
@@ -226,11 +227,9 @@ class Run:
         return data
 
     def _data(self, view: View) -> TrainingData:
-        from molgen.training.run_data import prepared_data
-
         self._say(f"checking the items of {self.source.name}")
         bar = view.begin("checking", self.source.count)
-        data = prepared_data(self.model, self.source, self.conditions, self.computed, bar.advance)
+        data = self.run.prepare(bar.advance)
         view.end()
         keys = data.keys
         assert keys is not None
@@ -246,22 +245,11 @@ class Run:
         return data
 
     def _fit(self, data: TrainingData, view: View) -> None:
-        from molgen.training.fit import Watcher, fit
-        from molgen.training.run_data import store_folder
+        from molgen.training.fit import Watcher
 
         view.begin("encoding", self.source.count)
         watcher = Watcher(view.encoded, lambda store: self._stored(store, view), view.show, warn)
-        stores = store_folder(self.source, self.folder)
-        fit(
-            self.model,
-            data,
-            self.config,
-            self.folder,
-            store=stores,
-            device=self.device,
-            resume=self.args.resume,
-            watcher=watcher,
-        )
+        self.run.fit(data, self.folder, self.args.resume, watcher)
 
     def _stored(self, store: Store, view: View) -> None:
         from molgen.data.prepare import rejected_records
@@ -299,7 +287,7 @@ class Run:
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
                 "ended": runfolder.now(),
                 "seconds": round(time.time() - self.started, 1),
-                "device": self.device,
+                "device": self.run.device,
                 "hardware": runfolder.hardware(),
                 "versions": versions(),
             },
