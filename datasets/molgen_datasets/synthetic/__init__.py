@@ -1,7 +1,7 @@
 """Synthetic data sets: recipes, deterministic shards, local and Ray workers, cards.
 
 `create` makes, finishes and repairs a set, `verify` checks one, `convert` writes it in another format, and
-`draw_table` is the same work as a function from table to table for other engines.
+`draw_table` is the same work as a function from table to table for other engines, whose models `release` lets go.
 """
 
 from __future__ import annotations
@@ -13,12 +13,19 @@ if TYPE_CHECKING:
     from molgen_datasets.synthetic.conversion import convert
     from molgen_datasets.synthetic.making import create
     from molgen_datasets.synthetic.recipe import Recipe
-    from molgen_datasets.synthetic.tables import draw_table
+    from molgen_datasets.synthetic.tables import draw_table, release
 
 #: Where each name comes from; what it needs is imported when it is used.
-_FROM = {"create": "making", "verify": "check", "convert": "conversion", "draw_table": "tables", "Recipe": "recipe"}
+_FROM = {
+    "create": "making",
+    "verify": "check",
+    "convert": "conversion",
+    "draw_table": "tables",
+    "release": "tables",
+    "Recipe": "recipe",
+}
 
-__all__ = ["Recipe", "convert", "create", "draw_table", "verify"]
+__all__ = ["Recipe", "convert", "create", "draw_table", "release", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,19 @@ def _spans(numbers: np.ndarray) -> Iterator[range]:
         yield range(int(part[0]), int(part[-1]) + 1)
 
 
+#: What has to be closed of all that this process keeps.
+_kept = ExitStack()
+
+
+def release() -> None:
+    """End what `draw_table` keeps in this process for its next tables: models, and the workers that inspect."""
+    _drawer.cache_clear()
+    _kept.close()
+
+
+atexit.register(release)
+
+
 @cache
 def _drawer(text: str) -> Drawer:
     """What draws for a recipe in this process, which keeps it."""
@@ -83,8 +97,6 @@ def _drawer(text: str) -> Drawer:
         raise UsageError("draw_table draws from one model; call it once for each of a mixture")
     folder = Folder(Path(tempfile.mkdtemp(prefix="molgen-")))
     folder.work.mkdir()
-    atexit.register(shutil.rmtree, folder.path, ignore_errors=True)
+    _kept.callback(shutil.rmtree, folder.path, ignore_errors=True)
     models = load_models(recipe, "auto")
-    drawer = Drawer(recipe, gathered(recipe, models, folder, today()), folder, models)
-    atexit.register(drawer.close)
-    return drawer
+    return _kept.enter_context(Drawer(recipe, gathered(recipe, models, folder, today()), folder, models))

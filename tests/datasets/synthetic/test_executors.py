@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 from molgen.atomic_files import sha256
 from molgen.errors import MolgenError, UsageError
-from molgen_datasets.synthetic import create, draw_table
+from molgen_datasets.synthetic import create, draw_table, release
 from molgen_datasets.synthetic.executors import Attempts, Processes
 from molgen_datasets.synthetic.folder import write_json
 from molgen_datasets.synthetic.recipe import recipe_from
@@ -115,6 +116,12 @@ DRAWS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _released():
+    yield
+    release()
+
+
 def table_of(numbers):
     import pyarrow as pa
 
@@ -197,3 +204,12 @@ def test_a_table_without_numbers_and_a_mixture_are_refused():
     mixture = {"models": [{"model": "moses"}, {"model": "moses"}], "count": 1}
     with pytest.raises(UsageError, match="draws from one model"):
         draw_table(pa.table({"id": [1]}), mixture)
+
+
+def test_what_waits_for_more_tables_is_released():
+    before = set(multiprocessing.active_children())
+    first = table_of(range(3))
+    assert set(multiprocessing.active_children()) - before  # they inspect the next table too
+    release()
+    assert set(multiprocessing.active_children()) <= before
+    assert table_of(range(3)) == first
