@@ -154,8 +154,12 @@ class Geometry(Encoder):
         return self._too_large() if len(conformer.elements) > self._most else self._sample(conformer)
 
     def encode_fields(self, item: Item, names: Collection[str]) -> Sample | Invalid:
-        """Some fields of a molecule; where positions are none of them, none are looked for."""
-        if "positions" in names or standard.is_spatial(item) or not isinstance(item, str):
+        """Some fields of a molecule; where positions are none of them, none are looked for.
+
+        Of a molecule that leaves its stereoisomer open, one that exists in space is found and said, if that is asked.
+        """
+        isomer = "stereo" in names and isinstance(item, str) and not standard.is_spatial(item) and stereo.is_open(item)
+        if isomer or "positions" in names or standard.is_spatial(item) or not isinstance(item, str):
             return super().encode_fields(item, names)
         if foreign := _FOREIGN.search(item):
             return Invalid(_FOREIGN_CAUSE[foreign[0][0]])

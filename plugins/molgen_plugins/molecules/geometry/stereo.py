@@ -52,6 +52,15 @@ def pair_classes(smiles: str, bonds: np.ndarray) -> np.ndarray:
     return found
 
 
+def is_open(smiles: str) -> bool:
+    """Whether a string leaves open which of several stereoisomers it is."""
+    molecule = chem.parse(smiles)
+    if isinstance(molecule, Invalid):
+        return False
+    possible = Chem.FindPotentialStereo(molecule, cleanIt=False, flagPossible=True)
+    return any(one.specified == Chem.StereoSpecified.Unspecified for one in possible)
+
+
 def _places(molecule: Chem.Mol, bonds: np.ndarray) -> list[int]:
     """Where each atom of a molecule stands once all hydrogens are behind; one that is written is its neighbour's."""
     place, count = [], 0

@@ -68,6 +68,17 @@ def test_no_positions_are_looked_for_where_none_are_needed(monkeypatch):
         assert isinstance(ENCODER.encode_fields(item, GRAPH), Invalid)
 
 
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [("CC(N)O", True), ("CC=CC", True), ("C1CC2CC1C2O", False), ("CCO", False), ("C[C@H](N)O", True)],
+)
+def test_a_stereoisomer_that_is_left_open_is_chosen(smiles, said):
+    sample = ENCODER.encode_fields(smiles, GRAPH)
+    assert bool(sample["stereo"].any()) >= said
+    assert ENCODER.encode_fields(smiles, GRAPH)["stereo"].tolist() == sample["stereo"].tolist()
+    assert "stereo" not in ENCODER.encode_fields(smiles, ("atoms", "bonds"))
+
+
 def test_stereo_is_said_of_neighbours():
     with pytest.raises(ValueError, match="stereo needs bonds=true"):
         GeometryConfig(stereo=True)
