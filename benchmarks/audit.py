@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=5000, help="molecules of each part")
     parser.add_argument("--canaries", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=1600, help="of the memorising model")
+    parser.add_argument("--steps", type=int, default=2400, help="of the memorising model")
     parser.add_argument("--reference-steps", type=int, default=300, help="of the reference model")
     parser.add_argument("--draws", type=int, default=10_000, help="of the memorising model")
     parser.add_argument("--seed", type=int, default=0)
