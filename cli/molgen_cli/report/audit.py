@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from molgen_datasets.audit import Audit, Finding, Section
     from molgen_datasets.audit.findings import Table
 
+_OFTEN = "By chance alone, one figure in forty lies above the interval that is said to be of chance."
+
 #: Size of the picture of an interval, in pixels.
 _WIDTH, _HEIGHT = 180.0, 26.0
 
@@ -54,7 +56,7 @@ def _above(found: Audit) -> Html | None:
         for one in section.findings
         if one.above
     ]
-    return tag("ul", lines, class_="problems") if lines else None
+    return markup(tag("ul", lines, class_="problems"), tag("p", _OFTEN, class_="soft")) if lines else None
 
 
 def _section(one: Section) -> Html:
