@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from molgen.metric import Estimate
 from molgen_datasets.audit.findings import SIDE, Finding
@@ -114,6 +115,11 @@ def _area_null(members: int, others: int) -> tuple[float, float]:
 
 
 def _rate_null(members: int, others: int) -> tuple[float, float]:
-    """Of two shares, that of the members and that which the threshold leaves of the others."""
-    side = SIDE * math.sqrt(RATE * (1 - RATE) * (1 / members + 1 / others))
-    return max(0.0, RATE - side), RATE + side
+    """Of members that are drawn as the others are, without ties.
+
+    The threshold lies at the k-th highest of the others, the first that may not pass, so that a member passes it with a
+    probability that has the distribution Beta(k, H + 1 - k).
+    """
+    first = math.floor(RATE * others + 1e-9) + 1
+    low, high = stats.betabinom.ppf([0.025, 0.975], members, first, others + 1 - first) / members
+    return float(low), float(high)

@@ -152,3 +152,11 @@ def test_what_a_model_thinks_impossible_is_no_member():
     assert exposures(np.array([-np.inf, -3.0]), np.array([-np.inf, -np.inf, -4.0])) == pytest.approx(
         [2 - np.log2(3), 2]
     )
+
+
+def test_the_null_of_a_rate_is_that_of_members_drawn_as_the_others():
+    rng = np.random.default_rng(0)
+    members, others = rng.normal(size=(4000, 200)), rng.normal(size=(4000, 150))
+    rates = (members > np.sort(others, axis=1)[:, -2:-1]).mean(1)  # one of 150 may pass
+    _, rate = told_apart("it", members[0], others[0], rng)
+    assert rate.null == pytest.approx(np.quantile(rates, [0.025, 0.975]), abs=0.006)
