@@ -28,7 +28,7 @@ from molgen.families.parts.double_backward import twice_differentiable
 from molgen.families.parts.elements import ElementNoise, PackedElements
 from molgen.families.parts.known import KnownElements, least_sizes
 from molgen.families.parts.sizes import SizeModel
-from molgen.family import Density, Known, LogDensity, Loss
+from molgen.family import Density, Known, LogDensity, Loss, parts_by_field
 from molgen.layers.named import NamedModules
 from molgen.seeding import Rng
 from molgen.space import Space
@@ -69,14 +69,15 @@ class EnergyMatching(Variant):
         """Of the slope, of contrast in its part of training, and -log p(size | condition)."""
         with twice_differentiable():
             elements, x0 = self._relaxed(batch)
-            parts = self._matched(elements, x0, batch, condition, rng, paired=self.paired and self.training)
+            found = self._matched(elements, x0, batch, condition, rng, paired=self.paired and self.training)
             at_data = self._v(elements, x0, condition)
             # Slopes leave V open by a constant.
-            parts["level"] = self.config.penalty * at_data**2 / elements.counts().clamp(min=1)
+            others = {"level": self.config.penalty * at_data**2 / elements.counts().clamp(min=1)}
             if self.contrasts and self.training and self.config.contrast:
                 gap = at_data - self._v(elements, self._sampled(elements, x0, condition, rng), condition)
-                parts["contrast"] = self.config.contrast * gap.clamp(min=-MARGIN)
-        parts["size"] = -self._log_size(batch, condition).to(next(iter(parts.values())))
+                others["contrast"] = self.config.contrast * gap.clamp(min=-MARGIN)
+        others["size"] = -self._log_size(batch, condition).to(at_data)
+        parts = parts_by_field(found, **others)
         return Loss(torch.stack([*parts.values()]).sum(0), parts)
 
     def validate(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:

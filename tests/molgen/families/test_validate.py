@@ -61,19 +61,35 @@ def test_the_held_out_loss_of_a_vae_is_its_bound_whatever_the_weight_of_the_dive
 class Named:
     """Fields called as parts of a loss are."""
 
-    space: ClassVar = {"size": Real((AXIS,)), "loss": Categorical((AXIS,), classes=3), "kl": Real()}
+    space: ClassVar = {
+        "size": Real((AXIS,)),
+        "loss": Categorical((AXIS,), classes=3),
+        "kl": Real(),
+        "level": Real(),
+    }
 
 
-@pytest.mark.parametrize("name", ["autoregressive", "vae", "diffusion", "flow", "gan"])
-def test_fields_may_be_called_as_parts_of_a_loss(name):
-    samples = [{"size": np.ones(n), "loss": np.full(n, n % 3), "kl": np.float32(n)} for n in (1, 2, 3)]
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in ("autoregressive", "vae", "diffusion", "flow", "gan")),
+        ("energy", {"variant": "contrastive", "chains": 4, "chain_steps": 1}),
+        ("energy", {"variant": "matching"}),
+    ],
+)
+def test_fields_may_be_called_as_parts_of_a_loss(name, settings):
+    samples = [
+        {"size": np.ones(n), "loss": np.full(n, n % 3), "kl": np.float32(n), "level": np.float32(-n)} for n in (1, 2, 3)
+    ]
     batch = collate(Named.space, samples)
-    family, rng = a_family(name, Named), Rng(0, range(3))
+    family, rng = a_family(name, Named, **settings), Rng(0, range(3))
     family.set_statistics(measure(Named.space, [batch]))
     for phase in family.phases:
         found = family.loss(batch, None, rng, phase=phase)
         assert "loss" not in found.parts
         if name == "diffusion":
-            assert set(found.parts) == {"field size", "field loss", "kl", "size"}
-        if name in ("diffusion", "flow"):
+            assert set(found.parts) == {"field size", "field loss", "kl", "level", "size"}
+        if settings.get("variant") == "matching":
+            assert set(found.parts) == {"field size", "field loss", "kl", "field level", "level", "size"}
+        if name in ("diffusion", "flow") or settings.get("variant") == "matching":
             torch.testing.assert_close(sum(found.parts.values()), found.total, check_dtype=False)
