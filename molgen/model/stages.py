@@ -241,7 +241,8 @@ def part_of(sample: Sample, stage: str) -> dict[str, np.ndarray]:
 def _joined(draw: RawSample, rest: RawSample) -> RawSample:
     """A draw of the first model with what the second one made of it."""
     if isinstance(rest.item, Invalid):
-        raw = draw.item.raw if isinstance(draw.item, Invalid) else draw.item
+        own = draw.item.raw if isinstance(draw.item, Invalid) else draw.item
+        raw = own if rest.item.raw is None else rest.item.raw
         return RawSample(draw.index, Invalid(rest.item.reason, raw), math.nan, None, {}, rest.domain)
     both = Scored(draw.log_density, draw.kind), Scored(rest.log_density, rest.kind)
     total = _sum(*both)

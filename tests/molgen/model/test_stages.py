@@ -57,6 +57,8 @@ def test_the_second_stage_completes_what_the_first_one_draws(stages, positions):
         if one.sample:
             atoms = one.sample["rest atoms"]
             assert np.array_equal(atoms, positions.encoder.encode_fields(own.item, GRAPH)["atoms"])
+        if isinstance(one.item, Invalid):  # what there is to show: the atoms that were drawn, or else the molecule
+            assert hasattr(one.item.raw, "positions") or one.item.raw in (own.item, None)
     more = list(stages.sample(6, seed=4))
     assert any(
         not np.array_equal(a.sample["rest positions"], b.sample["rest positions"])
@@ -117,3 +119,13 @@ def test_what_is_no_second_stage_is_refused(positions):
     pictures = GenerativeModel(Part("images.pixels", {"width": 4, "height": 4}))
     with pytest.raises(UsageError, match="draws images and the second molecules"):
         Stages(pictures, positions)
+
+
+def test_what_was_drawn_of_another_stereoisomer_is_shown(positions):
+    first = GenerativeModel.load(memorising_model())
+    stages = Stages(first, positions, canonical=lambda items: ["C[C@](N)(O)C#C" for _ in items])
+    items = [one.item for one in stages.sample(12, seed=0, then_steps=1)]
+    invalid = [item for item in items if isinstance(item, Invalid)]
+    assert 0 < len(invalid) < len(items)
+    assert {item.reason for item in invalid} == {"another stereoisomer than was given"}
+    assert all(len(item.raw.positions) == 13 for item in invalid)
