@@ -105,27 +105,24 @@ class Continuations:
 
     def behind(self, state: TokenState) -> int:
         """The numbers of the rows that can come behind a state, as a set."""
-        found, waiting, view = 0, dict(self._first), state.views()
+        rows, waiting, view, known = 0, dict(self._first), state.views(), self._found.get
         for reach in self._reaches:
-            pieces = waiting.get(reach)
-            if pieces is not None:
-                own, further = self._seen(view(reach), pieces, state)
-                found |= own
+            if reach in waiting:
+                key = view(reach), waiting[reach]
+                own, further = known(key) or self._remembered(*key, state)
+                rows |= own
                 for reach_further, more in further:
                     waiting[reach_further] = waiting.get(reach_further, ()) + more
-        return found
+        return rows
 
-    def _seen(self, view: Hashable, pieces: Tokens, state: TokenState) -> Found:
-        key = view, pieces
-        found = self._found.get(key)
-        if found is None:
-            if len(self._found) >= REMEMBERED:
-                self._found.clear()
-                self._same.clear()
-            found = self._worked_out(state.walk(), pieces)
-            # Few different ones come again and again.
-            found, pieces = self._same.setdefault(found, found), self._same.setdefault(pieces, pieces)
-            self._found[view, pieces] = found
+    def _remembered(self, view: Hashable, pieces: Tokens, state: TokenState) -> Found:
+        if len(self._found) >= REMEMBERED:
+            self._found.clear()
+            self._same.clear()
+        found = self._worked_out(state.walk(), pieces)
+        # Few different ones come again and again.
+        found, pieces = self._same.setdefault(found, found), self._same.setdefault(pieces, pieces)
+        self._found[view, pieces] = found
         return found
 
     def _worked_out(self, walk: Walk, pieces: Tokens) -> Found:

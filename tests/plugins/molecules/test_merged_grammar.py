@@ -19,6 +19,7 @@ from molgen_plugins.molecules.bit_sets import bits
 from molgen_plugins.molecules.merged_grammar import MergedGrammar, TokenGrammar, TokenState
 from molgen_plugins.molecules.merges import Merges
 from molgen_plugins.molecules.smiles.encoder import Smiles, SmilesConfig
+from molgen_plugins.molecules.smiles.grammar import SmilesGrammar
 
 
 @dataclass(frozen=True)
@@ -214,14 +215,18 @@ def test_an_open_branch_is_closed_by_classes_that_begin_so():
 
 
 def test_no_more_than_a_fixed_number_of_states_is_remembered(monkeypatch):
-    monkeypatch.setattr("molgen_plugins.molecules.merged_grammar.REMEMBERED", 20)
-    grammar = MergedGrammar(GRAMMAR.tokens, GRAMMAR.merges, GRAMMAR.classes)
+    for name in ("merged_grammar.REMEMBERED", "continuations.REMEMBERED", "smiles.grammar.REMEMBERED_VIEWS"):
+        monkeypatch.setattr(f"molgen_plugins.molecules.{name}", 20)
+    grammar = MergedGrammar(
+        SmilesGrammar(GRAMMAR.tokens.tokens, GRAMMAR.tokens.radicals), GRAMMAR.merges, GRAMMAR.classes
+    )
     for smiles in SAMPLE[:20]:
         state, other = grammar.start(), GRAMMAR.start()
         for number in ENCODER.encode(smiles)["tokens"].tolist():
             assert (state.possible() == other.possible()).all()
             state, other = state.after(number), other.after(number)
-        assert len(grammar._states) <= 20
+        remembered = grammar._states, grammar._continuations._found, grammar.tokens._views
+        assert max(map(len, remembered)) <= 20
 
 
 def test_no_class_comes_behind_which_nothing_could():

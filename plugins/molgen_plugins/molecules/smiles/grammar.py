@@ -259,7 +259,8 @@ class SmilesState(TokenState):
         depth, open_rings = len(prefix.branches), as_set([number for number, _, _ in prefix.rings])
 
         def view(reach: tuple[int, int]) -> int:
-            own = min(reach[0], depth), reach[1] & open_rings
+            back, rings = reach
+            own = back if back < depth else depth, rings & open_rings
             if own not in found:
                 found[own] = self.grammar.number_of(prefix_view(prefix, *own))
             return found[own]

@@ -130,6 +130,8 @@ def test_after_something_impossible_nothing_is_ruled_out():
         ("c1ccc2ccccc2", "c1ccc2ncccc2", True),
         ("C1C(", "C1CC(", False),  # no ring bond goes back to a neighbour
         ("C1CC(", "C1CCC(", True),
+        ("n1ccc", "c1(C)ccc", True),  # of both as much is left
+        ("n1ccc", "c1ccc", False),
     ],
 )
 def test_beginnings_that_the_same_can_follow_are_one(one, other, alike):
