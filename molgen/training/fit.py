@@ -234,7 +234,7 @@ def _describe(model: GenerativeModel, data: TrainingData, store: Store, trainer:
 
 def _uncovered(model: GenerativeModel, config: TrainingConfig, earlier: object) -> Iterator[str]:
     """What of the data reaches a privately trained model without noise."""
-    yield "counts and scales of all items that lie beside the weights (sizes, frequencies, means, vocabulary)"
+    yield "counts and scales of all items beside the weights (sizes, frequencies, means, quantiles, vocabulary)"
     yield "how many items there are"
     yield "the items held out, whose mean loss is stated" + (" and chooses the weights" if config.patience else "")
     if earlier:
