@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
+from support.folders import lasting_folder
 from support.models import LEARNED
 
 from molgen.batch import collate
@@ -24,7 +24,7 @@ def memorising_autoencoder() -> Path:
     backbone = Part("transformer", {"width": 32, "layers": 1, "heads": 2})
     model = GenerativeModel(Part("molecules.smiles", {"max_length": 24}), family, backbone)
     _memorise(model)
-    folder = Path(mkdtemp(prefix="molgen-tests-")) / "autoencoder"
+    folder = lasting_folder() / "autoencoder"
     model.save(folder)
     return folder
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import torch
+from support.folders import lasting_folder
 
 from molgen.batch import collate
 from molgen.config import Part
@@ -40,6 +40,6 @@ def conditional_model() -> Path:
         family.loss(batch, asked, Rng(step, range(8))).total.mean().backward()
         optimiser.step()
     model.use(family)
-    folder = Path(mkdtemp(prefix="molgen-tests-")) / "model"
+    folder = lasting_folder() / "model"
     model.save(folder)
     return folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
+from support.folders import lasting_folder
 
 from molgen.batch import collate
 from molgen.config import Part
@@ -29,7 +29,7 @@ def memorising_model() -> Path:
     _memorise(model)
     model.keys["learned"] = BloomFilter.of(SEEN, expected=len(SEEN))
     model.info = {"title": "A test model", "data": {"name": "eight strings", "licence": "CC0"}}
-    folder = Path(mkdtemp(prefix="molgen-tests-")) / "model"
+    folder = lasting_folder() / "model"
     model.save(folder)
     return folder
 

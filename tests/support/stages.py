@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+
+from support.folders import lasting_folder
 
 from molgen.config import Part
 from molgen.model.generative_model import GenerativeModel
@@ -21,6 +22,6 @@ def positions_model(rest: str = "flow") -> Path:
     backbone = Part("equivariant", {"width": 8, "layers": 1, "vectors": 2, "pair_width": 4, "radial": 4})
     model = GenerativeModel(Part("molecules.geometry", settings), family, backbone)
     model.use(model.build())
-    folder = Path(mkdtemp(prefix="molgen-tests-")) / "positions"
+    folder = lasting_folder() / "positions"
     model.save(folder)
     return folder

@@ -2,13 +2,13 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 import torch
 from rdkit import Chem
 from scipy.spatial.distance import pdist
+from support.folders import lasting_folder
 
 from molgen.config import Part
 from molgen.data.conditions import Conditions
@@ -57,7 +57,7 @@ def model_of(family: str) -> Path:
     for parameter in (one for one in made.parameters() if not one.any()):  # what is asked for has no weight at first
         torch.nn.init.normal_(parameter, std=0.5)
     model.use(made)
-    folder = Path(mkdtemp(prefix="molgen-tests-")) / family
+    folder = lasting_folder() / family
     model.save(folder)
     return folder
 
