@@ -149,7 +149,8 @@ class CanonicalRows:
             advance: called with the number of records that were inspected since.
         """
         digest = hashlib.sha256()
-        keys: set[str] = set()
+        # In the order of the rows: of a set the order, and with it the filter's count, differs from run to run.
+        keys: dict[str, None] = {}
         seen: set[str] = set()
         room = KEPT_BYTES
         with _inspected(self._source.records(), self._domain, self._computed, advance) as inspected:
@@ -158,7 +159,7 @@ class CanonicalRows:
                 if content is None:
                     content = repr(row[0])
                 else:
-                    keys.add(self._domain.key(row[0]))
+                    keys[self._domain.key(row[0])] = None
                 digest.update(repr((content, sorted(row[1].items()))).encode())
                 if room > 0:
                     self._kept.append(row)

@@ -5,6 +5,7 @@ import multiprocessing
 import pytest
 from support.toys import Tokens
 
+from molgen.data.bloom import BloomFilter
 from molgen.data.prepare import REPEATED, CanonicalRows
 from molgen.data.source import RowSource
 from molgen.domain import Invalid, Record
@@ -23,6 +24,16 @@ def test_an_equal_row_counts_where_the_domain_says_so(domain, second):
     rows = CanonicalRows(RowSource("words", lambda: (Record(n, item) for n, item in enumerate(items)), []), domain)
     rows.find(lambda count: None)
     assert [item for item, _ in rows] == ["ab", second, "c"]
+
+
+def test_the_count_of_keys_is_that_of_the_rows_in_their_order(monkeypatch):
+    """A key that the filter takes for known already depends on those before it, so the order must be no accident."""
+    added = []
+    monkeypatch.setattr(BloomFilter, "add", lambda self, key: added.append(key))
+    items = ["".join(chr(97 + int(digit)) for digit in f"{number:03}") for number in range(200)]
+    rows = CanonicalRows(RowSource("words", lambda: (Record(n, item) for n, item in enumerate(items)), []), Tokens())
+    rows.find(lambda count: None)
+    assert added == [Tokens().key(item) for item in items]
 
 
 class Unreadable(Molecules):
