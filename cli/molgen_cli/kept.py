@@ -47,13 +47,13 @@ def kept_part(args: argparse.Namespace, model: GenerativeModel) -> Any:
     Raises:
         UsageError: the model cannot keep it, or a file cannot be read.
     """
-    args.scaffold = _read("--scaffold", args.scaffold, model)
+    args.scaffold = item_named("--scaffold", args.scaffold, model)
     _require_possible(args, model)
     if not args.known:
         return args.prefix or args.scaffold or None
     from molgen.model.filling import around
 
-    return around(model.encoder, _read("--known", args.known, model), _ranges(args.fill))
+    return around(model.encoder, item_named("--known", args.known, model), _ranges(args.fill))
 
 
 def _ranges(fill: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
@@ -64,7 +64,7 @@ def _ranges(fill: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
     return found
 
 
-def _read(option: str, named: str | None, model: GenerativeModel) -> Any:
+def item_named(option: str, named: str | None, model: GenerativeModel) -> Any:
     """What an option names: as it is typed, or the first entry of a file.
 
     Raises:

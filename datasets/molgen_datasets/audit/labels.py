@@ -42,7 +42,7 @@ class Labels:
 
 
 def chosen(asked: str | None, domain: Domain, sides: Sequence[Items]) -> str | None:
-    """The label that is meant: the one asked for, else a column `label`, else the first usual property; or none.
+    """The label that is meant: the one asked for, else a column `label`, else the first usual property that differs; or none.
 
     Args:
         asked: the name of a column or a property, or None.
@@ -55,7 +55,8 @@ def chosen(asked: str | None, domain: Domain, sides: Sequence[Items]) -> str | N
     if asked is None:
         if all(_column(side, USUAL) is not None for side in sides):
             return USUAL
-        return next(iter(domain.usual_properties), None)
+        varied = (name for name in domain.usual_properties if _varied(sides[0], name))
+        return next(varied, next(iter(domain.usual_properties), None))
     columns = dict.fromkeys(name for side in sides[:1] for row in side.columns[:1] for name in row)
     known = dict.fromkeys([*columns, *domain.descriptors().properties])
     if asked not in known:
@@ -64,6 +65,12 @@ def chosen(asked: str | None, domain: Domain, sides: Sequence[Items]) -> str | N
             f"the training set has no column and its domain no property {asked!r}{hint(asked, known)} Known: {listed}"
         )
     return asked
+
+
+def _varied(side: Items, name: str) -> bool:
+    """Whether a property differs among the items of a set: sounds of a data set often have one duration."""
+    values = side.properties.get(name, np.empty(0))
+    return len(np.unique(values[np.isfinite(values)])) > 1
 
 
 def _column(side: Items, name: str) -> str | None:

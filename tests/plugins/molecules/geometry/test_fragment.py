@@ -8,7 +8,7 @@ from rdkit import Chem
 
 from molgen.domain import Invalid
 from molgen.errors import UsageError
-from molgen_cli.verbs.generate import _part
+from molgen_cli.kept import item_named
 from molgen_plugins.molecules.domain import Molecules
 from molgen_plugins.molecules.geometry.encoder import Geometry, GeometryConfig
 
@@ -100,8 +100,8 @@ def test_the_command_takes_a_part_from_a_file(tmp_path):
     path = tmp_path / "parts.sdf"
     path.write_text(f"{TWO_PARTS}$$$$\n")
     model = SimpleNamespace(domain=Molecules())
-    assert not isinstance(encoder().known_part(_part(str(path), model)), Invalid)
-    assert _part("c1ccccc1*", model) == "c1ccccc1*"
+    assert not isinstance(encoder().known_part(item_named("--scaffold", str(path), model)), Invalid)
+    assert item_named("--scaffold", "c1ccccc1*", model) == "c1ccccc1*"
     path.write_text("")
     with pytest.raises(UsageError, match="is empty"):
-        _part(str(path), model)
+        item_named("--scaffold", str(path), model)
