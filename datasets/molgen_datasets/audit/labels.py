@@ -42,7 +42,7 @@ class Labels:
 
 
 def chosen(asked: str | None, domain: Domain, sides: Sequence[Items]) -> str | None:
-    """The label that is meant: the one asked for, else a column `label`, else the first usual property that differs; or none.
+    """What is meant: the label asked for, else a column `label`, else the first usual property that differs; or none.
 
     Args:
         asked: the name of a column or a property, or None.
