@@ -1,8 +1,8 @@
 """Parts of sounds that samples keep: a beginning, all but a gap, or the low frequencies.
 
-What these functions give is the argument `known` of `GenerativeModel.sample`; `fill`, its other argument, and `generate
---known --fill` say the same by times and frequencies. What a family does of it says its `capability.known`: an
-autoregressive one keeps beginnings, diffusion and flow matching keep any part.
+What these functions give is the argument `known` of `GenerativeModel.sample`; its other argument `fill`, and on the
+command line `generate --known --fill`, say the same by times and frequencies. What a family does of it says its
+`capability.known`: an autoregressive one keeps beginnings, diffusion and flow matching keep any part.
 """
 
 from __future__ import annotations
