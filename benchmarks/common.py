@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def _portable(word: str) -> str:
-    """An argument without the folder in which this machine keeps a file."""
+    """An argument or a setting without the folder in which this machine keeps a file."""
     return f"FOLDER/{Path(word).name}" if Path(word).is_absolute() else word
 
 
@@ -41,18 +41,20 @@ def write_result(name: str, values: Mapping[str, Any], packages: tuple[str, ...]
         "versions": {p: _version(p) for p in ("molgen-toolkit", "torch", "numpy", "rdkit", *packages)},
         **values,
     }
-    path, text = RESULTS / f"{name}.json", json.dumps(_finite(record), indent=1, allow_nan=False)
+    path, text = RESULTS / f"{name}.json", json.dumps(_plain(record), indent=1, allow_nan=False)
     write_text(path, text + "\n")
     print(text)
     return path
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON has not: a figure that could not be computed."""
+def _plain(value: Any) -> Any:
+    """The same without this machine's folders, and with null for numbers that JSON lacks."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return _portable(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
