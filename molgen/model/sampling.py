@@ -23,7 +23,6 @@ from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.inference.pictures import as_html
 from molgen.model.filling import Fill, around
-from molgen.model.workflow import require_items
 from molgen.seeding import Rng, content_key
 
 T = TypeVar("T")
@@ -65,7 +64,7 @@ class Scored:
 
 
 class WithSamples:
-    """What every model can do: `sample`, `sample_batch`, `log_density`, `log_density_of`."""
+    """What every model can do: `sample`, `sample_batch`, `log_density_of`."""
 
     encoder: Encoder
     conditions: Conditions
@@ -296,20 +295,6 @@ class WithSamples:
 
     # --- scoring ----------------------------------------------------------------------------------
 
-    def log_density(
-        self,
-        items: Sequence[Item],
-        *,
-        batch_size: int = 1024,
-        condition: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> list[Scored]:
-        """log p of each item in nats, in the order of the items; the kind says what the number means."""
-        require_items(items)
-        encoded = [self.encoder.encode(item) for item in items]
-        return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
-
     def log_density_of(
         self,
         encoded: Sequence[Sample | Invalid],
@@ -319,7 +304,7 @@ class WithSamples:
         seed: int = 0,
         **options: Any,
     ) -> list[Scored]:
-        """The same for what the encoder made of the items."""
+        """log p of what the encoder made of items, in nats and in their order; see `log_density`."""
         scored = [Scored(math.nan, None, s.reason) if isinstance(s, Invalid) else None for s in encoded]
         valid = {i: sample for i, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
         asked = self.conditions.numbers(condition or {})

@@ -23,7 +23,7 @@ from molgen.errors import UsageError
 from molgen.family import Density
 from molgen.model.generative_model import GenerativeModel
 from molgen.model.sampling import RawSample, Scored
-from molgen.model.workflow import SampledRows, require_items
+from molgen.model.workflow import SampledRows
 from molgen.seeding import Rng
 
 #: What the two summands of a log-density, and the parts of a sample, are called.
@@ -159,20 +159,6 @@ class Stages(SampledRows):
 
     # --- scoring ----------------------------------------------------------------------------------
 
-    def log_density(
-        self,
-        items: Sequence[Item],
-        *,
-        batch_size: int = 1024,
-        condition: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> list[Scored]:
-        """log p of each canonical item in nats, with that of each stage."""
-        require_items(items)
-        encoded = [self.encoder.encode(item) for item in items]
-        return self.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
-
     def log_density_of(
         self,
         encoded: Sequence[Sample | Invalid],
@@ -182,7 +168,7 @@ class Stages(SampledRows):
         seed: int = 0,
         **options: Any,
     ) -> list[Scored]:
-        """The same for what the encoder made of the items."""
+        """log p of what the encoder made of canonical items, in nats, with that of each stage."""
         found = []
         for (stage, model), own in zip(self._models(), split_options(options), strict=True):
             samples = [one if isinstance(one, Invalid) else part_of(one, stage) for one in encoded]

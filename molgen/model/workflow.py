@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molgen.evaluation.evaluate import Figure
     from molgen.inference.pictures import Rows, Samples
     from molgen.model.generative_model import GenerativeModel
+    from molgen.model.sampling import Scored
     from molgen.model.stages import Model
     from molgen.training.config import TrainingConfig
     from molgen.training.python_run import FitReport
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SampledRows:
-    """What all that draws samples can do with them: `sample_rows`, `sample_items`, `sample_table`."""
+    """What all that draws and scores samples can do: `sample_rows`, `sample_items`, `sample_table`, `log_density`."""
 
     @property
     def _sampled(self) -> Model:
@@ -113,6 +114,21 @@ class SampledRows:
         plain = [{name: value for name, value in row.items() if _is_plain(value)} for row in columns]
         names = [name for name in columns[0] if any(name in row for row in plain)]
         return pa.table({name: [row.get(name) for row in plain] for name in names})
+
+    def log_density(
+        self,
+        items: Sequence[Item],
+        *,
+        batch_size: int = 1024,
+        condition: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> list[Scored]:
+        """log p of each item in nats, in the order of the items; the kind says what the number means."""
+        require_items(items)
+        model = self._sampled
+        encoded = [model.encoder.encode(item) for item in items]
+        return model.log_density_of(encoded, batch_size=batch_size, condition=condition, seed=seed, **options)
 
 
 class Workflow(SampledRows):
