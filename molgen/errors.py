@@ -47,7 +47,7 @@ class UnknownFormat(UsageError):
     """
 
     def __init__(self, name: str, known: str, *, writing: bool = False) -> None:
-        super().__init__(f"no format to be told from {name!r}: give format={known}")
+        super().__init__(f"cannot tell the format of {name!r}: give format={known}")
         self.name, self.known, self.writing = name, known, writing
 
 

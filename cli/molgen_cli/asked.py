@@ -74,7 +74,7 @@ def _of_file(args: argparse.Namespace, model: GenerativeModel) -> list[Item | In
 
 
 def needed_conditions(model: GenerativeModel, dropout: float) -> Iterator[str]:
-    """What `molgen generate` must be told of a model, as its arguments.
+    """What `molgen generate` needs beside the name of a model, as its arguments.
 
     Args:
         model: a trained one.

@@ -177,7 +177,7 @@ def _report(error: BaseException) -> int:
 def _verdict(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UnknownFormat):
         flag = "--format" if error.writing else "--input-format"
-        return printable(f"no format to be told from {error.name!r}; type {flag} {error.known}"), error.exit_code
+        return printable(f"cannot tell the format of {error.name!r}; type {flag} {error.known}"), error.exit_code
     if isinstance(error, MolgenError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from molgen_datasets.audit import Audit, Finding, Section
     from molgen_datasets.audit.findings import Table
 
-_OFTEN = "By chance alone, one figure in forty lies above the interval that is said to be of chance."
+_OFTEN = "By chance alone, one figure in forty lies above its interval."
 
 #: Size of the picture of an interval, in pixels.
 _WIDTH, _HEIGHT = 180.0, 26.0

@@ -58,7 +58,7 @@ def test_the_column_is_found_or_asked_for(tmp_path):
         ("x.csv", b"", "is empty"),
         ("x.csv", b"PK\x03\x04", "seems to be a zip archive"),
         ("x.csv.gz", gzip.compress(b"pair\n1-2\n" * 1000, mtime=0)[:40], "gzipped data are damaged"),
-        ("x.xyz", b"", "no format to be told from"),
+        ("x.xyz", b"", "cannot tell the format of"),
         ("missing.csv", None, "No such file"),
     ],
 )

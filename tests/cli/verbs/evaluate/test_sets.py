@@ -99,7 +99,7 @@ def test_files_of_the_same_name_are_told_apart(figures, tmp_path):
         (["gen.txt", "--seed", "-1"], "from 0"),
         (["gen.txt", "--domain", "wrods"], "did you mean 'words'"),
         (["gen.txt", "-o", "nowhere/x.json"], "does not exist"),
-        (["gen.zip", "--domain", "tokens"], "no format to be told from 'gen.zip'"),
+        (["gen.zip", "--domain", "tokens"], "cannot tell the format of 'gen.zip'"),
     ],
 )
 def test_a_bad_request_is_one_line(arguments, words_of_error, datasets, words, capsys, fake_distribution):
