@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,9 +38,8 @@ def parsed(argument: str) -> Override:
     try:
         override: Override = OverridesParser.create().parse_override(argument)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(
-            f"{argument!r} is no setting ({first_line(error)}); settings look like training.steps=1000"
-        ) from None
+        reason = "it is a file, --data takes it" if Path(argument).exists() else first_line(error)
+        raise UsageError(f"{argument!r} is no setting ({reason}); settings look like training.steps=1000") from None
     _require_plain(override, argument)
     return override
 

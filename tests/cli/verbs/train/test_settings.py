@@ -111,6 +111,12 @@ def test_a_wrong_setting_is_one_line(setting, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_among_the_settings_is_told_its_option(tmp_path):
+    (file := tmp_path / "library.csv").write_text("smiles\nCCO\n")
+    with pytest.raises(UsageError, match="it is a file, --data takes it"):
+        composed([str(file)])
+
+
 @pytest.mark.parametrize("setting", ["encoder._target_=os.system", "_target_=os.system", "+family._target_=x.y"])
 def test_no_configuration_names_code(setting):
     with pytest.raises(UsageError):
