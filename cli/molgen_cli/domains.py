@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterable
+from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from molgen.domain import Domain
+    from molgen.data.records import Record
+    from molgen.domain import Domain, Item
 
 #: The domain of whatever says nothing of its own; the other defaults follow from it.
 DEFAULT = "molecules"
-#: Items that are looked at for settings that fit the data.
-LOOKED_AT = 100
+#: Items that are looked at for settings that fit the data, and their bytes: pictures may be large.
+LOOKED_AT, LOOKED_AT_BYTES = 100, 64 << 20
 
 
 def default_domain() -> type[Domain]:
@@ -73,13 +76,28 @@ def fitting_settings(encoder: str, path: Path, column: str | None, format: str |
     from molgen.config import part_class
     from molgen.domain import Encoder
     from molgen.registry import get
-    from molgen.workers.inspector import Inspector
 
     cls = part_class("encoder", encoder)
     if not any("settings_for" in vars(one) for one in cls.mro()[: cls.mro().index(Encoder)]):
         return {}  # which spares the reading
     domain = get("domain", encoder.partition(".")[0])()
-    items = [record.item for record in islice(domain.read(path, format=format, column=column), LOOKED_AT)]
+    return dict(cls.settings_for(_first_items(domain, domain.read(path, format=format, column=column))))
+
+
+def _first_items(domain: Domain, records: Iterable[Record]) -> list[Item]:
+    """The first items in canonical form, without those that are none."""
+    from molgen.workers.inspector import Inspector
+    from molgen.workers.stream import byte_size, chunked
+
+    found: list[Item] = []
+    room = LOOKED_AT_BYTES
     with Inspector(domain, processes=1) as inspector:
-        inspections = inspector.submit(items).result()
-    return dict(cls.settings_for([inspection.item for inspection in inspections if inspection.item is not None]))
+        chunks = chunked(islice(records, LOOKED_AT), LOOKED_AT)
+        with closing(inspector.stream(chunks, lambda record: record.item)) as parts:
+            for inspection in chain.from_iterable(inspections for _, inspections in parts):
+                if room <= 0:
+                    break
+                if inspection.item is not None:
+                    found.append(inspection.item)
+                    room -= byte_size(inspection.item)
+    return found

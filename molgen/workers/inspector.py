@@ -101,7 +101,7 @@ class Inspector:
 
     def stream(
         self, chunks: Iterable[Sequence[T]], item: Callable[[T], Item | Invalid]
-    ) -> Iterator[tuple[Sequence[T], list[Inspection]]]:
+    ) -> Generator[tuple[Sequence[T], list[Inspection]]]:
         """Chunks of something with the inspections of their items, in order, bounded in bytes; see `stream.stream`.
 
         The workers are ahead of the caller, who must not `submit` to this inspector meanwhile (see `another`).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, TypeVar
@@ -60,7 +60,7 @@ def stream(
     work: Callable[[Sequence[T]], Iterator[R]],
     ahead: int = AHEAD,
     most_bytes: int = CHUNK_BYTES,
-) -> Iterator[tuple[Sequence[T], list[R]]]:
+) -> Generator[tuple[Sequence[T], list[R]]]:
     """Each chunk with what `work` makes of it, in order; a thread works ahead while the caller uses the results.
 
     A chunk whose results take more than `most_bytes` comes in several parts, and the thread waits while more than

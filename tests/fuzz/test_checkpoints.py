@@ -68,7 +68,7 @@ def _used(folder: Path, whole: ModelConfig) -> None:
         model.log_density(["CCO", "?"])
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_a_forged_model_is_one_line_or_a_model(model, tmp_path, count):
     whole = GenerativeModel.load(model).config
     _used(model, whole)

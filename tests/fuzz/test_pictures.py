@@ -72,7 +72,7 @@ def _look(data: bytes, format: str) -> None:
             break
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_damaged_file_is_pictures_or_one_line(kind, count):
     format = kind.split()[0]

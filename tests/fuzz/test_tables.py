@@ -54,7 +54,7 @@ def _read_and_written(data: bytes, format: str) -> None:
         assert len(list(read(stream, format=target, column="smiles"))) == len(rows)
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_damaged_file_is_rows_or_one_line(kind, count):
     format = kind.split()[0]
@@ -64,7 +64,7 @@ def test_a_damaged_file_is_rows_or_one_line(kind, count):
             _read_and_written(data, format)
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(20000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(20000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_a_damaged_string_is_a_molecule_or_says_why(count):
     for case, data in cases({s: (s.encode(), damaged_text) for s in SMILES if s}, count // len(SMILES)):
         with limits(case):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from molgen.errors import UsageError
 from molgen.model.generative_model import GenerativeModel
+from molgen_cli import domains
 from molgen_cli.main import main
 from molgen_cli.settings import PRESETS, composed
 
@@ -181,6 +182,14 @@ def test_a_preset_serves_the_users_own_data(file, capsys):
     assert (found.dataset, found.encoder.name, found.training.steps) == (None, "molecules.graph", 24000)
     assert main([*arguments, "dataset=qm9"]) == 2
     assert "type one of them" in capsys.readouterr().err
+
+
+def test_of_large_pictures_few_are_looked_at(tmp_path, monkeypatch, capsys):
+    for number, width in enumerate([5, 5, 9]):
+        Image.fromarray(np.full((6, width, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(domains, "LOOKED_AT_BYTES", 6 * 5 * 3)
+    assert main(["train", "--data", str(tmp_path), "--show-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).encoder.settings.width == 5
 
 
 def test_pictures_are_known_by_what_they_are(tmp_path, capsys):
