@@ -22,6 +22,10 @@ class EnergyConfig:
             of the training data.
         proposals: draws of the base from which a residual energy chooses one sample.
         draws: of the base, from which the partition function of a residual energy is estimated.
+        warm_start: whether the network of a residual energy starts from the weights of the base's own; see `warm_start`.
+        renew: the share of the draws of the base in a step of training that are new; the others are draws of earlier
+            steps, which costs little where the base draws slowly.
+        memory: draws of the base that are kept where not all are new.
         chains: that contrastive training keeps.
         chain_steps: of each chain in a step of training.
         restart: the share of chains that start anew in a step of training.
@@ -40,6 +44,9 @@ class EnergyConfig:
     start: TrainedModel = ""
     proposals: int = 16
     draws: int = 1024
+    warm_start: bool = False
+    renew: float = 1.0
+    memory: int = 1024
     chains: int = 1024
     chain_steps: int = 20
     restart: float = 0.02
@@ -53,12 +60,21 @@ class EnergyConfig:
     contrast_from: float = 0.9
 
     def __post_init__(self) -> None:
-        for name, least in (("proposals", 1), ("draws", 2), ("chains", 1), ("chain_steps", 1), ("steps", 1)):
+        for name, least in (
+            ("proposals", 1),
+            ("draws", 2),
+            ("memory", 1),
+            ("chains", 1),
+            ("chain_steps", 1),
+            ("steps", 1),
+        ):
             _at_least(name, getattr(self, name), least)
         _at_least("mixing", self.mixing, 0)
         for name in ("restart", "contrast_from"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if not 0 < self.renew <= 1:
+            raise ValueError(f"renew must be above 0 and at most 1, not {self.renew}")
         for name in ("penalty", "contrast"):
             if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")

@@ -3,7 +3,7 @@
 E is learned by telling data from draws of the base, with the logistic loss of noise-contrastive estimation (Gutmann &
 Hyvarinen, AISTATS 2010; over a base: Deng et al., arXiv 2004.11714): the best classifier has -E = log p - log q. A
 sample is chosen among some draws of the base with weights exp(-E), and Z = E_q exp(-E) is a mean over draws. The base
-gives sizes, known parts and guidance.
+gives sizes, known parts and guidance. As it never changes, its draws may serve for several steps of training.
 
 Letters in shapes: B batch, N draws of the base for each row.
 """
@@ -20,10 +20,13 @@ from torch.nn.functional import softplus
 
 from molgen.batch import Batch, Partial
 from molgen.config import options_of
+from molgen.data.statistics import Statistics
 from molgen.families.energy.config import Partition, Resampling
 from molgen.families.energy.partition import AT_A_TIME, log_mean_exp
+from molgen.families.energy.replay import EMPTY, Replay
 from molgen.families.energy.rows import alike, numbers_of, repeated, together
 from molgen.families.energy.variant import EnergyNetwork, Parts, Variant
+from molgen.families.energy.warm_start import counterpart, start_from
 from molgen.families.parts.trained import Trained
 from molgen.family import Density, Diagnostics, LogDensity, Loss
 from molgen.seeding import Rng
@@ -43,6 +46,10 @@ class Residual(Variant):
         super().__init__(parts)
         self.base = Trained(parts.trained["base"], parts.condition)
         self.energy = EnergyNetwork(parts.space, parts.build)
+        self._first = counterpart(self.energy.network, self.base) if self.config.warm_start else {}
+        self.replay = Replay(parts.space, parts.condition, self.config.memory)
+        # Which draws stand beside an item depends on the steps before.
+        self.coupled = self.config.renew < 1  # type: ignore[misc]
         able = self.base.family.capability
         self.known, self.guidance = able.known, able.guidance
         self.density = min(able.density, Density.ESTIMATE)
@@ -52,10 +59,35 @@ class Residual(Variant):
 
     def loss(self, batch: Batch, condition: Partial | None, rng: Rng) -> Loss:
         """-log of the probability that an item is data, and that a draw is one of the base, for the classifier -E."""
-        drawn = self._draw(len(batch), condition, rng.fold("base"))
+        drawn, asked = self._beside(len(batch), condition, rng.fold("base"))
         on_data = softplus(self.energy(batch, condition))
-        on_draws = softplus(-self.energy(drawn, condition))
+        on_draws = softplus(-self.energy(drawn, asked))
         return Loss(on_data + on_draws, {"data": on_data, "draws": on_draws})
+
+    def _beside(self, rows: int, condition: Partial | None, rng: Rng) -> tuple[Batch, Partial | None]:
+        """Draws of the base and what was asked of them: new ones, or in training some of the memory, partly renewed."""
+        if not self.training or self.config.renew == 1:
+            return self._draw(rows, condition, rng), condition
+        places = self.replay.choose(rows, rng)
+        new = ((self.replay.ages[places] == EMPTY) | rng.bernoulli(self.config.renew, "new")).nonzero().squeeze(1)
+        if len(new):
+            asked = condition.take(new.to(self.device)) if condition is not None else None
+            self.replay.put(places[new], self._draw(len(new), asked, rng.take(new)), asked)
+            self.replay.ages[places[new]] = 0
+        drawn, asked = self.replay.take(places)
+        return drawn.to(self.device), asked.to(self.device) if asked is not None else None
+
+    def initialise(self, batch: Batch, statistics: Statistics) -> None:
+        """Start the network from the base's, where that is asked for."""
+        start_from(self.energy.network, self._first)
+
+    def training_state(self) -> dict[str, Tensor]:
+        """The draws of the base that are kept."""
+        return self.replay.state()
+
+    def load_training_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the draws back."""
+        self.replay.load(state)
 
     def diagnose(self, batch: Batch, condition: Partial | None, rng: Rng) -> Diagnostics:
         """log Z, the gain over the base in nats, and how many draws of the base count as samples."""
