@@ -22,7 +22,7 @@ class EnergyConfig:
             of the training data.
         proposals: draws of the base from which a residual energy chooses one sample.
         draws: of the base, from which the partition function of a residual energy is estimated.
-        warm_start: whether the network of a residual energy starts from the weights of the base's own; see `warm_start`.
+        warm_start: whether the network of a residual energy starts from the weights of the base's own network.
         renew: the share of the draws of the base in a step of training that are new; the others are draws of earlier
             steps, which costs little where the base draws slowly.
         memory: draws of the base that are kept where not all are new.

@@ -9,7 +9,6 @@ from molgen import registry
 from molgen.families.diffusion import Diffusion
 from molgen.families.energy import Energy
 from molgen.family import Family
-from molgen.seeding import Rng
 from molgen.testing import SPACES, Case
 from molgen.testing.fixtures import FamilyTrial, tiny_config
 
