@@ -29,7 +29,10 @@ def test_the_preset_of_the_embedded_model():
 #: Presets over a trained model, the setting that names it, and its family.
 PRESETS_OVER = {
     "qm9_energy": ("base", "autoregressive"),
-    **dict.fromkeys(("qm9_latent", "qm9_graph_latent", "mnist_latent", "fsdd_latent"), ("autoencoder", "vae")),
+    **dict.fromkeys(
+        ("qm9_latent", "qm9_latent_gan", "qm9_graph_latent", "mnist_latent", "mnist_latent_gan", "fsdd_latent"),
+        ("autoencoder", "vae"),
+    ),
 }
 
 
