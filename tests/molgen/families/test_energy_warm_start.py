@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from molgen import registry
+from molgen.backbone import Backbone
 from molgen.families.diffusion import Diffusion
 from molgen.families.energy import Energy
 from molgen.family import Family
@@ -41,7 +42,7 @@ def loss(family: Family, own: FamilyTrial, step: int) -> torch.Tensor:
 def test_its_network_starts_from_that_of_the_base(backbone):
     cold, warm = (trial(backbone, warm_start=warm).family() for warm in (False, True))
     warm.initialise(trial().batch, trial().case.statistics)
-    (base,) = (m for m in warm.variant.base.family.modules() if isinstance(m, registry.get("backbone", backbone)))
+    (base,) = (m for m in warm.variant.base.family.modules() if isinstance(m, Backbone))
     shapes = {name: values.shape for name, values in warm.variant.energy.network.state_dict().items()}
     alike = {name: values for name, values in base.state_dict().items() if shapes.get(name) == values.shape}
     assert sum(v.numel() for v in alike.values()) > sum(shape.numel() for shape in shapes.values()) / 2
