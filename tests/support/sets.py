@@ -11,10 +11,11 @@ import pytest
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sets that this process makes load each model once, and start no process to inspect."""
     from molgen_datasets.synthetic import worker
+    from molgen_datasets.synthetic.models import models_of
     from molgen_plugins.molecules.domain import Molecules
 
     monkeypatch.setattr(Molecules, "inspector", None)
-    monkeypatch.setattr(worker, "load_models", lambda recipe, device: [_loaded(one.model) for one in recipe.mixture])
+    monkeypatch.setattr(worker, "load_models", lambda recipe, device: models_of(recipe, _loaded))
 
 
 @cache

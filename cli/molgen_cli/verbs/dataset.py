@@ -67,6 +67,11 @@ def _configure_create(parser: argparse.ArgumentParser) -> None:
         help="a recipe, and settings of it such as filters.properties.qed=[0.5,null] or splits.method=scaffold",
     )
     add("-m", "--model", metavar="NAME|FOLDER", help="the model (of a recipe without one: moses)")
+    add(
+        "--then",
+        metavar="NAME|FOLDER",
+        help="a second model, which draws the rest of each item, such as positions of a molecule",
+    )
     add("-n", "--count", type=whole, metavar="N", help="items of the set")
     add("-o", "--output", required=True, metavar="FOLDER", help="the folder of the set")
     add("--seed", type=from_zero, metavar="N", help="of all randomness (default: 0)")
@@ -117,7 +122,7 @@ def _create(args: argparse.Namespace) -> int:
 
 def _values(args: argparse.Namespace) -> dict[str, Any] | None:
     """The recipe that was typed; None where the folder has one, and nothing was typed."""
-    given = {"model": args.model, "count": args.count, "seed": args.seed}
+    given = {"model": args.model, "then": args.then, "count": args.count, "seed": args.seed}
     if args.resume and not args.settings and not args.properties and not any(v is not None for v in given.values()):
         return None
     from molgen_cli.domains import default_model
@@ -200,13 +205,19 @@ def _page(found: dict[str, Any]) -> Iterator[str]:
     for split, count in found["splits"].items():
         yield f"split {split}: {count:,}"
     for one in found["models"]:
-        yield f"model {one['name']}: SHA-256 {one['sha256']}, {one['family']} over {one['encoder']}"
+        yield f"model {_described(one)}"
+        if "then" in one:
+            yield f"then {_described(one['then'])}"
     yield f"draws: {tally['drawn']:,}, valid {tally['valid']:,}, accepted {tally['accepted']:,}"
     yield from (f"refused by {name}: {count:,}" for name, count in tally["failed"].items())
     yield from found["statements"]
     yield from (f"screened by {text}" for text in found["screening"])
     yield from (f"column {name}: {one['type']}, {one['what']}" for name, one in found["columns"].items())
     yield f"files: {len(found['files']):,}, {sum(one['bytes'] for one in found['files']):,} bytes"
+
+
+def _described(one: dict[str, Any]) -> str:
+    return f"{one['name']}: SHA-256 {one['sha256']}, {one['family']} over {one['encoder']}"
 
 
 def _verify(args: argparse.Namespace) -> int:

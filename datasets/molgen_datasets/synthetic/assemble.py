@@ -21,6 +21,7 @@ from molgen.data.keys import first_of_each, words
 from molgen.domain import Domain
 from molgen_datasets.synthetic.draw import BITS, INTERNAL, KEY, finished_schema, read_candidates
 from molgen_datasets.synthetic.folder import Folder, write_json
+from molgen_datasets.synthetic.models import identity
 from molgen_datasets.synthetic.plan import shards
 from molgen_datasets.synthetic.recipe import Recipe
 from molgen_datasets.synthetic.splits import Splitter, bit_words, centres
@@ -129,7 +130,7 @@ def metadata(recipe: Recipe, facts: Mapping[str, Any]) -> dict[bytes, bytes]:
     told = {
         "recipe_sha256": facts["fingerprint"],
         "seed": recipe.seed,
-        "models": [{name: one[name] for name in ("name", "sha256")} for one in facts["models"]],
+        "models": [identity(one) for one in facts["models"]],
         "domain": facts["domain"],
         "synthetic": True,
         "licence": recipe.licence or "unknown",

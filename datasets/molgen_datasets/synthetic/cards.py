@@ -16,6 +16,7 @@ from molgen_datasets.synthetic.draw import finished_schema, list_name
 from molgen_datasets.synthetic.facts import statement
 from molgen_datasets.synthetic.folder import DATA, FORMAT, Folder, write_json
 from molgen_datasets.synthetic.judge import Tally, filter_names
+from molgen_datasets.synthetic.models import every, full_name
 from molgen_datasets.synthetic.recipe import Recipe
 
 #: Sizes as the Hugging Face hub names them, the upper end of each.
@@ -83,6 +84,10 @@ def _meanings(facts: Mapping[str, Any]) -> dict[str, str]:
         "error": "why the draw is no item",
         "log_density": "log p of the item under its model, in nats, in the representation of that model",
         "log_density_kind": "what log_density is: exact, lower_bound, unnormalised or critic",
+        "log_density_given": "log p of what the first stage draws, a summand of log_density",
+        "log_density_given_kind": "what log_density_given is",
+        "log_density_rest": "log p of what the second stage draws given the first, a summand of log_density",
+        "log_density_rest_kind": "what log_density_rest is",
         "screen": "what the lists say: pass or flag",
         "screen_reason": "why the item is flagged",
         "screen_lists": "the lists that say so, each with its date and the beginning of its SHA-256",
@@ -119,7 +124,7 @@ def card(found: Mapping[str, Any]) -> str:
     """The data set card of a manifest: Markdown, with the head in YAML that hubs read."""
     sections = [_head(found), f"# {found['title']}", _about(found), _table("Splits", _splits(found))]
     sections += [_table("Columns", {name: f"{one['type']}: {one['what']}" for name, one in found["columns"].items()})]
-    sections += [_table(f"Model {place}", rows) for place, rows in enumerate(map(_model, found["models"]), 1)]
+    sections += [_table(name, _model(one)) for name, one in every(found["models"])]
     sections += [_table("From draws to items", dict(_shares(found))), _recipe(found), _limits(found)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -159,7 +164,7 @@ def _size(items: int) -> str:
 
 
 def _about(found: Mapping[str, Any]) -> str:
-    models = ", ".join(one["name"] for one in found["models"])
+    models = " and from ".join(map(full_name, found["models"]))
     lines = [
         f"{found['items']:,} synthetic items of the domain `{found['domain']}`, drawn from {models} on "
         f"{found['created']}. None of them was made, measured or observed."
@@ -218,7 +223,7 @@ def _recipe(found: Mapping[str, Any]) -> str:
 
 
 def _limits(found: Mapping[str, Any]) -> str:
-    stated = [one.get("privacy") for one in found["models"]]
+    stated = [one.get("privacy") for _, one in every(found["models"])]
     return f"{_LIMITS} {_PRIVATE if all(stated) else _PARTLY_PRIVATE if any(stated) else _NOT_PRIVATE}"
 
 
@@ -229,7 +234,7 @@ _LIMITS = (
 )
 _NOT_PRIVATE = "Nothing here says how private the set is: for that, audit it against the training data."
 _PARTLY_PRIVATE = (
-    "One model of the mixture was trained without differential privacy, so nothing here says how private the set is: "
+    "One of the models was trained without differential privacy, so nothing here says how private the set is: "
     "for that, audit it against the training data."
 )
 _PRIVATE = (
@@ -332,7 +337,7 @@ def _activity(found: Mapping[str, Any]) -> dict[str, Any]:
         "prov:label": "sampling from generative models",
         "prov:used": [
             {"@type": "prov:Entity", "prov:label": f"model {one['name']}", "sha256": one["sha256"]}
-            for one in found["models"]
+            for _, one in every(found["models"])
         ],
         "prov:wasAssociatedWith": {
             "@type": "prov:SoftwareAgent",

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from molgen.data.keys import WIDTH, KeyIndex, digest
 from molgen.inference.generate import Generation, Request, Row
-from molgen.inference.score import DECIMALS, number_columns
-from molgen.model.devices import resolve_device
-from molgen.model.generative_model import GenerativeModel
+from molgen.inference.score import number_columns
+from molgen.model.stages import GIVEN, REST, Model
 from molgen_datasets.synthetic.facts import conditions_of, stored_rows
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import Judge, Tally
+from molgen_datasets.synthetic.models import canonical_in_workers, full_name
 from molgen_datasets.synthetic.plan import draws_of, order_of, sampling_seed
 from molgen_datasets.synthetic.recipe import Recipe, set_name
 from molgen_datasets.synthetic.screen import Screen, ScreenList
@@ -29,15 +28,6 @@ from molgen_datasets.synthetic.screen import Screen, ScreenList
 #: The columns of candidates that the finished set has not: the key, the group and the bits of an item.
 KEY, GROUP, BITS = "_key", "_group", "_bits"
 INTERNAL = (KEY, GROUP, BITS)
-
-
-def load_models(recipe: Recipe, device: str) -> list[GenerativeModel]:
-    """The models of a recipe, each on the device.
-
-    The number of threads is a part of the recipe, because it may change the last digits of what is computed.
-    """
-    torch.set_num_threads(recipe.threads)
-    return [GenerativeModel.load(choice.model, resolve_device(device)) for choice in recipe.mixture]
 
 
 def list_name(facts: Mapping[str, Any]) -> str:
@@ -61,7 +51,7 @@ class Drawer:
         recipe: Recipe,
         facts: Mapping[str, Any],
         folder: Folder,
-        models: Sequence[GenerativeModel],
+        models: Sequence[Model],
         processes: int = 1,
     ) -> None:
         self._recipe, self._facts, self._models = recipe, facts, models
@@ -70,7 +60,8 @@ class Drawer:
         self._judge = Judge(recipe, self._domain, _indices(facts, folder), _screen(recipe, facts, folder))
         self.schema = schema(recipe, facts)
         self._names = frozenset(self.schema.names)
-        self._inspector = self._judge.inspector(processes)  # last: it has processes to close
+        self._inspector = self._judge.inspector(processes)  # last: they have processes to close
+        self._open = [self._inspector, *canonical_in_workers(models, processes)]
 
     def __enter__(self) -> Drawer:
         return self
@@ -80,7 +71,8 @@ class Drawer:
 
     def close(self) -> None:
         """End the processes that inspect."""
-        self._inspector.close()
+        for inspector in self._open:
+            inspector.close()
 
     def part(self, number: int) -> tuple[pa.Table, Tally]:
         """The candidates of a part in their order, and what became of its draws."""
@@ -121,9 +113,8 @@ class Drawer:
             "status": row.status,
             "error": row.score.error,
             **number_columns(row.properties, labels.properties),
-            "log_density": None if math.isnan(row.score.log_density) else round(row.score.log_density, DECIMALS),
-            "log_density_kind": row.score.kind,
-            "model": self._facts["models"][model]["name"],
+            **row.score.columns(),
+            "model": full_name(self._facts["models"][model]),
             "seed": self._recipe.seed,
             "draw": row.index,
             **self._asked(request, row.index),
@@ -174,7 +165,9 @@ def schema(recipe: Recipe, facts: Mapping[str, Any]) -> pa.Schema:
         found += [("status", texts), ("error", texts)]
     found += [(name, numbers) for name in labels.properties]
     if labels.density:
-        found += [("log_density", numbers), ("log_density_kind", texts)]
+        staged = any("then" in one for one in facts["models"])
+        for name in ("", *((f"_{GIVEN}", f"_{REST}") if staged else ())):
+            found += [(f"log_density{name}", numbers), (f"log_density{name}_kind", texts)]
     found += [(f"passes_{name}", pa.bool_()) for name in facts["rules"]]
     found += [(f"novelty_{set_name(name)}", texts) for name in labels.novelty]
     if facts["lists"]:

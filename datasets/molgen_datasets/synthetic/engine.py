@@ -24,6 +24,7 @@ from molgen_datasets.synthetic.executors import Executor
 from molgen_datasets.synthetic.facts import unchanged
 from molgen_datasets.synthetic.folder import Folder, read_json, write_json
 from molgen_datasets.synthetic.judge import Tally
+from molgen_datasets.synthetic.models import identity
 from molgen_datasets.synthetic.plan import Round, first_round, next_round, part_size
 from molgen_datasets.synthetic.recipe import Recipe, fingerprint, recipe_from
 from molgen_datasets.synthetic.worker import domain_of
@@ -117,6 +118,11 @@ class Creation:
         self.status = Status(wanted=recipe.count)
         self._facts: dict[str, Any] = {}
         self._counted: set[int] = set()
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The name and the SHA-256 of each model, once they are known."""
+        return [identity(one) for one in self._facts.get("models", ())]
 
     def run(self) -> dict[str, Any]:
         """Make what is missing and return the manifest.

@@ -26,13 +26,14 @@ from molgen.domain import Domain, Invalid, Item
 from molgen.errors import UsageError, hint
 from molgen.evaluation.references import Reference, References
 from molgen.inference.generate import false_positive_rate
-from molgen.model.generative_model import GenerativeModel
+from molgen.model.stages import Model
 from molgen.seeding import Rng
 from molgen.versions import versions
 from molgen.workers.inspector import Inspector, chosen_properties, patterns_of
 from molgen.workers.stream import chunked
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import split_features
+from molgen_datasets.synthetic.models import facts_of, stages_of
 from molgen_datasets.synthetic.recipe import TRAINING, Recipe, fingerprint, set_name
 from molgen_datasets.synthetic.screen import read_list
 from molgen_datasets.synthetic.writers import require_format
@@ -41,7 +42,7 @@ from molgen_datasets.synthetic.writers import require_format
 _CHUNK = 512
 
 
-def gathered(recipe: Recipe, models: Sequence[GenerativeModel], folder: Folder, created: str) -> dict[str, Any]:
+def gathered(recipe: Recipe, models: Sequence[Model], folder: Folder, created: str) -> dict[str, Any]:
     """The facts of a recipe as JSON values; what is large lies in the folder.
 
     Args:
@@ -63,7 +64,7 @@ def gathered(recipe: Recipe, models: Sequence[GenerativeModel], folder: Folder, 
         "ending": domain.file_ending,
         "rules": list(domain.descriptors().filters) if recipe.filters.alerts != "none" else [],
         "split_features": split_features(recipe.splits.method, domain),
-        "models": [_model(choice.model, model) for choice, model in zip(recipe.mixture, models, strict=True)],
+        "models": [facts_of(choice, model) for choice, model in zip(recipe.mixture, models, strict=True)],
         "lists": _lists(recipe, domain, folder),
         "conditions": _condition_rows(recipe, models, domain, name, folder),
     }
@@ -73,26 +74,12 @@ def gathered(recipe: Recipe, models: Sequence[GenerativeModel], folder: Folder, 
     return {**found, "fingerprint": fingerprint(recipe, found), "versions": versions()}
 
 
-def _domain(recipe: Recipe, models: Sequence[GenerativeModel]) -> tuple[Domain, str]:
+def _domain(recipe: Recipe, models: Sequence[Model]) -> tuple[Domain, str]:
     domains = {model.config.domain: choice.model for choice, model in zip(recipe.mixture, models, strict=True)}
     if len(domains) > 1:
         listed = ", ".join(f"{name} of {model}" for name, model in domains.items())
         raise UsageError(f"the models of a mixture make items of one domain, not {listed}")
     return models[0].domain, next(iter(domains))
-
-
-def _model(name: str, model: GenerativeModel) -> dict[str, Any]:
-    parts = {kind: getattr(model.config, kind).name for kind in ("encoder", "family", "backbone")}
-    return {
-        "name": (short := Path(name).resolve().name if Path(name).exists() else name),
-        "sha256": model.digest,
-        "title": str(model.info.get("title", short)),
-        "data": model.info.get("data", {}),
-        **({"privacy": model.info["privacy"]} if "privacy" in model.info else {}),
-        **parts,
-        "keys": {data: keys.count for data, keys in model.keys.items()},
-        "false_positive_rate": false_positive_rate(model) if model.keys else None,
-    }
 
 
 def _require_known(recipe: Recipe, domain: Domain) -> None:
@@ -118,7 +105,7 @@ def _require_known(recipe: Recipe, domain: Domain) -> None:
 
 
 def _condition_rows(
-    recipe: Recipe, models: Sequence[GenerativeModel], domain: Domain, name: str, folder: Folder
+    recipe: Recipe, models: Sequence[Model], domain: Domain, name: str, folder: Folder
 ) -> dict[str, Any] | None:
     """Copy the rows that conditions come from into the folder, so that no later change of the file can matter."""
     source = recipe.conditions.rows
@@ -137,7 +124,7 @@ def _condition_rows(
     return {"name": source, "sha256": content, "rows": len(table), "columns": list(columns)}
 
 
-def _free_conditions(recipe: Recipe, models: Sequence[GenerativeModel]) -> list[str]:
+def _free_conditions(recipe: Recipe, models: Sequence[Model]) -> list[str]:
     """The conditions of the models that nothing else gives."""
     taken = {*recipe.conditions.fixed, *recipe.conditions.marginals}
     names = dict.fromkeys(name for model in models for name in model.conditions.names)
@@ -194,9 +181,7 @@ def _header(path: Path) -> str:
     return min((line.split(delimiter)[0] for delimiter in ",;\t"), key=len).strip().strip('"')
 
 
-def _condition_columns(
-    recipe: Recipe, models: Sequence[GenerativeModel], rows: Mapping[str, Any] | None
-) -> dict[str, str]:
+def _condition_columns(recipe: Recipe, models: Sequence[Model], rows: Mapping[str, Any] | None) -> dict[str, str]:
     """The names of all conditions that are asked for, and whether their values are numbers or names of classes."""
     asked = [*recipe.conditions.fixed, *(rows or {}).get("columns", ()), *recipe.conditions.marginals]
     asked += [name for choice in recipe.mixture for name in choice.condition]
@@ -204,9 +189,7 @@ def _condition_columns(
     return {name: "string" if name in classed else "double" for name in dict.fromkeys(asked)}
 
 
-def _require_conditions(
-    recipe: Recipe, models: Sequence[GenerativeModel], folder: Folder, facts: Mapping[str, Any]
-) -> None:
+def _require_conditions(recipe: Recipe, models: Sequence[Model], folder: Folder, facts: Mapping[str, Any]) -> None:
     """See that each model can be asked for what it will be asked for."""
     for number, model in enumerate(models):
         model.conditions.drawn(recipe.conditions.marginals, Rng(0, range(1)))
@@ -223,7 +206,7 @@ def stored_rows(folder: Folder, facts: Mapping[str, Any]) -> dict[str, np.ndarra
 
 
 def conditions_of(
-    recipe: Recipe, model: GenerativeModel, number: int, draws: range, rows: Mapping[str, np.ndarray]
+    recipe: Recipe, model: Model, number: int, draws: range, rows: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """What is asked for of some draws of a model: a value for all, or an array (draws,), by name.
 
@@ -254,7 +237,7 @@ def _lists(recipe: Recipe, domain: Domain, folder: Folder) -> list[dict[str, Any
 
 
 def _references(
-    recipe: Recipe, models: Sequence[GenerativeModel], domain: Domain, name: str, folder: Folder, created: str
+    recipe: Recipe, models: Sequence[Model], domain: Domain, name: str, folder: Folder, created: str
 ) -> dict[str, dict[str, Any]]:
     """The sets of novelty by the text that names them, each with its keys in the folder."""
     texts = dict.fromkeys([*recipe.filters.novel, *recipe.labels.novelty])
@@ -270,11 +253,13 @@ def _references(
     return found
 
 
-def _training(recipe: Recipe, models: Sequence[GenerativeModel], created: str) -> dict[str, Any]:
-    for choice, model in zip(recipe.mixture, models, strict=True):
-        if not model.keys:
-            raise UsageError(f"{choice.model} carries no keys of its training data, so it cannot say what is novel")
-    digests = "".join(model.digest or "" for model in models)
+def _training(recipe: Recipe, models: Sequence[Model], created: str) -> dict[str, Any]:
+    stages = [stage for model in models for stage in stages_of(model)]
+    names = [name for choice in recipe.mixture for name in (choice.model, choice.then) if name is not None]
+    for name, stage in zip(names, stages, strict=True):
+        if not stage.keys:
+            raise UsageError(f"{name} carries no keys of its training data, so it cannot say what is novel")
+    digests = "".join(stage.digest or "" for stage in stages)
     count = sum(keys.count for model in models for keys in model.keys.values())
     rate = max(false_positive_rate(model) for model in models)
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 from molgen.errors import MolgenError, UsageError
 from molgen.versions import versions
-from molgen_datasets.synthetic.engine import Creation, Status, Watch, begin
+from molgen_datasets.synthetic.engine import Creation, Watch, begin
 from molgen_datasets.synthetic.executors import RETRIES, Executor, Processes, Serial
 from molgen_datasets.synthetic.folder import Folder, claimed, write_json
 from molgen_datasets.synthetic.recipe import Recipe, recipe_from
@@ -99,16 +99,17 @@ def _recorded(folder: Folder, creation: Creation, how: Mapping[str, Any]) -> dic
         stopped = str(error) or type(error).__name__
         raise
     finally:
-        write_json(folder.record, _record(creation.status, how, stopped, time.monotonic() - begun))
+        write_json(folder.record, _record(creation, how, stopped, time.monotonic() - begun))
 
 
-def _record(status: Status, how: Mapping[str, Any], stopped: str | None, seconds: float) -> dict[str, Any]:
+def _record(creation: Creation, how: Mapping[str, Any], stopped: str | None, seconds: float) -> dict[str, Any]:
     return {
         "command": "dataset create",
         "complete": stopped is None,
         "stopped": stopped,
         **how,
-        "draws of this run": status.drawn_here,
+        "models": creation.models,
+        "draws of this run": creation.status.drawn_here,
         "seconds": round(seconds, 3),
         "versions": versions(),
     }

@@ -33,12 +33,15 @@ class ModelChoice:
         weight: how many of the draws are its own, relative to the other models.
         options: of the family's sampling, such as temperature.
         condition: what is asked for of this model, beside what the recipe asks of all.
+        then: a second model, which draws the rest of each item, such as positions of a molecule; options of its
+            sampling stand behind `then_`.
     """
 
     model: str
     weight: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
     condition: Mapping[str, Any] = field(default_factory=dict)
+    then: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < math.inf:
@@ -211,6 +214,7 @@ class Recipe:
         count: items of the set.
         model: the only model; or see `models`.
         options: of the only model's sampling.
+        then: the second stage of the only model; see `ModelChoice`.
         models: a weighted mixture. The weights are those of draws: a filter that one model passes less often leaves
             fewer of its items, and the card says how many.
         title, licence: for the card.
@@ -223,6 +227,7 @@ class Recipe:
     count: int
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    then: str | None = None
     models: tuple[ModelChoice, ...] = ()
     title: str = ""
     licence: str = ""
@@ -240,8 +245,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if (self.model is None) == (not self.models):
             raise ValueError("give either model or models")
-        if self.options and self.models:
-            raise ValueError("options of a mixture are given to each of its models")
+        for name in ("options", "then"):
+            if getattr(self, name) and self.models:
+                raise ValueError(f"{name} of a mixture: give it to each of its models")
         if min(self.count, self.batch_size, self.threads) < 1 or self.seed < 0 or (self.max_draws or 1) < 1:
             raise ValueError("count, batch_size, threads and max_draws are at least 1, and seed at least 0")
         if not self.filters.valid and self.output.format != "parquet":
@@ -250,7 +256,7 @@ class Recipe:
     @property
     def mixture(self) -> tuple[ModelChoice, ...]:
         """The models, whichever way they were given."""
-        return self.models or (ModelChoice(str(self.model), options=self.options),)
+        return self.models or (ModelChoice(str(self.model), options=self.options, then=self.then),)
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -307,15 +313,18 @@ def fingerprint(recipe: Recipe, facts: Mapping[str, Any]) -> str:
         facts: what the files that it names hold; see `facts.gathered`.
     """
     values = recipe.to_json()
-    for name in ("title", "licence", "output", "model", "models", "options"):
+    for name in ("title", "licence", "output", "model", "models", "options", "then"):
         del values[name]
-    values["models"] = [
-        {**dataclasses.asdict(choice), "model": one["sha256"]}
-        for choice, one in zip(recipe.mixture, facts["models"], strict=True)
-    ]
+    values["models"] = [_contents(*pair) for pair in zip(recipe.mixture, facts["models"], strict=True)]
     values["references"] = {name: one["sha256"] for name, one in facts["references"].items()}
     values["lists"] = [one["sha256"] for one in facts["lists"]]
     values["conditions"]["rows"] = facts["conditions"] and facts["conditions"]["sha256"]
     del values["screen"]["lists"]
     values["actions"] = [one.action for one in recipe.screen.lists]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _contents(choice: ModelChoice, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A model with its content for its name; one of a single stage as before there were two."""
+    values = {**dataclasses.asdict(choice), "model": facts["sha256"]}
+    return values | {"then": facts["then"]["sha256"]} if values.pop("then") is not None else values

@@ -21,11 +21,12 @@ import numpy as np
 import pyarrow as pa
 
 from molgen.errors import UsageError
-from molgen_datasets.synthetic.draw import BITS, GROUP, KEY, Drawer, load_models
+from molgen_datasets.synthetic.draw import BITS, GROUP, KEY, Drawer
 from molgen_datasets.synthetic.engine import today
 from molgen_datasets.synthetic.facts import gathered
 from molgen_datasets.synthetic.folder import Folder
 from molgen_datasets.synthetic.judge import Tally
+from molgen_datasets.synthetic.models import load_models
 from molgen_datasets.synthetic.recipe import Recipe, recipe_from
 
 

@@ -15,11 +15,12 @@ from molgen import registry
 from molgen.atomic_files import replaced_file, sha256
 from molgen.domain import Domain
 from molgen.errors import MolgenError
-from molgen.model.generative_model import GenerativeModel
+from molgen.model.stages import Model
 from molgen_datasets.synthetic.assemble import write_shard
-from molgen_datasets.synthetic.draw import Drawer, load_models
+from molgen_datasets.synthetic.draw import Drawer
 from molgen_datasets.synthetic.facts import gathered, mark_all
 from molgen_datasets.synthetic.folder import Folder, read_json, write_json
+from molgen_datasets.synthetic.models import load_models
 from molgen_datasets.synthetic.recipe import Recipe, recipe_from
 from molgen_datasets.synthetic.task import Result, Task
 
@@ -35,7 +36,7 @@ class Worker:
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         self._folder, self._device = Folder(path), device
         self._drawer: Drawer | None = None
-        self._models: list[GenerativeModel] = []
+        self._models: list[Model] = []
 
     def close(self) -> None:
         """End the processes that inspect."""
@@ -98,7 +99,7 @@ class Worker:
         return self._drawer
 
     @property
-    def _loaded(self) -> list[GenerativeModel]:
+    def _loaded(self) -> list[Model]:
         if not self._models:
             self._models = load_models(self._recipe, self._device)
         return self._models

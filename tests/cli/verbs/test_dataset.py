@@ -78,6 +78,7 @@ def test_a_set_is_made_described_verified_and_repaired(create, tmp_path, capsys)
         (["nowhere.yaml"], "there is no such file"),
         (["--resume"], "says of no recipe what is to be made"),
         (["-n", "5", "-m", "mosse"], "no model 'mosse'"),
+        (["-n", "5", "-m", "moses", "--then", "moses"], "moses cannot be the second stage of moses"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_2(create, arguments, message):

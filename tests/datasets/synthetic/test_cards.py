@@ -15,9 +15,10 @@ from support.sets import quick
 
 from molgen.errors import UsageError
 from molgen.model.generative_model import GenerativeModel
-from molgen_datasets.synthetic import convert, facts, verify
+from molgen_datasets.synthetic import convert, models, verify
 from molgen_datasets.synthetic.cards import card
 from molgen_datasets.synthetic.check import verify as check
+from molgen_datasets.synthetic.recipe import ModelChoice
 from molgen_datasets.synthetic.writers import Content, writer_of
 from molgen_plugins.images.domain import Images
 
@@ -69,13 +70,13 @@ def test_the_card_says_how_private_the_models_are(made):
     assert "Nothing here says how private the set is" in (path / "README.md").read_text()
     model = GenerativeModel.load("moses")
     model.info["privacy"] = {"epsilon": 2.5, "not covered": "the number of items"}
-    private = facts._model("moses", model)
+    private = models.facts_of(ModelChoice("moses"), model)
     text = card({**manifest, "models": [private]})
     assert "| differential privacy: epsilon | 2.5 |" in text
     assert "| differential privacy: not covered | the number of items |" in text
     assert "Nothing here says how private" not in text
     mixed = card({**manifest, "models": [private, *manifest["models"]]})
-    assert "One model of the mixture was trained without differential privacy" in mixed
+    assert "One of the models was trained without differential privacy" in mixed
 
 
 def test_the_croissant_description_is_valid_and_reads_the_rows(made):
