@@ -28,7 +28,13 @@ def configure_audit(parser: argparse.ArgumentParser) -> None:
     add("-t", "--train", required=True, metavar="NAME|FILE", help="what the generator learned from")
     add("--holdout", required=True, metavar="NAME|FILE", help="items drawn like those, that it has not seen")
     add("-m", "--model", metavar="NAME|FOLDER", help="the generator, where it is at hand: attacks on its densities")
-    add("--reference-model", metavar="NAME|FOLDER", help="a model of other data, that has seen neither set")
+    add(
+        "--reference-model",
+        action="append",
+        default=[],
+        metavar="NAME|FOLDER",
+        help="a model of other data, that has seen neither set; given several times for an attack with all of them",
+    )
     add("--canaries", metavar="FILE", help="those that `molgen dataset canaries` planted in the training file")
     add("--most", type=whole, default=10_000, metavar="N", help="items of each set that are compared (default: 10000)")
     add("--near", type=_distance, metavar="D", help="how far near copies may be (default: as 1 %% of held-out items)")
@@ -84,7 +90,7 @@ def run_audit(args: argparse.Namespace) -> int:
 
     stopwatch = Stopwatch()
     args.domain = args.domain or _domain_of(args.synthetic, args.train, args.holdout)
-    model, reference = (_model(args, name) for name in (args.model, args.reference_model))
+    model, references = _model(args, args.model), [_model(args, name) for name in args.reference_model]
     stopwatch.lap("loading")
     found = audit(
         args.synthetic,
@@ -92,7 +98,7 @@ def run_audit(args: argparse.Namespace) -> int:
         args.holdout,
         domain=args.domain,
         model=model,
-        reference_model=reference,
+        reference_model=[one for one in references if one is not None],
         canaries=args.canaries,
         settings=_settings(args),
         watch=lambda doing: say(f"{doing} ...", quiet=args.quiet),

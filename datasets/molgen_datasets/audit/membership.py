@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import special
 
 from molgen.domain import Item
 from molgen.inference.score import UNNORMALISED, score
@@ -21,6 +22,8 @@ from molgen_datasets.audit.rates import told_apart
 if TYPE_CHECKING:
     from molgen.model.generative_model import GenerativeModel
 
+#: Values that the variance of all items counts for beside those of one; see `spread`.
+PRIOR = 4
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 WORDS = (
     "AUC: the probability that a training item looks more like a member than a held-out one; 0.5 is a coin. TPR at "
@@ -84,12 +87,58 @@ def loss_attack(found: Densities, rng: np.random.Generator) -> list[Finding]:
     return told_apart("loss", found.training, found.holdout, rng, f"log-density, {unit}" if unit else "")
 
 
-def calibrated_attack(found: Densities, reference: Densities, rng: np.random.Generator) -> list[Finding]:
-    """Members are what the model finds likelier than a model of other data does (Watson et al., ICLR 2022)."""
+def calibrated_attack(found: Densities, references: Sequence[Densities], rng: np.random.Generator) -> list[Finding]:
+    """Members are what the model finds likelier than models of other data do (Watson et al., ICLR 2022)."""
+    reference = mean_of(references)
     with np.errstate(invalid="ignore"):  # what neither model thinks possible says nothing
         members, others = found.training - reference.training, found.holdout - reference.holdout
-    note = "log-density less that of the reference model, which must not have seen the training set"
+    many = "the mean of the reference models" if len(references) > 1 else "that of the reference model"
+    note = f"log-density less {many}, which must not have seen the training set"
     return told_apart("loss, calibrated", members, others, rng, note)
+
+
+def mean_of(references: Sequence[Densities]) -> Densities:
+    """The mean log-density of each item under several models."""
+    training, holdout, synthetic = (
+        np.mean([getattr(one, side) for one in references], axis=0) for side in ("training", "holdout", "synthetic")
+    )
+    return Densities(training, holdout, synthetic, references[0].kind)
+
+
+def likelihood_ratio_attack(
+    found: Densities, references: Sequence[Densities], rng: np.random.Generator
+) -> list[Finding]:
+    """Members are what the model finds likelier than one without them would, given how much such models differ.
+
+    The log-density of an item under models that have not seen it is taken for normal, and that of the model counts in
+    standard deviations above its mean.
+
+    Source: LiRA in its offline form, Carlini et al., IEEE S&P 2022, section VI.
+    """
+    sides = [np.stack([getattr(one, side) for one in references]) for side in ("training", "holdout")]
+    spreads = np.split(spread(np.concatenate(sides, axis=1)), [len(found.training)])
+    with np.errstate(invalid="ignore"):
+        members, others = (
+            (own - side.mean(0)) / wide
+            for own, side, wide in zip((found.training, found.holdout), sides, spreads, strict=True)
+        )
+    note = f"standard deviations above {len(references)} reference models, which must not have seen either set"
+    return told_apart("likelihood ratio (LiRA, offline)", members, others, rng, note)
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """The standard deviation of each of N items over K models, float64 (N,), from (K, N).
+
+    The variance of a few values is moderated by the usual one of all items, as if that were of `PRIOR` values more
+    (Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004, sections 5 and 6.2, there with a weight that is estimated).
+    """
+    free = len(values) - 1
+    with np.errstate(invalid="ignore"):
+        own = values.var(0, ddof=1)
+    known = own[np.isfinite(own) & (own > 0)]
+    # The mean of log s^2 lies this much below log sigma^2 where s^2 has so many degrees of freedom.
+    usual = float(np.exp(np.log(known).mean() - special.digamma(free / 2) + np.log(free / 2))) if len(known) else 1.0
+    return np.asarray(np.sqrt((free * own + PRIOR * usual) / (free + PRIOR)))
 
 
 def distance_attack(found: Comparison, rng: np.random.Generator) -> list[Finding]:
@@ -130,18 +179,23 @@ def log_ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def section(
     compared: Comparison | None,
     model: Densities | None,
-    reference: Densities | None,
+    references: Sequence[Densities],
     rng: np.random.Generator,
 ) -> Section:
     """All attacks for which there is what they need."""
     findings: list[Finding] = []
     if model is not None:
         findings += loss_attack(model, rng)
-        if reference is not None:
-            findings += calibrated_attack(model, reference, rng)
+        if references:
+            findings += calibrated_attack(model, references, rng)
+        if len(references) > 1:
+            findings += likelihood_ratio_attack(model, references, rng)
     if compared is not None:
         findings += distance_attack(compared, rng) + ratio_attack(compared, rng)
-    tables = [_losses(name, one) for name, one in (("model", model), ("reference model", reference)) if one is not None]
+    named = {"model": model, "reference model": references[0] if len(references) == 1 else None}
+    if len(references) > 1:
+        named |= {"reference models, in the mean": mean_of(references)}
+    tables = [_losses(name, one) for name, one in named.items() if one is not None]
     words = [WORDS]
     if model is None:
         words.append(

@@ -43,7 +43,7 @@ def audit(
     *,
     domain: str | None = None,
     model: GenerativeModel | None = None,
-    reference_model: GenerativeModel | None = None,
+    reference_model: GenerativeModel | Sequence[GenerativeModel] | None = None,
     canaries: str | Path | None = None,
     settings: Settings | None = None,
     watch: Callable[[str], object] = lambda doing: None,
@@ -62,7 +62,7 @@ def audit(
         holdout: items drawn as the training items were, which the generator has not seen.
         domain: what the items are, by registry name; by default as the sets say.
         model: the generator, where it is at hand.
-        reference_model: a model of other data of the same kind, which has seen neither set.
+        reference_model: a model of other data of the same kind, which has seen neither set, or several of them.
         canaries: the file of those that were planted in the training data.
         settings: see `Settings`.
         watch: called with what is being done.
@@ -75,7 +75,8 @@ def audit(
     if name is None:
         raise UsageError("none of the sets says what its items are; name the domain, such as molecules")
     settings = settings or Settings()
-    return _Run(name, sources, model, reference_model, canaries, settings, watch).audit()
+    references = list(reference_model) if isinstance(reference_model, Sequence) else [reference_model]
+    return _Run(name, sources, model, [one for one in references if one is not None], canaries, settings, watch).audit()
 
 
 class _Run:
@@ -86,7 +87,7 @@ class _Run:
         name: str,
         sources: Mapping[str, str],
         model: GenerativeModel | None,
-        reference_model: GenerativeModel | None,
+        references: Sequence[GenerativeModel],
         canaries: str | Path | None,
         settings: Settings,
         watch: Callable[[str], object],
@@ -97,14 +98,14 @@ class _Run:
             role: open_set(source, self.domain, name, column=settings.column, split=_SPLITS[role])
             for role, source in sources.items()
         }
-        self.model, self.reference_model = model, reference_model
+        self.model, self.references = model, references
         #: a sample of each set, and the canaries with those that were not planted, once they are examined.
         self.drawn: dict[str, Items] = {}
         self.marked: list[Items] = []
-        for one in (model, reference_model):
+        for one in (model, *references):
             if one is not None and one.config.domain != name:
                 raise UsageError(f"the model makes {one.config.domain}, and the sets hold {name}")
-        if reference_model is not None and model is None:
+        if references and model is None:
             raise UsageError("a reference model calibrates the attack on a model; name that too")
         if self.settings.metrics is not None:
             chosen_metrics(self.domain, self.settings.metrics)  # raises where a name is none
@@ -223,9 +224,10 @@ class _Run:
         return self._densities(self.model, self.settings.options)
 
     @cached_property
-    def reference_densities(self) -> Densities | None:
-        """Of the reference model."""
-        return self._densities(self.reference_model, {})
+    def reference_densities(self) -> list[Densities]:
+        """Of each reference model."""
+        found = [self._densities(one, {}) for one in self.references]
+        return [one for one in found if one is not None]
 
     def _densities(self, model: GenerativeModel | None, options: Mapping[str, Any]) -> Densities | None:
         if model is None:
@@ -306,7 +308,8 @@ class _Run:
             "domain": self.name,
             "sets": {role: self._set(role) for role in self.sets},
             "model": _model(self.model),
-            "reference_model": _model(self.reference_model),
+            "reference_model": _model(self.references[0]) if self.references else None,
+            "reference_models": [_model(one) for one in self.references],
             "canaries": dict(self.canaries.about) if self.canaries is not None else None,
             "seed": self.settings.seed,
             "versions": versions(),
@@ -329,7 +332,8 @@ class _Run:
         size = len(self.training)
         found: dict[str, list[Any]] = {"set": ["training"] * size + ["holdout"] * size}
         found["key"] = [f"{key:016x}" for one in (self.training, self.holdout) for key in one.keys.tolist()]
-        for name, one in (("nll", self.densities), ("reference_nll", self.reference_densities)):
+        reference = membership.mean_of(self.reference_densities) if self.references else None
+        for name, one in (("nll", self.densities), ("reference_nll", reference)):
             if one is not None:
                 found[name] = (-np.concatenate([one.training, one.holdout])).tolist()
         if self.compared is not None:

@@ -124,8 +124,10 @@ def test_a_model_that_remembers_is_shown_by_its_densities(model, tmp_path, capsy
     said = capsys.readouterr().err
     assert "loss: AUC" in said
     assert "ABOVE" in said
-    assert main(["dataset", "audit", drawn, *arguments]) == 0
-    assert "exposure in bits" in capsys.readouterr().out
+    assert main(["dataset", "audit", drawn, *arguments, *["--reference-model", model] * 2]) == 0
+    said = capsys.readouterr().out
+    assert "exposure in bits" in said
+    assert "likelihood ratio (LiRA, offline): AUC" in said
 
 
 def test_a_made_set_and_a_data_set_by_name_are_read(tmp_path, monkeypatch, capsys):
