@@ -131,3 +131,49 @@ def test_a_table_is_audited_for_copies_fidelity_and_use(installed, tmp_path):
     )
     assert len(list(own.read(tmp_path / "more.csv"))) == 305
     assert len({own.key(item) for item in [*planted.planted, *planted.controls]}) == 14
+
+
+def chains(rng):
+    return "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), int(rng.integers(8, 30))))
+
+
+def sentences(rng):
+    return " ".join("".join(rng.choice(list("aeinorst"), int(rng.integers(2, 6)))) for _ in range(4))
+
+
+def weather(rng):
+    steps = int(rng.integers(4, 20))
+    return {"kelvin": (280 + rng.normal(size=steps)).tolist(), "pascal": (1e5 + 1e3 * rng.normal(size=steps)).tolist()}
+
+
+def turns(rng):
+    return tuple(map(tuple, rng.uniform(-180, 180, (int(rng.integers(5, 20)), 2)).round(2).tolist()))
+
+
+MADE_UP = {"proteins": chains, "text": sentences, "series": weather, "torsions": turns}
+
+
+@pytest.mark.parametrize("domain", MADE_UP)
+def test_an_audit_tells_a_set_that_is_near_the_training_items_from_one_that_is_not(domain, installed, tmp_path):
+    import numpy as np
+
+    from molgen_datasets.audit import Settings, audit
+
+    rng, own = np.random.default_rng(0), registry.get("domain", domain)()
+    sets = {name: [MADE_UP[domain](rng) for _ in range(80)] for name in ("train", "holdout", "alike")}
+    sets["recalled"] = [shortened(item) for item in sets["train"][:60]] + sets["alike"][:20]
+    for name, items in sets.items():
+        own.write([{own.column: item} for item in items], tmp_path / f"{name}.csv")
+    real, how = [f"{tmp_path}/{name}.csv" for name in ("train", "holdout")], Settings(metrics=None, use=False)
+    for name, recalls in (("alike", False), ("recalled", True)):
+        found = audit(f"{tmp_path}/{name}.csv", *real, domain=domain, settings=how)
+        assert found.figure("closeness", "exact copies of training items").estimate.value == 0
+        assert found.figure("closeness", "closer to training than to holdout").above is recalls
+        attacks = [one.estimate.value for one in found.section("membership").findings if "AUC" in one.label]
+        assert attacks
+        assert (max(attacks) > 0.8) is recalls
+
+
+def shortened(item):
+    """An item without its last place: no copy, but near one."""
+    return {name: values[:-1] for name, values in item.items()} if isinstance(item, dict) else item[:-1]

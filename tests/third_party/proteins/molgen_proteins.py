@@ -7,6 +7,7 @@ import numpy as np
 
 from molgen import Axis, Categorical, Descriptors, Domain, Encoder, Invalid, Record
 from molgen.data.content import opened
+from molgen.data.kmers import kmers
 from molgen.data.tables import name_of, opened_to_write
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -26,6 +27,7 @@ class Proteins(Domain, Encoder):
     Config = Length
     column = "sequence"
     usual_properties = ("length", "charge")
+    distance_feature = bits_feature = "kmers"
     molgen_tiny: ClassVar = {"length": 25}
 
     def examples(self):
@@ -38,7 +40,12 @@ class Proteins(Domain, Encoder):
 
     def descriptors(self):
         charge = {"K": 1, "R": 1, "D": -1, "E": -1}
-        return Descriptors({"length": len, "charge": lambda item: sum(charge.get(letter, 0) for letter in item)})
+        numbers = {"length": len, "charge": lambda item: sum(charge.get(letter, 0) for letter in item)}
+        return Descriptors(numbers, features={"kmers": kmers})
+
+    def canary(self, rng, items):
+        """A chain as long as another, of random residues."""
+        return "".join(rng.choice(list(LETTERS), len(items[int(rng.integers(len(items)))])))
 
     @property
     def space(self):

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from molgen_proteins import Length
 
-from molgen import Axis, Domain, Encoder, Head, Invalid, Real
+from molgen import Axis, Descriptors, Domain, Encoder, Head, Invalid, Real
+from molgen.data.kmers import kmers
 from molgen.families.gan.relaxation import Relaxation
 from molgen.families.parts.likelihood import Likelihood
 from molgen.kinds import teach
@@ -60,6 +61,11 @@ class Direction(Relaxation):
         return chosen
 
 
+def thirty(phi, psi):
+    """A residue by its angles in steps of 30 degrees."""
+    return f"{round(phi / 30) % 12},{round(psi / 30) % 12}"
+
+
 def direction(vectors):
     """The angle of the first two numbers."""
     return torch.atan2(vectors[..., 0], vectors[..., 1])
@@ -80,6 +86,7 @@ class Torsions(Domain, Encoder):
     molgen_api: ClassVar[int] = 1
     Config = Length
     column = "torsions"
+    distance_feature = bits_feature = "turns"
     molgen_tiny: ClassVar = {"length": 6}
 
     def examples(self):
@@ -93,6 +100,9 @@ class Torsions(Domain, Encoder):
 
     def to_text(self, item):
         return " ".join(f"{phi:g},{psi:g}" for phi, psi in item)
+
+    def descriptors(self):
+        return Descriptors(features={"turns": lambda item: kmers([thirty(*pair) for pair in item])})
 
     def key(self, item):
         return repr([(round(phi) % 360, round(psi) % 360) for phi, psi in item])

@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from molgen import Axis, Domain, Encoder, Invalid, Real, Record
+from molgen import Axis, Descriptors, Domain, Encoder, Invalid, Real, Record
 from molgen.data.item_tables import read_rows, write_rows
 
 ID = "series"
+MOMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Series(Domain, Encoder):
     molgen_api: ClassVar[int] = 1
     Config = Steps
     column = ID
+    distance_feature = "course"
+    predictor = "boosting"
     molgen_tiny: ClassVar = {"steps": 6}
 
     def __init__(self, config=None):
@@ -51,6 +54,9 @@ class Series(Domain, Encoder):
 
     def key(self, item):
         return repr({name: [float(np.float32(value)) for value in item[name]] for name in sorted(item)})
+
+    def descriptors(self):
+        return Descriptors(features={"course": course})
 
     @classmethod
     def settings_for(cls, items):
@@ -98,6 +104,14 @@ def series_of(cells, identity):
         return {name: [float(cell) for cell in column] for name, column in cells.items() if name != identity}
     except ValueError as error:
         return Invalid(f"a cell holds no number: {error}")
+
+
+def course(item):
+    """Cells, each compared by its range over the training data, whatever its unit: each channel at even moments."""
+    steps = len(next(iter(item.values())))
+    moments = np.linspace(0, steps - 1, MOMENTS)
+    values = {name: np.interp(moments, range(steps), channel).tolist() for name, channel in item.items()}
+    return {"steps": steps, **{f"{name} {n}": value for name in values for n, value in enumerate(values[name])}}
 
 
 def steps_of(number, item):

@@ -1,13 +1,14 @@
 """Short texts, a line each: names, words, sentences. Characters or words are the classes of one sequence."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from molgen import Axis, Categorical, Domain, Encoder, Invalid
+from molgen import Axis, Categorical, Descriptors, Domain, Encoder, Invalid
+from molgen.data.kmers import kmers
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Text(Domain, Encoder):
     Config: ClassVar[type] = TextConfig
     column: ClassVar[str] = "text"
     repeats: ClassVar[bool] = True
+    distance_feature: ClassVar[str | None] = "kmers"
+    bits_feature: ClassVar[str | None] = "kmers"
     molgen_tiny: ClassVar[Mapping[str, Any]] = {"length": 16}
 
     def __init__(self, config: TextConfig | None = None) -> None:
@@ -42,6 +45,15 @@ class Text(Domain, Encoder):
     def key(self, item: str) -> str:
         """The text itself."""
         return item
+
+    def descriptors(self) -> Descriptors:
+        """The runs of characters that texts share."""
+        return Descriptors(features={"kmers": kmers})
+
+    def canary(self, rng: np.random.Generator, items: Sequence[str]) -> str:
+        """A text of words that come from others, one each."""
+        texts = [items[int(rng.integers(len(items)))].split() for _ in range(int(rng.integers(3, 8)))]
+        return " ".join(words[int(rng.integers(len(words)))] for words in texts)
 
     def prepare(self, items: Iterable[str]) -> None:
         """Take what the texts are made of as the vocabulary, in alphabetical order."""
