@@ -142,8 +142,8 @@ def sentences(rng):
 
 
 def weather(rng):
-    steps = int(rng.integers(4, 20))
-    return {"kelvin": (280 + rng.normal(size=steps)).tolist(), "pascal": (1e5 + 1e3 * rng.normal(size=steps)).tolist()}
+    kelvin, pascal = rng.normal(size=(2, int(rng.integers(10, 20)))).cumsum(1)
+    return {"kelvin": (280 + kelvin).tolist(), "pascal": (1e5 + 100 * pascal).tolist()}
 
 
 def turns(rng):
@@ -153,7 +153,8 @@ def turns(rng):
 MADE_UP = {"proteins": chains, "text": sentences, "series": weather, "torsions": turns}
 
 
-@pytest.mark.parametrize("domain", MADE_UP)
+#: The many pairs of columns of series take longer.
+@pytest.mark.parametrize("domain", [pytest.param(n, marks=pytest.mark.slow if n == "series" else []) for n in MADE_UP])
 def test_an_audit_tells_a_set_that_is_near_the_training_items_from_one_that_is_not(domain, installed, tmp_path):
     import numpy as np
 

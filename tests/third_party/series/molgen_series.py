@@ -111,7 +111,7 @@ def course(item):
     steps = len(next(iter(item.values())))
     moments = np.linspace(0, steps - 1, MOMENTS)
     values = {name: np.interp(moments, range(steps), channel).tolist() for name, channel in item.items()}
-    return {"steps": steps, **{f"{name} {n}": value for name in values for n, value in enumerate(values[name])}}
+    return {f"{name} {n}": value for name in values for n, value in enumerate(values[name])}
 
 
 def steps_of(number, item):
