@@ -92,6 +92,13 @@ def test_a_run_that_was_stopped_between_steps_ends_as_if_it_had_not_been(tmp_pat
     ]
 
 
+def test_how_often_a_run_is_saved_and_logged_may_change(tmp_path, whole):
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", watcher=stopping_at(5))
+    trained(tmp_path / "run", resume=True, save_every=2, log_every=3)
+    assert same(weights(tmp_path / "run" / "model"), weights(whole / "model"))
+
+
 def test_resuming_refuses_other_settings_other_parts_and_other_data(tmp_path, whole):
     with pytest.raises(UsageError, match="other training settings \\(batch_size, seed\\)"):
         trained(whole, resume=True, batch_size=4, seed=1)
