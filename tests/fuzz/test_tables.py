@@ -1,7 +1,9 @@
 """Damaged files of molecules: rows that keep their places, or one line; and whatever was read can be written."""
 
+import contextlib
 import gzip
 import io
+import random
 
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from support.limits import limits
 from support.mutations import cases, damaged, damaged_text
 
 from molgen.domain import Invalid
+from molgen.errors import UsageError
 from molgen_plugins.molecules.chemistry.rdkit_io import canonical
 from molgen_plugins.molecules.io.files import read, write
 
@@ -62,6 +65,15 @@ def test_a_damaged_file_is_rows_or_one_line(kind, count):
     for case, data in cases({kind: FILES[kind]}, count):
         with limits(case):
             _read_and_written(data, format)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("parquet", 215), ("parquet", 2281), ("parquet raw", 1711), ("parquet raw", 2214)]
+)
+def test_damaged_statistics_of_a_column_do_not_end_the_process(kind, number):
+    data, mutate = FILES[kind]
+    with contextlib.suppress(UsageError):
+        _read_and_written(mutate(data, random.Random(f"{kind}-0-{number}")), kind.split()[0])
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(20000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])

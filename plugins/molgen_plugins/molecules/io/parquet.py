@@ -40,7 +40,7 @@ def read(stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
         texts = [one.name for one in schema if _is_text(one.type)]
         stream.seek(0)
         file = pq.ParquetFile(stream, read_dictionary=texts)
-        _require_small_pages(stream, file.metadata, name)
+        _require_small_pages(stream, name)
         names = distinct([" ".join(name.split()) for name in schema.names])
         place, row = find(names, column, name), 0
         for batch in file.iter_batches(batch_size=_READ):
@@ -52,7 +52,7 @@ def read(stream: IO[bytes], name: str, column: str | None) -> Iterator[Record]:
         raise UsageError(f"{name} is not a whole Parquet file: {reason}") from error
 
 
-def _require_small_pages(stream: IO[bytes], metadata: Any, name: str) -> None:
+def _require_small_pages(stream: IO[bytes], name: str) -> None:
     """See that the pages of a file, of which one of each column is in memory, do not unfold to more than fits.
 
     Raises:
@@ -60,7 +60,7 @@ def _require_small_pages(stream: IO[bytes], metadata: Any, name: str) -> None:
         ValueError: the header of one is damaged.
     """
     largest: dict[str, int] = {}
-    for column, size in pages(stream, metadata):
+    for column, size in pages(stream):
         largest[column] = max(size, largest.get(column, 0))
         if size > PAGE_LIMIT or sum(largest.values()) > PAGES_LIMIT:
             what = (

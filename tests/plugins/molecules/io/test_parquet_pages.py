@@ -34,7 +34,7 @@ def test_pages_add_up_to_what_the_columns_unfold_to(version, compression, dictio
     metadata = parquet.ParquetFile(stream).metadata
     groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
     columns = [group.column(k) for group in groups for k in range(metadata.num_columns)]
-    found = list(pages(stream, metadata))
+    found = list(pages(stream))
     headers = sum(column.total_uncompressed_size for column in columns) - sum(size for _, size in found)
     assert 10 * len(found) < headers < 200 * len(found)  # the sums of columns count the headers too
     assert {name for name, _ in found} == {column.path_in_schema for column in columns}
@@ -60,7 +60,8 @@ def test_many_large_pages_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "header", [b"\x00", b"\x19\xf1" + b"\xff" * 7 + b"\x01", b"\xff" * 40, b"\x1c" * 40, b"\x19\xfc" + b"\xff" * 9]
+    "header",
+    [b"\x00", b"\x19\xf1" + b"\xff" * 7 + b"\x01", b"\xff" * 40, b"\x1c" * 40, b"\x19" * 40, b"\x19\xfc" + b"\xff" * 9],
 )
 def test_a_damaged_header_is_one_line(header):
     stream = _file(use_dictionary=False)
