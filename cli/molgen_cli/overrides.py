@@ -28,19 +28,43 @@ def parsed(argument: str) -> Override:
     Raises:
         UsageError: it is none, or none that a run may have.
     """
+    refuse_resolvers(argument)
+    argument = _withquoted_names(argument)
+    # A preset is an addition to Hydra's list of defaults; the sign for that is optional here.
+    argument = _with_current_name(re.sub(r"^experiment=", "+experiment=", argument))
+    override = read(argument, "training.steps=1000", data="--data takes it")
+    _require_plain(override, argument)
+    return override
+
+
+def refuse_resolvers(argument: str) -> None:
+    """See that a setting does not come from somewhere else.
+
+    Raises:
+        UsageError: it does.
+    """
     if RESOLVER.search(argument):
         raise UsageError(
             f"{argument}: a setting is never taken from the environment or another resolver; type the value itself"
         )
-    argument = _withquoted_names(argument)
-    # A preset is an addition to Hydra's list of defaults; the sign for that is optional here.
-    argument = _with_current_name(re.sub(r"^experiment=", "+experiment=", argument))
+
+
+def read(argument: str, example: str, data: str = "") -> Override:
+    """A setting by Hydra's grammar.
+
+    Args:
+        argument: as it was typed.
+        example: a setting, for whoever typed none.
+        data: what takes a file, for whoever typed one.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         override: Override = OverridesParser.create().parse_override(argument)
     except (HydraException, OmegaConfBaseException) as error:
-        reason = "it is a file, --data takes it" if Path(argument).exists() else first_line(error)
-        raise UsageError(f"{argument!r} is no setting ({reason}); settings look like training.steps=1000") from None
-    _require_plain(override, argument)
+        reason = f"it is a file, {data}" if data and Path(argument).exists() else first_line(error)
+        raise UsageError(f"{argument!r} is no setting ({reason}); settings look like {example}") from None
     return override
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from molgen.errors import UsageError
+from molgen_cli.overrides import RESOLVER, first_line, read, refuse_resolvers
 
 ENDINGS = (".yaml", ".yml")
-#: How a value would be taken from the environment or from code.
-_RESOLVER = re.compile(r"\$\{[^}]*:")
 
 
 def composed(arguments: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,25 +48,19 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
             config = compose(path.stem)
-        if _RESOLVER.search(OmegaConf.to_yaml(config, resolve=False)):
+        if RESOLVER.search(OmegaConf.to_yaml(config, resolve=False)):
             raise UsageError(f"{path}: a recipe takes no value from the environment or another resolver")
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {_first_line(error)}") from None
+        raise UsageError(f"{path}: {first_line(error)}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path} is no recipe: it has no settings by name")
     return {str(name): value for name, value in values.items()}
 
 
 def _set(values: dict[str, Any], argument: str) -> None:
-    if _RESOLVER.search(argument):
-        raise UsageError(f"{argument}: a setting is never taken from the environment or another resolver")
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(
-            f"{argument!r} is no setting ({_first_line(error)}); settings look like filters.unique=false"
-        ) from None
+    refuse_resolvers(argument)
+    override = read(argument, "filters.unique=false")
     if override.is_sweep_override() or override.is_delete():
         raise UsageError(f"{argument}: a setting takes one value; a list is written in brackets: [a,b]")
     *sections, name = override.key_or_group.split(".")
@@ -79,8 +70,3 @@ def _set(values: dict[str, Any], argument: str) -> None:
             raise UsageError(f"{argument}: {section} is a value, not settings by name")
         values = inner
     values[name] = override.value()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
