@@ -123,9 +123,9 @@ def test_what_is_no_second_stage_is_refused(positions):
 
 def test_what_was_drawn_of_another_stereoisomer_is_shown(positions):
     first = GenerativeModel.load(memorising_model())
-    stages = Stages(first, positions, canonical=lambda items: ["C[C@](N)(O)C#C" for _ in items])
+    stages = Stages(first, positions, canonical=lambda items: ["C#C[C@H](O)[C@H](N)O" for _ in items])
     items = [one.item for one in stages.sample(12, seed=0, then_steps=1)]
     invalid = [item for item in items if isinstance(item, Invalid)]
     assert 0 < len(invalid) < len(items)
     assert {item.reason for item in invalid} == {"another stereoisomer than was given"}
-    assert all(len(item.raw.positions) == 13 for item in invalid)
+    assert all(len(item.raw.positions) == 14 for item in invalid)

@@ -53,7 +53,8 @@ class GeometryConfig:
         bonds: bonds are a field of the model; otherwise they are found from the positions that it draws.
         charges: formal charges are a field of the model; otherwise they are found with the bonds.
         stereo: which stereoisomer it is is a field of pairs of atoms, beside bonds, to be given to a model that draws
-            positions (`family.given`); otherwise that follows from the positions alone.
+            positions (`family.given`); positions of its mirror image are reflected. Otherwise it follows from the
+            positions alone.
         elements: the only elements of the model, such as H, C, N, O and F; by default all usual ones.
         max_atoms: the largest number of atoms, hydrogens included; by default that of the largest training item.
         fake_atoms: up to so many atoms that stand for nothing are added in training, so that a model can decide late
@@ -289,11 +290,20 @@ class Geometry(Encoder):
         return self._isomer(sample) if self.config.stereo else self._item(sample)
 
     def _isomer(self, sample: Sample) -> Item | Invalid:
-        """The conformer, or that it is another stereoisomer than the sample says."""
+        """The conformer or its mirror image, whichever is the stereoisomer that the sample says; or that neither is.
+
+        Both have the same energy. So a network that tells shapes but no hands is not wrong every other time. What it
+        draws is then at least as likely as it rates it, by the density of the mirror image.
+        """
         real = np.flatnonzero(self._numbers[sample["atoms"]])
         classes, bonds = (sample[name][np.ix_(real, real)] for name in ("stereo", "bonds"))
-        fault = stereo.contradiction(classes, bonds, sample["positions"][real].astype(np.float64))
-        return Invalid(fault, self._item(sample)) if fault else self._item(sample)
+        faults = []
+        for positions in (sample["positions"], -sample["positions"]):
+            fault = stereo.contradiction(classes, bonds, positions[real].astype(np.float64))
+            if not fault:
+                return self._item({**sample, "positions": positions})
+            faults.append(fault)
+        return Invalid(faults[0], self._item(sample))
 
     def _item(self, sample: Sample) -> Conformer:
         real = np.flatnonzero(self._numbers[sample["atoms"]])

@@ -5,6 +5,7 @@ import pytest
 from support.geometries import conformers
 
 from molgen.domain import Invalid
+from molgen_plugins.molecules.geometry import standard
 from molgen_plugins.molecules.geometry.encoder import Geometry, GeometryConfig
 
 GRAPH = ("atoms", "charges", "bonds", "stereo")
@@ -32,12 +33,21 @@ def test_the_graph_alone_says_what_a_geometry_says(smiles):
 
 
 @pytest.mark.parametrize("smiles", [one for one in MOLECULES if "@" in one])
-def test_a_mirror_image_is_another_stereoisomer(smiles):
+def test_positions_of_the_mirror_image_are_reflected(smiles):
     sample = ENCODER.encode(smiles)
-    mirrored = ENCODER.decode({**sample, "positions": -sample["positions"]})
-    assert isinstance(mirrored, Invalid)
-    assert mirrored.reason == "another stereoisomer than was given"
-    assert mirrored.raw.elements.tolist() == ENCODER.decode(sample).elements.tolist()
+    found = ENCODER.decode({**sample, "positions": -sample["positions"]})
+    assert np.array_equal(found.positions, ENCODER.decode(sample).positions)
+    assert str(standard.canonical(found)[0]) == str(standard.canonical(ENCODER.decode(sample))[0])
+
+
+def test_a_diastereomer_is_another_stereoisomer():
+    asked, other = (ENCODER.encode(smiles) for smiles in ("C[C@H](O)[C@H](F)Cl", "C[C@H](O)[C@@H](F)Cl"))
+    assert np.array_equal(asked["bonds"], other["bonds"])
+    for sign in (1, -1):
+        found = ENCODER.decode({**asked, "positions": sign * other["positions"]})
+        assert isinstance(found, Invalid)
+        assert found.reason == "another stereoisomer than was given"
+        assert np.array_equal(found.raw.positions, (sign * other["positions"]).astype(np.float64))
 
 
 def test_the_other_side_of_a_double_bond_is_another_stereoisomer():
