@@ -48,6 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run, or of a model")
     parser.add_argument("--then", type=Path, help="folder of a model that completes what the first one draws")
+    parser.add_argument(
+        "--encoder",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the encoder, of the first of two stages, such as stereo=drop of graphs whose positions have it",
+    )
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the data set")
     parser.add_argument("--metrics", default="graph", help="suites and metrics with commas between them")
@@ -64,7 +71,7 @@ def main() -> None:
     if min(args.count, args.scored) < 1:
         parser.error("--count and --scored are at least 1")
     cls, config = settings_of("dataset", Part(args.dataset, options(args.set)))
-    first, data = GenerativeModel.load(args.run), cls(config)
+    first, data = with_settings(GenerativeModel.load(args.run), options(args.encoder)), cls(config)
     second = GenerativeModel.load(args.then) if args.then else None
     model = Stages(first, second) if second else first
     if unknown := set(args.references or ()) - set(data.references):
@@ -77,6 +84,12 @@ def main() -> None:
         **({"latent": latent(first, data, args)} if not second and has_rows_of_latents(first) else {}),
     }
     write_result(args.result, result, ("fcd",))
+
+
+def with_settings(model: GenerativeModel, settings: Mapping[str, Any]) -> GenerativeModel:
+    """The model behind other settings of its encoder, where there are any."""
+    encoder = model.config.encoder
+    return model.with_encoder(Part(encoder.name, {**encoder.settings, **settings})) if settings else model
 
 
 def has_rows_of_latents(model: GenerativeModel) -> bool:
@@ -199,7 +212,7 @@ def parts(model: GenerativeModel, items: Sequence[Item], args: Namespace) -> dic
         with torch.no_grad():
             loss = model.family.loss(standardise(space, model.statistics, batch).to(model.device), None, rng)
         for name, values in loss.parts.items():
-            total[name] += float(values.sum())
+            total[name] += float(values.detach().sum())
     return {name: value / len(samples) for name, value in total.items()}
 
 
