@@ -5,6 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from molgen.config import Part
 from molgen.errors import UsageError
 from molgen.model.generative_model import GenerativeModel
 from molgen_cli import domains
@@ -30,9 +31,13 @@ def test_the_preset_of_the_embedded_model():
 PRESETS_OVER = {
     "qm9_energy": ("base", "autoregressive"),
     **dict.fromkeys(
-        ("qm9_latent", "qm9_latent_gan", "qm9_graph_latent", "mnist_latent", "mnist_latent_gan", "fsdd_latent"),
+        (
+            *("qm9_latent", "qm9_latent_gan", "qm9_graph_latent", "qm9_graph_latent_gan"),
+            *("mnist_latent", "mnist_latent_gan", "fsdd_latent"),
+        ),
         ("autoencoder", "vae"),
     ),
+    "qm9_geometry_latent": ("autoencoder", Part("vae", {"decoder": "points"})),
 }
 
 
