@@ -53,7 +53,7 @@ def main() -> None:
         nargs="*",
         default=[],
         metavar="NAME=VALUE",
-        help="settings of the encoder, of the first of two stages, such as stereo=drop of graphs whose positions have it",
+        help="settings of the encoder, that of the first of two stages, such as stereo=drop where positions say it",
     )
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the data set")

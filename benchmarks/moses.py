@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--precision", default="float32", help="in which networks multiply: float32 or bf16")
     parser.add_argument("--without-grammar", action="store_true", help="whatever the model gives a probability to")
     parser.add_argument("--result", help="name of the result file")
     args = parser.parse_args()
@@ -57,9 +58,11 @@ def draw(args: argparse.Namespace) -> tuple[list[object], dict[str, object]]:
     if args.without_grammar:
         encoder = loaded.config.encoder
         loaded = loaded.with_encoder(Part(encoder.name, {**encoder.settings, "grammar": False}))
+    loaded.precision = args.precision
     drawn = loaded.sample(args.count, seed=args.seed, batch_size=args.batch_size)
     samples = [one.item for one in drawn]
     about = {"name": Path(args.model).name, "weights": loaded.digest, "seed": args.seed, "temperature": 1.0}
+    about["precision"] = args.precision
     about["encoder"] = loaded.config.encoder.to_json()
     return samples, about
 

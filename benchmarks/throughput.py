@@ -4,8 +4,9 @@
 
 Both train for the same wall minutes on the same real molecules, the peer at its default size; how long does not change
 how fast they draw by much. Both then draw raw samples, turn them into canonical SMILES with RDKit and so learn which
-are valid. Another model, the embedded one by default, is timed as well, with and without its grammar; the first of its
-runs meets every beginning of a string for the first time. The share of the machine's matrix rate counts the
+are valid. Another model, the embedded one by default, is timed as well, with and without its grammar, and in 16 bits as
+`molgen generate --precision bf16` has it, which the peer is then given too; the first of its runs meets every beginning
+of a string for the first time. The share of the machine's matrix rate counts the
 multiplications that the recurrent network and its output layer must do for the tokens drawn. Needs
 `pip install torch-molecule==0.2.0`, and a machine that does nothing else for five minutes.
 """
@@ -53,15 +54,25 @@ def main() -> None:
     peer, peer_training = train_peer(partial(LSTMMolecularGenerator, epochs=1), smiles, args.minutes)
     embedded = GenerativeModel.load(args.model)
     free = embedded.with_encoder(Part("molecules.smiles", {**embedded.config.encoder.settings, "grammar": False}))
-    timed = {"embedded": embedded, "embedded without grammar": free, "equal minutes": ours}
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in (*timed, "peer")}
+    short, free_short = GenerativeModel.load(args.model), free.with_encoder(free.config.encoder)
+    short.precision = free_short.precision = "bf16"
+    timed = {
+        "embedded": embedded,
+        "embedded without grammar": free,
+        "embedded, 16 bits": short,
+        "embedded without grammar, 16 bits": free_short,
+        "equal minutes": ours,
+    }
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in (*timed, "peer", "peer, 16 bits")}
     # In turn, so that a machine whose speed drifts treats all alike.
     for repeat in range(args.repeats):
         for name, model in timed.items():
             rows[name].append(with_share(model, args.count, repeat, args.batch_size))
         rows["peer"].append(time_peer(peer, args.peer_count))
+        with torch.autocast("cpu", torch.bfloat16):
+            rows["peer, 16 bits"].append(time_peer(peer, args.peer_count))
     figures = {name: medians(runs) for name, runs in rows.items()}
-    peer_rate = figures["peer"]["molecules per second"]
+    rates = {name: own["molecules per second"] for name, own in figures.items()}
     write_result(
         "throughput",
         {
@@ -69,8 +80,10 @@ def main() -> None:
             "trained": {"equal minutes": our_training, "peer": peer_training},
             "medians": figures,
             "runs": rows,
-            "ratio embedded / peer": figures["embedded"]["molecules per second"] / peer_rate,
-            "ratio equal minutes / peer": figures["equal minutes"]["molecules per second"] / peer_rate,
+            "ratio embedded / peer": rates["embedded"] / rates["peer"],
+            "ratio embedded, 16 bits / peer": rates["embedded, 16 bits"] / rates["peer"],
+            "ratio embedded, 16 bits / peer, 16 bits": rates["embedded, 16 bits"] / rates["peer, 16 bits"],
+            "ratio equal minutes / peer": rates["equal minutes"] / rates["peer"],
         },
         ("torch-molecule",),
     )

@@ -148,7 +148,8 @@ def _domain_of(*sources: str) -> str:
 def _model(args: argparse.Namespace, name: str | None) -> GenerativeModel | None:
     if name is None:
         return None
-    return load_model(argparse.Namespace(model=name, device=args.device, threads=args.threads, condition=[]))
+    asked = argparse.Namespace(device=args.device, threads=args.threads, precision="float32", condition=[])
+    return load_model(argparse.Namespace(model=name, **vars(asked)))
 
 
 def _write(args: argparse.Namespace, found: Audit, stopwatch: Stopwatch) -> None:

@@ -8,6 +8,7 @@ Letters in shapes: N items, D numbers of a latent, B batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,9 @@ class WithLatents:
             """Where the weights are."""
 
         def _collate(self, samples: Sequence[Sample]) -> Batch: ...
+
+        def arithmetic(self) -> AbstractContextManager[None]:
+            """A context in which networks multiply as the model is asked to."""
 
     @property
     def latent_space(self) -> Space:
@@ -118,7 +122,8 @@ class WithLatents:
         for rows in _portions(ranked, batch_size):
             batch = self._collate([valid[row] for row in rows]).to(self.device)
             rng = None if seed is None else Rng(seed, rows)
-            latents = self.family.encode(batch, self._given(columns, rows), rng)
+            with self.arithmetic():
+                latents = self.family.encode(batch, self._given(columns, rows), rng)
             packed = pack(self.latent_space, latents).values()
             found[rows] = torch.cat([part.values for part in packed], 1).float().cpu().numpy()
         return found
@@ -150,13 +155,14 @@ class WithLatents:
         columns, wanted = self._columns(condition, len(latents)), _spread(sizes or {}, len(latents))
         found: list[Item | Invalid] = [Invalid("there is no latent")] * len(latents)
         for rows in _portions(np.flatnonzero(np.isfinite(latents).all(1)).tolist(), batch_size):
-            generated = self.family.decode(
-                _unpacked(self.latent_space, torch.from_numpy(latents[rows])).to(self.device),
-                self._given(columns, rows),
-                None if seed is None else Rng(seed, rows),
-                {name: torch.from_numpy(values[rows]).to(self.device) for name, values in wanted.items()} or None,
-                **options,
-            )
+            with self.arithmetic():
+                generated = self.family.decode(
+                    _unpacked(self.latent_space, torch.from_numpy(latents[rows])).to(self.device),
+                    self._given(columns, rows),
+                    None if seed is None else Rng(seed, rows),
+                    {name: torch.from_numpy(values[rows]).to(self.device) for name, values in wanted.items()} or None,
+                    **options,
+                )
             batch = restore(self.encoder.space, self.statistics, generated.batch)
             for row, sample in zip(rows, separate(self.encoder.space, batch), strict=True):
                 found[row] = self.encoder.decode(sample)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ from molgen.errors import UsageError
 from molgen.family import Density, Family, LogDensity
 from molgen.inference.pictures import as_html
 from molgen.model.filling import Fill, around
+from molgen.model.precision import multiplying_in
 from molgen.seeding import Rng, content_key
 
 T = TypeVar("T")
@@ -69,6 +71,8 @@ class WithSamples:
     encoder: Encoder
     conditions: Conditions
     statistics: Statistics
+    #: how networks multiply, see `precision.PRECISIONS`; densities are those of a network that multiplies so.
+    precision: str = "float32"
     #: what a log-density is a sum of, by name; nothing where it is one number.
     density_parts: tuple[str, ...] = ()
 
@@ -85,6 +89,14 @@ class WithSamples:
         @property
         def device(self) -> torch.device:
             """Where the weights are."""
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """A context in which networks multiply as `precision` says.
+
+        Raises:
+            UsageError: there is no such precision.
+        """
+        return multiplying_in(self.precision, self.family, self.device)
 
     # --- generating -------------------------------------------------------------------------------
 
@@ -172,14 +184,15 @@ class WithSamples:
     def _draw(self, rng: Rng, condition: Mapping[str, Any], known: Any, options: Mapping[str, Any]) -> list[RawSample]:
         items = rng.items.tolist()
         asked = self.conditions.encode(condition, len(items))
-        generated = self.family.sample(
-            len(items),
-            condition=asked.to(self.device) if asked else None,
-            rng=rng,
-            known=self._known(known, rng, asked, options),
-            sizes=self._sizes(known, len(items)),
-            **options,
-        )
+        with self.arithmetic():
+            generated = self.family.sample(
+                len(items),
+                condition=asked.to(self.device) if asked else None,
+                rng=rng,
+                known=self._known(known, rng, asked, options),
+                sizes=self._sizes(known, len(items)),
+                **options,
+            )
         density, space = generated.log_density, self.encoder.space
         values = self._in_user_units(density, generated.batch) if density else [math.nan] * len(items)
         samples = separate(space, restore(space, self.statistics, generated.batch))
@@ -219,8 +232,9 @@ class WithSamples:
         asked = self.conditions.encode(self.conditions.numbers(condition or {}), count)
         given = asked.to(self.device) if asked else None
         rng = Rng(seed, range(count))
-        kept = self._known(known, rng, asked, options)
-        generated = self.family.sample(count, given, rng, kept, self._sizes(known, count), **options)
+        with self.arithmetic():
+            kept = self._known(known, rng, asked, options)
+            generated = self.family.sample(count, given, rng, kept, self._sizes(known, count), **options)
         return restore(self.encoder.space, self.statistics, generated.batch)
 
     def _known(
@@ -322,7 +336,8 @@ class WithSamples:
         condition = self.conditions.encode(asked, len(samples))
         # An estimate is of the item, wherever in a file it stands.
         rng = Rng(seed, [content_key(sample) for sample in samples])
-        density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
+        with self.arithmetic():
+            density = self.family.log_density(batch, condition.to(self.device) if condition else None, rng, **options)
         values, elements = self._in_user_units(density, batch), density.dims.tolist()
         return [Scored(value, density.kind, None, count) for value, count in zip(values, elements, strict=True)]
 
