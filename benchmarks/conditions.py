@@ -30,6 +30,8 @@ from molgen.domain import Domain, Invalid
 from molgen.model.generative_model import GenerativeModel
 
 PERCENTILES = (10, 50, 90)
+#: Test items, at most, on which the network that measures is tested.
+TESTED = 5000
 #: The values of molecules.
 Measure = Callable[[Sequence[str]], np.ndarray]
 
@@ -107,7 +109,7 @@ def measure_of(domain: Domain, data: Dataset, name: str, args: Namespace) -> tup
     if computed is not None:
         return lambda items: np.array([computed(item) for item in items]), {"measured": "computed"}
     network = PropertyNetwork(*column(domain, data, "train", name, args.training), args.epochs, args.seed)
-    items, values = column(domain, data, "test", name)
+    items, values = column(domain, data, "test", name, TESTED)
     error = float(np.abs(network.predict(items) - np.array(values)).mean())
     return network.predict, {"measured": "by a network", "error of the network on the test split": error}
 
@@ -119,7 +121,9 @@ def column(
     computed = domain.descriptors().properties.get(name)
     rows = [(one.item, one.columns.get(name, "")) for one in data.records(split) if not isinstance(one.item, Invalid)]
     some = random.Random(0).sample(rows, min(limit or len(rows), len(rows)))
-    valued = [(item, computed(item) if computed else float(text)) for item, text in some]
+    known = [(domain.canonical(item), text) for item, text in some]
+    good = [(item, text) for item, text in known if not isinstance(item, Invalid)]
+    valued = [(item, computed(item) if computed else float(text)) for item, text in good]
     finite = [(item, value) for item, value in valued if math.isfinite(value)]
     return [item for item, _ in finite], [value for _, value in finite]
 
