@@ -5,8 +5,8 @@
 Both train for the same wall minutes on the same real molecules, the peer at its default size; how long does not change
 how fast they draw by much. Both then draw raw samples, turn them into canonical SMILES with RDKit and so learn which
 are valid. Another model, the embedded one by default, is timed as well, with and without its grammar, and in 16 bits as
-`molgen generate --precision bf16` has it; the peer cannot draw in them, as torch refuses its probabilities, which do not
-sum to 1 then. The first run of a model meets every beginning of a string for the first time. The share of the machine's
+`molgen generate --precision bf16` has it; the peer cannot draw in them, as torch refuses its probabilities, whose sum
+is not 1 then. The first run of a model meets every beginning of a string for the first time. The share of the machine's
 matrix rate counts the multiplications that the recurrent network and its output layer must do for the tokens drawn.
 Needs `pip install torch-molecule==0.2.0`, and a machine that does nothing else for five minutes.
 """
