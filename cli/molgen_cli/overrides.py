@@ -63,9 +63,18 @@ def read(argument: str, example: str, data: str = "") -> Override:
     try:
         override: Override = OverridesParser.create().parse_override(argument)
     except (HydraException, OmegaConfBaseException) as error:
-        reason = f"it is a file, {data}" if data and Path(argument).exists() else first_line(error)
+        reason = _what_is_wrong(argument, data) or first_line(error)
         raise UsageError(f"{argument!r} is no setting ({reason}); settings look like {example}") from None
     return override
+
+
+def _what_is_wrong(argument: str, data: str) -> str:
+    """In plain words where that is known, empty elsewhere: Hydra speaks of the symbols of its grammar."""
+    if data and Path(argument).exists():
+        return f"it is a file, {data}"
+    if "=" in argument:
+        return ""
+    return "it has no '=', and no file is named so" if data and Path(argument).suffix else "it has no '='"
 
 
 def _with_current_name(argument: str) -> str:
