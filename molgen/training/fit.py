@@ -187,8 +187,10 @@ def _saved_run(
         raise UsageError(f"{folder} holds a run of another model configuration; choose another --output")
     # Settings that came after the run was started had no effect then, which is what their defaults mean.
     before = make_settings(TrainingConfig, current_names(saved["training"]), "training")
-    # How often a run is saved and spoken of changes nothing that it learns.
+    # How often a run is saved, spoken of and, without patience, checked changes nothing that it learns.
     before = replace(before, save_every=config.save_every, log_every=config.log_every)
+    if not before.patience:
+        before = replace(before, check_every=config.check_every)
     state = saved["state"]
     if config.steps != before.steps and config.steps >= state["step"]:
         notice(

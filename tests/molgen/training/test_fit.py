@@ -26,7 +26,8 @@ ITEMS = [f"C{'C' * (k % 5)}{'NOFSP'[k // 5 % 5]}C{'C' * (k // 25)}" for k in ran
 SETTINGS = {"batch_size": 8, "check_every": 2, "save_every": 3, "log_every": 1, "validation": 0.2, "warmup": 1}
 
 
-@pytest.fixture(autouse=True)
+# Of the scope of `whole`, whose weights are those of one thread as well.
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -92,11 +93,18 @@ def test_a_run_that_was_stopped_between_steps_ends_as_if_it_had_not_been(tmp_pat
     ]
 
 
-def test_how_often_a_run_is_saved_and_logged_may_change(tmp_path, whole):
+def test_how_often_a_run_is_saved_logged_and_checked_may_change(tmp_path, whole):
     with pytest.raises(Stop):
         trained(tmp_path / "run", watcher=stopping_at(5))
-    trained(tmp_path / "run", resume=True, save_every=2, log_every=3)
+    trained(tmp_path / "run", resume=True, save_every=2, log_every=3, check_every=5)
     assert same(weights(tmp_path / "run" / "model"), weights(whole / "model"))
+
+
+def test_how_often_a_run_with_patience_is_checked_may_not_change(tmp_path):
+    with pytest.raises(Stop):
+        trained(tmp_path / "run", watcher=stopping_at(5), patience=2)
+    with pytest.raises(UsageError, match="other training settings \\(check_every\\)"):
+        trained(tmp_path / "run", resume=True, patience=2, check_every=5)
 
 
 def test_resuming_refuses_other_settings_other_parts_and_other_data(tmp_path, whole):
