@@ -213,8 +213,12 @@ def _accepted_share(tally: Tally) -> str:
 
 
 def _draw(path: str, model: Model, sheet: list[Row]) -> None:
-    legends = [f"id {row.index}: {row.score.log_density:.1f}" for row in sheet]
-    write_sheet(Path(path), model.domain.draw([row.item for row in sheet], legends))
+    write_sheet(Path(path), model.domain.draw([row.item for row in sheet], [_legend(row) for row in sheet]))
+
+
+def _legend(row: Row) -> str:
+    """The number of the row, and its log-density where it has one."""
+    return f"id {row.index}: {row.score.log_density:.1f}" if row.score.kind else f"id {row.index}"
 
 
 def _report(

@@ -16,6 +16,7 @@ from PIL import Image
 from molgen.inference.request import Tally
 from molgen_cli.main import main
 from molgen_cli.verbs.generate import _accepted_share
+from molgen_plugins.molecules.domain import Molecules
 
 MOLGEN = [sys.executable, "-m", "molgen_cli.main"]
 
@@ -146,7 +147,6 @@ def test_properties_are_those_asked_for(generate):
 
 @pytest.mark.parametrize("name", ["out.smi", "out.csv.gz", "out.parquet"])
 def test_the_extension_decides(name, model, tmp_path):
-    from molgen_plugins.molecules.domain import Molecules
 
     path = tmp_path / name
     assert main(["generate", "-m", model, "-n", "9", "--accept", "valid", "-o", str(path), "--properties", "mw"]) == 0
@@ -156,6 +156,13 @@ def test_the_extension_decides(name, model, tmp_path):
 def test_a_contact_sheet(generate, tmp_path):
     generate("-n", "8", "--draw", str(tmp_path / "sheet.svg"), "--seed", "0")
     assert "<svg" in (tmp_path / "sheet.svg").read_text()
+
+
+def test_a_contact_sheet_without_densities_has_the_numbers_of_rows_alone(generate, tmp_path, monkeypatch):
+    legends = []
+    monkeypatch.setattr(Molecules, "draw", lambda self, items, own: legends.extend(own) or "<svg/>")
+    rows = generate("-n", "8", "--draw", str(tmp_path / "sheet.svg"), "--seed", "0", "--no-density")
+    assert legends == [f"id {row['id']}" for row in rows if row["status"] == "valid"]
 
 
 def test_a_contact_sheet_in_png_names_its_rows(generate, tmp_path):
