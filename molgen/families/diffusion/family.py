@@ -32,10 +32,14 @@ from molgen.space import Categorical, Space
 Method = Callable[[Denoiser, ElementNoise, Partial | None, Scoring, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 
 
+def _along_the_equation(scoring: Scoring) -> Density:
+    return Density.ESTIMATE if scoring.samples else Density.EXACT
+
+
 #: The methods of `log_density` by their names, with what their numbers mean.
-METHODS: dict[str, tuple[Method, Density]] = {
-    "bound": (lower_bound, Density.LOWER_BOUND),
-    "ode": (ode_log_density, Density.EXACT),
+METHODS: dict[str, tuple[Method, Callable[[Scoring], Density]]] = {
+    "bound": (lower_bound, lambda scoring: Density.LOWER_BOUND),
+    "ode": (ode_log_density, _along_the_equation),
 }
 
 
@@ -91,7 +95,7 @@ class Diffusion(Family):
     def log_density(
         self, batch: Batch, condition: Partial | None = None, rng: Rng | None = None, **options: Any
     ) -> LogDensity:
-        """log p(x | condition), a lower bound or, by the probability-flow ODE, exact up to its standard error.
+        """log p(x | condition), a lower bound or, by the probability-flow ODE, exact or estimated.
 
         The ODE's error is how much half the number of steps changes it, and that of random directions; its density
         is that of data with noise of the lowest level.
@@ -107,13 +111,13 @@ class Diffusion(Family):
             UnsupportedSpace: a method that the space has no means for.
         """
         scoring = options_of(Scoring, "the density of a diffusion", options)
-        method, kind = by_name("method", scoring.method, METHODS)
+        method, kind_by = by_name("method", scoring.method, METHODS)
         elements = self._elements(batch)
         noise = ElementNoise(elements, self._rng(rng, len(batch)))
         with torch.no_grad():
             value, error = method(self.denoiser, noise, condition, scoring, self._states(elements, batch))
             value = value.double() + self._log_size(batch, condition)
-        return LogDensity(value, kind, elements.counts(), error)
+        return LogDensity(value, kind_by(scoring), elements.counts(), error)
 
     def sample(
         self,

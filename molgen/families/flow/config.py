@@ -154,20 +154,20 @@ class EquationOptions:
 
     Attributes:
         steps: of the integration; 0 leaves it to the configuration.
-        directions: random ones, from which the divergence is estimated; 0 computes it exactly, by a gradient
-            for each number of a sample.
+        directions: random ones, from which the divergence is estimated (Hutchinson); 0 computes it exactly, by a
+            gradient for each number of a sample at every step. None is 0 for samples of few numbers and 2 for larger.
         draws: of the noise in classes and levels, whose importance weights are averaged.
     """
 
     steps: int = 0
-    directions: int = 0
+    directions: int | None = None
     draws: int = 1
 
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, not {self.draws}")
         _require_steps(self.steps)
-        if self.directions < 0:
+        if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions must be 0 (exact) or more, not {self.directions}")
 
 

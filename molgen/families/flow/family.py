@@ -104,7 +104,7 @@ class Flow(Family):
         with torch.no_grad():
             value, error = self.variant.log_density(items, scoring)
             value = value.double() + self._log_size(batch, condition)
-        return LogDensity(value, self.variant.density, items.elements.counts(), error)
+        return LogDensity(value, self.variant.density_by(scoring), items.elements.counts(), error)
 
     def sample(
         self,

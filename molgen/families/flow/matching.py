@@ -34,6 +34,11 @@ from molgen.space import Space
 
 States = Mapping[str, Tensor]
 
+#: Up to so many numbers of a sample the divergence is exact where nothing is asked for: its time grows with them.
+MOST_EXACT = 64
+#: Random directions for larger samples.
+DIRECTIONS = 2
+
 
 class Matching(Variant):
     """The loss is the mean square error of the velocity; the density is exact up to the steps of the equation.
@@ -57,8 +62,24 @@ class Matching(Variant):
 
     @property
     def density(self) -> Density:
-        """Exact for numbers without levels."""
-        return Density.EXACT if self.numbers.exact else Density.LOWER_BOUND
+        """Exact for numbers without levels, where there are few; a bound for classes and levels."""
+        return self.density_by(EquationOptions())
+
+    def density_by(self, options: EquationOptions) -> Density:
+        """An estimate where it would be exact but for random directions."""
+        if not self.numbers.exact:
+            return Density.LOWER_BOUND
+        return Density.ESTIMATE if self._directions(options) else Density.EXACT
+
+    def _directions(self, options: EquationOptions) -> int:
+        """How many random directions are taken; by the largest sample, since no row may depend on others beside it."""
+        if options.directions is not None:
+            return options.directions
+        return 0 if self._most_numbers() <= MOST_EXACT else DIRECTIONS
+
+    def _most_numbers(self) -> int:
+        fields = self.numbers.space.values()
+        return sum(prod(axis.maximum for axis in field.axes) * prod(field.channels) for field in fields)
 
     def loss(self, items: Items) -> Mapping[str, Tensor]:
         """The mean over the elements of each field of (v - (n - x_0))^2 at one random time."""
@@ -118,7 +139,7 @@ class Matching(Variant):
         noise = ElementNoise(elements, items.rng)
         numbers, surprise = self.numbers.numbers(items.packed(), noise, step)
         x = elements.join(numbers).to(self.dtype)
-        along = directions(noise, options.directions, self.dtype)
+        along = directions(noise, self._directions(options), self.dtype)
 
         def value(count: int) -> Tensor:
             end, change = integrate(

@@ -77,6 +77,10 @@ class Variant(nn.Module, ABC):
     def density(self) -> Density:
         """What the numbers of `log_density` mean."""
 
+    def density_by(self, options: Any) -> Density:
+        """The same with these options of `log_density`."""
+        return self.density
+
     @abstractmethod
     def loss(self, items: Items) -> Mapping[str, Tensor]:
         """What is added up to the training loss."""

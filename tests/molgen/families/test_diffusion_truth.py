@@ -308,5 +308,6 @@ def test_random_directions_estimate_the_density_by_the_probability_flow():
     batch = Batch({"x": points}, {})
     exact = knows_points().log_density(batch, method="ode", steps=24)
     guess = knows_points().log_density(batch, rng=Rng(0, range(2)), method="ode", steps=24, samples=16)
+    assert guess.kind is Density.ESTIMATE
     assert ((guess.value - exact.value).abs() < 4 * guess.standard_error).all()
     assert math.isfinite(float(guess.standard_error.max()))

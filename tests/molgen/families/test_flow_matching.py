@@ -59,7 +59,21 @@ def test_the_density_of_the_truth_is_the_truth():
     assert float(found.standard_error.max()) < 1e-3
     # The Jacobian is a multiple of the identity, so that random directions are exact too.
     guess = flow.log_density(Batch({"x": x}, {}), rng=Rng(0, range(5)), directions=2)
+    assert guess.kind is Density.ESTIMATE
     assert torch.allclose(guess.value, expected, atol=1e-4)
+
+
+def test_of_many_numbers_the_density_is_estimated_unless_it_is_to_be_exact():
+    x = torch.randn(2, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    flow, batch = knows_the_truth({"x": Real(channels=(80,))}), Batch({"x": x}, {})
+    expected = torch.distributions.Normal(MEAN, SCALE).log_prob(x).sum(1)
+    assert flow.capability.density is Density.ESTIMATE
+    for found, kind in (
+        (flow.log_density(batch, rng=Rng(0, range(2))), Density.ESTIMATE),
+        (flow.log_density(batch, directions=0, steps=24), Density.EXACT),
+    ):
+        assert found.kind is kind
+        assert torch.allclose(found.value, expected, atol=1e-2)
 
 
 def test_centred_points_have_a_density_of_their_free_elements():
