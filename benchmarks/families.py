@@ -37,7 +37,6 @@ from molgen.model.generative_model import GenerativeModel
 from molgen.model.sampling import Scored
 from molgen.model.stages import Model, Stages
 from molgen.seeding import Rng
-from molgen.space import variable_axes
 
 #: Test items that are encoded and decoded.
 RECONSTRUCTED = 2000
@@ -81,7 +80,7 @@ def main() -> None:
         **({"then": about(args.then, second)} if second else {}),
         "quality": quality(model, data, args),
         "log-density": density(model, data, args),
-        **({"latent": latent(first, data, args)} if not second and has_rows_of_latents(first) else {}),
+        **({"latent": latent(first, data, args)} if not second and first.family.capability.latent else {}),
     }
     write_result(args.result, result, ("fcd",))
 
@@ -90,11 +89,6 @@ def with_settings(model: GenerativeModel, settings: Mapping[str, Any]) -> Genera
     """The model behind other settings of its encoder, where there are any."""
     encoder = model.config.encoder
     return model.with_encoder(Part(encoder.name, {**encoder.settings, **settings})) if settings else model
-
-
-def has_rows_of_latents(model: GenerativeModel) -> bool:
-    """Whether items have latents, all of one length."""
-    return model.family.capability.latent and not variable_axes(model.latent_space)
 
 
 def options(words: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from molgen.data.standardise import restore
 from molgen.data.statistics import Statistics
 from molgen.domain import Encoder, Invalid, Item, Sample
 from molgen.errors import UnsupportedSpace, UsageError
-from molgen.family import Family
+from molgen.family import Family, Generated
 from molgen.model.workflow import require_items
 from molgen.seeding import Rng
 from molgen.space import Space, axes, variable_axes
@@ -115,7 +115,15 @@ class WithLatents:
     ) -> np.ndarray:
         """The same for what the encoder made of the items."""
         found = np.full((len(encoded), self.latent_width), np.nan, dtype=np.float32)
-        columns = self._columns(condition, len(encoded))
+        for rows, latents in self._encoded(encoded, self._columns(condition, len(encoded)), seed, batch_size):
+            packed = pack(self.latent_space, latents).values()
+            found[rows] = torch.cat([part.values for part in packed], 1).float().cpu().numpy()
+        return found
+
+    def _encoded(
+        self, encoded: Sequence[Sample | Invalid], columns: Mapping[str, np.ndarray], seed: int | None, batch_size: int
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """The latents of what is an item, some rows at a time."""
         valid = {row: sample for row, sample in enumerate(encoded) if not isinstance(sample, Invalid)}
         # Neighbours of one size pad least.
         ranked = sorted(valid, key=lambda row: sum(int(np.size(array)) for array in valid[row].values()))
@@ -124,9 +132,7 @@ class WithLatents:
             rng = None if seed is None else Rng(seed, rows)
             with self.arithmetic():
                 latents = self.family.encode(batch, self._given(columns, rows), rng)
-            packed = pack(self.latent_space, latents).values()
-            found[rows] = torch.cat([part.values for part in packed], 1).float().cpu().numpy()
-        return found
+            yield rows, latents
 
     def decode(
         self,
@@ -163,10 +169,13 @@ class WithLatents:
                     {name: torch.from_numpy(values[rows]).to(self.device) for name, values in wanted.items()} or None,
                     **options,
                 )
-            batch = restore(self.encoder.space, self.statistics, generated.batch)
-            for row, sample in zip(rows, separate(self.encoder.space, batch), strict=True):
-                found[row] = self.encoder.decode(sample)
+            for row, item in zip(rows, self._items(generated), strict=True):
+                found[row] = item
         return found
+
+    def _items(self, generated: Generated) -> Iterator[Item | Invalid]:
+        batch = restore(self.encoder.space, self.statistics, generated.batch)
+        return map(self.encoder.decode, separate(self.encoder.space, batch))
 
     def reconstruct(
         self, items: Sequence[Item], *, condition: Asked | None = None, batch_size: int = 1024
@@ -179,10 +188,16 @@ class WithLatents:
     def reconstruct_of(
         self, encoded: Sequence[Sample | Invalid], *, condition: Asked | None = None, batch_size: int = 1024
     ) -> list[Item | Invalid]:
-        """The same for what the encoder made of the items."""
-        latents = self.encode_of(encoded, condition=condition, batch_size=batch_size)
-        back = self.decode(latents, condition=condition, batch_size=batch_size)
-        return [was if isinstance(was, Invalid) else item for was, item in zip(encoded, back, strict=True)]
+        """The same for what the encoder made of the items, whatever the size of their latents."""
+        _ = self.latent_space  # says now that there is none
+        found: list[Item | Invalid] = list(encoded)
+        columns = self._columns(condition, len(encoded))
+        for rows, latents in self._encoded(encoded, columns, None, batch_size):
+            with self.arithmetic():
+                generated = self.family.decode(latents, self._given(columns, rows))
+            for row, item in zip(rows, self._items(generated), strict=True):
+                found[row] = item
+        return found
 
     def interpolate(
         self,

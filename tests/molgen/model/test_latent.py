@@ -135,6 +135,18 @@ def test_the_way_from_one_item_to_another_begins_and_ends_with_them():
         model.interpolate("CCO", "nonsense", 3)
 
 
+def test_items_come_back_of_latents_as_large_as_they_are():
+    model = GenerativeModel("points", Part("vae", {"channels": 2, "decoder": "points"}))
+    model.use(model.build(seed=1))
+    one, two, three = model.encoder.examples()
+    items = [three, (("X",), ((0.0, 0.0, 0.0),)), one, two]
+    back = model.reconstruct(items, batch_size=2)
+    assert isinstance(back[1], Invalid)
+    assert [len(back[row][0]) for row in (0, 2, 3)] == [3, 1, 2]
+    alone = model.reconstruct([two])[0]
+    np.testing.assert_allclose(back[3][1], alone[1], atol=1e-5)
+
+
 def test_a_model_without_a_latent_space_says_so():
     model = GenerativeModel.load(memorising_model())
     for call in (lambda: model.encode(["CCO"]), lambda: model.reconstruct(["CCO"]), lambda: model.latent_width):
