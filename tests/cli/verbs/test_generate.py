@@ -147,7 +147,6 @@ def test_properties_are_those_asked_for(generate):
 
 @pytest.mark.parametrize("name", ["out.smi", "out.csv.gz", "out.parquet"])
 def test_the_extension_decides(name, model, tmp_path):
-
     path = tmp_path / name
     assert main(["generate", "-m", model, "-n", "9", "--accept", "valid", "-o", str(path), "--properties", "mw"]) == 0
     assert len(list(Molecules().read(path))) == 9
